@@ -1,0 +1,1 @@
+//! The one table of names, aliases, units, defaults and ranges.

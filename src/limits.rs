@@ -1,0 +1,50 @@
+//! Every maximum in one place. What comes from the network is refused, shed or cut at one of
+//! these; the assertions at the end tie together the ones that depend on each other.
+
+/// Longest message of any transport, bytes. Offsets inside a message fit `u16`.
+pub const MESSAGE_BYTES_MAX: usize = 65_535;
+/// Header fields of one message (each repetition counts; comma-separated values do not).
+pub const HEADERS_MAX: usize = 128;
+/// Longest name of a header field, bytes.
+pub const HEADER_NAME_BYTES_MAX: usize = 64;
+/// Via values of one request that a response copies.
+pub const VIAS_MAX: usize = 64;
+/// Contact values of one REGISTER.
+pub const CONTACTS_MAX: usize = 16;
+/// Route entries of one Path.
+pub const PATHS_MAX: usize = 8;
+/// Option tags read from Require or Supported.
+pub const OPTION_TAGS_MAX: usize = 32;
+/// Longest canonical address-of-record, `user@domain`, bytes.
+pub const AOR_BYTES_MAX: usize = 192;
+/// Longest Contact URI that is stored, bytes.
+pub const CONTACT_BYTES_MAX: usize = 512;
+/// Longest Call-ID that is stored, bytes.
+pub const CALL_ID_BYTES_MAX: usize = 256;
+/// Longest `+sip.instance` that is stored, bytes.
+pub const INSTANCE_BYTES_MAX: usize = 128;
+/// User-Agent values are cut to this many bytes, never refused.
+pub const USER_AGENT_BYTES_MAX: usize = 128;
+/// Longest Path (all values together) that is stored, bytes.
+pub const PATH_BYTES_MAX: usize = 512;
+/// Largest settable limit of bindings of one address-of-record.
+pub const BINDINGS_MAX: usize = 64;
+/// Longest response that is written, bytes. One that would not fit is dropped and counted.
+pub const RESPONSE_BYTES_MAX: usize = 16_384;
+/// Datagrams of one receive or send batch.
+pub const BATCH_MAX: usize = 32;
+/// Shards (and reactors) of one process.
+pub const SHARDS_MAX: usize = 128;
+/// Sockets one reactor listens on.
+pub const LISTENERS_MAX: usize = 16;
+/// Accounts of one shard; ids are `u32`.
+pub const ACCOUNTS_MAX: usize = 1 << 28;
+/// Bindings that may leave by expiry in one turn of the loop, so that a million at once do not
+/// stop the traffic.
+pub const EXPIRIES_PER_TURN_MAX: usize = 256;
+
+const _: () = assert!(MESSAGE_BYTES_MAX <= u16::MAX as usize);
+const _: () = assert!(HEADERS_MAX < u8::MAX as usize);
+const _: () = assert!(CONTACTS_MAX <= BINDINGS_MAX);
+const _: () = assert!(CONTACT_BYTES_MAX <= u16::MAX as usize);
+const _: () = assert!(SHARDS_MAX <= u8::MAX as usize);

@@ -1,0 +1,1 @@
+//! Writes messages into a buffer of the caller.
