@@ -1,1 +1,46 @@
-//! shard
+//! L2: what one shard does with a datagram, and who owns which address-of-record.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::time::Instant;
+
+/// One shard of the AOR hash space; also the number of the reactor that runs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShardId(pub u8);
+
+/// One listening address of the process, the same on every reactor: the reply to a datagram that
+/// came in on it leaves from the answering reactor's own socket of the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListenerId(pub u8);
+
+/// A datagram as it came from the network, or from the shard that received it.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram<'a> {
+    /// Who sent it.
+    pub source: SocketAddr,
+    /// Where it came in.
+    pub listener: ListenerId,
+    /// The local address it was sent to, known only where the listener is bound to a wildcard:
+    /// the reply must leave from it.
+    pub local_ip: Option<IpAddr>,
+    /// When the batch it came in was received.
+    pub received_at: Instant,
+    /// The payload.
+    pub bytes: &'a [u8],
+}
+
+/// What became of a datagram. Replies leave by its listener, from its `local_ip`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handled {
+    /// The first `len` bytes of the buffer go to `to`.
+    Reply {
+        /// Destination by RFC 3261 18.2.2 and RFC 3581 4.
+        to: SocketAddr,
+        /// Length of the response.
+        len: usize,
+    },
+    /// Another shard owns the AOR: hand it the datagram.
+    Handoff(ShardId),
+    /// Nothing is sent; the reason is counted.
+    Nothing,
+}
