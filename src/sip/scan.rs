@@ -1,1 +1,471 @@
 //! Cursor, byte classes and the memchr line finder: the only unsafe of L0.
+//!
+//! Knows the lexical rules of RFC 3261 25.1 (token, LWS, quoted-string, word, the character sets
+//! of a URI) and nothing about any header.
+
+use memchr::memchr2;
+
+/// A set of bytes, one bit in [`CLASSES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Class(u16);
+
+impl Class {
+    /// `token`: alphanum and ``-.!%*_+`'~``.
+    pub const TOKEN: Class = Class(1);
+    /// `word`, of which a Call-ID is made: token and `()<>:\"/[]?{}`.
+    pub const WORD: Class = Class(1 << 1);
+    /// What a user part holds unescaped: unreserved and `&=+$,;?/`.
+    pub const USER: Class = Class(1 << 2);
+    /// What a password holds unescaped: unreserved and `&=+$,`.
+    pub const PASSWORD: Class = Class(1 << 3);
+    /// `paramchar` of a URI parameter: unreserved and `[]/:&+$`.
+    pub const URI_PARAM: Class = Class(1 << 4);
+    /// Name or value of a URI header: unreserved and `[]/?:+$`.
+    pub const URI_HEADER: Class = Class(1 << 5);
+    /// Host name: alphanum, `-`, `.`, and `_`, which RFC 3261 leaves out and real names have.
+    pub const HOST: Class = Class(1 << 6);
+    /// Unquoted value of a header parameter: token or host, so `[]:` too.
+    pub const PARAM_VALUE: Class = Class(1 << 7);
+    /// Linear white space, line ends of a folded value included.
+    pub const LWS: Class = Class(1 << 8);
+    /// What an absolute URI of any scheme may hold: printable ASCII but `<>"\^{}|` and the grave
+    /// accent.
+    pub const URI: Class = Class(1 << 9);
+    /// `scheme` after its first letter: alphanum and `+-.`.
+    pub const SCHEME: Class = Class(1 << 10);
+    /// Hexadecimal digit.
+    pub const HEX: Class = Class(1 << 11);
+    /// Decimal digit.
+    pub const DIGIT: Class = Class(1 << 12);
+    /// Unquoted display name as phones send it: token and every byte of UTF-8 beyond ASCII.
+    pub const DISPLAY: Class = Class(1 << 13);
+    /// RFC 2396 `reserved` `;/?:@&=+$,`: the bytes that differ from their escape (19.1.4).
+    pub const RESERVED: Class = Class(1 << 14);
+
+    /// Whether `byte` is of this class.
+    #[inline]
+    #[must_use]
+    pub const fn has(self, byte: u8) -> bool {
+        CLASSES[byte as usize] & self.0 != 0
+    }
+
+    /// Length of the longest prefix of `bytes` that is wholly of this class.
+    #[inline]
+    #[must_use]
+    pub fn span(self, bytes: &[u8]) -> usize {
+        bytes.iter().position(|&b| !self.has(b)).unwrap_or(bytes.len())
+    }
+}
+
+static CLASSES: [u16; 256] = class_table();
+
+const fn class_table() -> [u16; 256] {
+    const fn mark(mut table: [u16; 256], class: Class, bytes: &[u8]) -> [u16; 256] {
+        let mut i = 0;
+        while i < bytes.len() {
+            table[bytes[i] as usize] |= class.0;
+            i += 1;
+        }
+        table
+    }
+    let mut t = [0u16; 256];
+    let everywhere = Class::TOKEN.0
+        | Class::WORD.0
+        | Class::USER.0
+        | Class::PASSWORD.0
+        | Class::URI_PARAM.0
+        | Class::URI_HEADER.0
+        | Class::HOST.0
+        | Class::PARAM_VALUE.0
+        | Class::URI.0
+        | Class::SCHEME.0
+        | Class::DISPLAY.0;
+    let mut b = 0;
+    while b < 256 {
+        let byte = b as u8;
+        if byte.is_ascii_alphanumeric() {
+            t[b] |= everywhere;
+        }
+        if byte.is_ascii_hexdigit() {
+            t[b] |= Class::HEX.0;
+        }
+        if byte.is_ascii_digit() {
+            t[b] |= Class::DIGIT.0;
+        }
+        if byte >= 0x80 {
+            t[b] |= Class::DISPLAY.0;
+        }
+        b += 1;
+    }
+    const TOKEN: &[u8] = b"-.!%*_+`'~";
+    const MARK: &[u8] = b"-_.!~*'()";
+    t = mark(t, Class::TOKEN, TOKEN);
+    t = mark(t, Class::DISPLAY, TOKEN);
+    t = mark(t, Class::WORD, TOKEN);
+    t = mark(t, Class::WORD, b"()<>:\\\"/[]?{}");
+    t = mark(t, Class::USER, MARK);
+    t = mark(t, Class::USER, b"&=+$,;?/");
+    t = mark(t, Class::PASSWORD, MARK);
+    t = mark(t, Class::PASSWORD, b"&=+$,");
+    t = mark(t, Class::URI_PARAM, MARK);
+    t = mark(t, Class::URI_PARAM, b"[]/:&+$");
+    t = mark(t, Class::URI_HEADER, MARK);
+    t = mark(t, Class::URI_HEADER, b"[]/?:+$");
+    t = mark(t, Class::HOST, b"-._");
+    t = mark(t, Class::PARAM_VALUE, TOKEN);
+    t = mark(t, Class::PARAM_VALUE, b"[]:");
+    t = mark(t, Class::LWS, b" \t\r\n");
+    t = mark(t, Class::URI, b"!#$%&'()*+,-./:;=?@[]_~");
+    t = mark(t, Class::SCHEME, b"+-.");
+    t = mark(t, Class::RESERVED, b";/?:@&=+$,");
+    t
+}
+
+/// Whether every byte is of `class` or part of a whole escape, `%` and two hexadecimal digits.
+#[inline]
+#[must_use]
+pub fn is_escaped(bytes: &[u8], class: Class) -> bool {
+    let mut i = 0;
+    while i < bytes.len() {
+        if class.has(bytes[i]) {
+            i += 1;
+        } else if bytes[i] == b'%'
+            && matches!(bytes[i + 1..], [h, l, ..] if Class::HEX.has(h) && Class::HEX.has(l))
+        {
+            i += 3;
+        } else {
+            return false;
+        }
+    }
+    true
+}
+
+/// Without the linear white space at both ends.
+#[inline]
+#[must_use]
+pub fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = bytes
+        && Class::LWS.has(*first)
+    {
+        bytes = rest;
+    }
+    while let [rest @ .., last] = bytes
+        && Class::LWS.has(*last)
+    {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// A decimal number that fills `digits`; one past `u32::MAX` counts as `u32::MAX`. `None` if
+/// there is no digit or anything else.
+#[inline]
+#[must_use]
+pub fn decimal_saturating(digits: &[u8]) -> Option<u32> {
+    if digits.is_empty() {
+        return None;
+    }
+    let mut value = 0u32;
+    for &d in digits {
+        if !d.is_ascii_digit() {
+            return None;
+        }
+        value = value.saturating_mul(10).saturating_add(u32::from(d - b'0'));
+    }
+    Some(value)
+}
+
+/// A decimal number that fills `digits` and does not exceed `max`.
+#[inline]
+#[must_use]
+pub fn decimal(digits: &[u8], max: u32) -> Option<u32> {
+    if digits.is_empty() {
+        return None;
+    }
+    let mut value = 0u64;
+    for &d in digits {
+        if !d.is_ascii_digit() {
+            return None;
+        }
+        value = value * 10 + u64::from(d - b'0');
+        if value > u64::from(max) {
+            return None;
+        }
+    }
+    u32::try_from(value).ok()
+}
+
+/// The bytes a quoted string means: `raw` is what stood between the quotes, each quoted-pair
+/// counts as the byte behind its backslash (RFC 3261 25.1).
+pub fn unescape(raw: &[u8]) -> impl Iterator<Item = u8> + Clone + '_ {
+    let mut rest = raw.iter();
+    std::iter::from_fn(move || match rest.next() {
+        Some(b'\\') => rest.next().copied().or(Some(b'\\')),
+        other => other.copied(),
+    })
+}
+
+/// Whether a quoted string (`raw` as it stood between the quotes) means `plain`.
+#[must_use]
+pub fn unescaped_eq(raw: &[u8], plain: &[u8]) -> bool {
+    raw == plain || (raw.contains(&b'\\') && unescape(raw).eq(plain.iter().copied()))
+}
+
+/// Where the line ends that begins at the start of `bytes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Length of the line without its end.
+    pub len: usize,
+    /// Where the next line begins.
+    pub next: usize,
+    /// A CR stood in the line without an LF behind it.
+    pub bare_cr: bool,
+}
+
+/// Finds the end of a line. CRLF ends it (RFC 3261 25.1); so does LF alone, which hand-made
+/// clients send: a line ends at each LF either way, so no later reader can divide the message
+/// differently. `None` if no LF follows.
+#[inline]
+#[must_use]
+pub fn line(bytes: &[u8]) -> Option<Line> {
+    let at = memchr2(b'\r', b'\n', bytes)?;
+    if bytes[at] == b'\n' {
+        return Some(Line { len: at, next: at + 1, bare_cr: false });
+    }
+    if bytes.get(at + 1) == Some(&b'\n') {
+        return Some(Line { len: at, next: at + 2, bare_cr: false });
+    }
+    line_with_bare_cr(bytes, at)
+}
+
+#[cold]
+fn line_with_bare_cr(bytes: &[u8], from: usize) -> Option<Line> {
+    let lf = from + memchr::memchr(b'\n', &bytes[from..])?;
+    let len = if bytes[lf - 1] == b'\r' { lf - 1 } else { lf };
+    // `a\r\r\n` has one CR too many, and `a\r` up to the LF has one that is not a line end.
+    Some(Line { len, next: lf + 1, bare_cr: true })
+}
+
+/// Reads forward through a header value.
+#[derive(Clone, Copy, Debug)]
+pub struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// At the start of `bytes`.
+    #[inline]
+    #[must_use]
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Cursor { bytes, at: 0 }
+    }
+
+    /// Bytes consumed so far.
+    #[inline]
+    #[must_use]
+    pub const fn at(&self) -> usize {
+        self.at
+    }
+
+    /// What has not been consumed.
+    #[inline]
+    #[must_use]
+    pub fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
+    /// The cursor `bytes` further on, at most at the end.
+    #[inline]
+    #[must_use]
+    pub fn past(&self, bytes: usize) -> Self {
+        let at = self.at.saturating_add(bytes).min(self.bytes.len());
+        Cursor { bytes: self.bytes, at }
+    }
+
+    /// What was consumed since `start`, an earlier value of [`Cursor::at`].
+    #[inline]
+    #[must_use]
+    pub fn since(&self, start: usize) -> &'a [u8] {
+        self.bytes.get(start..self.at).unwrap_or_default()
+    }
+
+    /// Whether everything is consumed.
+    #[inline]
+    #[must_use]
+    pub const fn is_end(&self) -> bool {
+        self.at >= self.bytes.len()
+    }
+
+    /// The next byte, not consumed.
+    #[inline]
+    #[must_use]
+    pub fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    /// Consumes `byte` if it is next.
+    #[inline]
+    pub fn eat(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// Consumes the longest run of `class`, which may be empty.
+    #[inline]
+    pub fn take(&mut self, class: Class) -> &'a [u8] {
+        let start = self.at;
+        while let Some(b) = self.peek()
+            && class.has(b)
+        {
+            self.at += 1;
+        }
+        self.since(start)
+    }
+
+    /// Consumes linear white space.
+    #[inline]
+    pub fn lws(&mut self) {
+        while let Some(b) = self.peek()
+            && Class::LWS.has(b)
+        {
+            self.at += 1;
+        }
+    }
+
+    /// Consumes `byte` with white space on both sides, as in `SEMI`, `COMMA`, `EQUAL`. Where it
+    /// is not next, nothing but the white space is consumed.
+    #[inline]
+    pub fn eat_spaced(&mut self, byte: u8) -> bool {
+        self.lws();
+        let found = self.eat(byte);
+        if found {
+            self.lws();
+        }
+        found
+    }
+
+    /// Consumes a quoted string whose opening quote is next; gives what stands between the
+    /// quotes. `None` if it does not close, or holds a control byte that no quoted-pair escapes
+    /// (qdtext; quoted-pair is %x00-09 / %x0B-0C / %x0E-7F).
+    pub fn quoted(&mut self) -> Option<&'a [u8]> {
+        if !self.eat(b'"') {
+            return None;
+        }
+        let start = self.at;
+        loop {
+            match self.peek()? {
+                b'"' => {
+                    let inner = self.since(start);
+                    self.at += 1;
+                    return Some(inner);
+                }
+                b'\\' => {
+                    let escaped = *self.bytes.get(self.at + 1)?;
+                    if escaped == b'\r' || escaped == b'\n' || escaped >= 0x80 {
+                        return None;
+                    }
+                    self.at += 2;
+                }
+                b if Class::LWS.has(b) || (b >= 0x20 && b != 0x7f) => self.at += 1,
+                _ => return None,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each class as RFC 3261 25.1 words it, decided for all 256 bytes.
+    #[test]
+    fn classes_hold_exactly_the_bytes_of_the_grammar() {
+        let alnum = |b: u8| b.is_ascii_alphanumeric();
+        let mark = |b: u8| b"-_.!~*'()".contains(&b);
+        let unreserved = |b: u8| alnum(b) || mark(b);
+        for b in 0..=255u8 {
+            let token = alnum(b) || b"-.!%*_+`'~".contains(&b);
+            assert_eq!(Class::TOKEN.has(b), token, "token {b:#x}");
+            assert_eq!(Class::WORD.has(b), token || b"()<>:\\\"/[]?{}".contains(&b), "word {b:#x}");
+            assert_eq!(Class::USER.has(b), unreserved(b) || b"&=+$,;?/".contains(&b), "{b:#x}");
+            assert_eq!(Class::PASSWORD.has(b), unreserved(b) || b"&=+$,".contains(&b), "{b:#x}");
+            assert_eq!(Class::URI_PARAM.has(b), unreserved(b) || b"[]/:&+$".contains(&b), "{b:#x}");
+            assert_eq!(Class::URI_HEADER.has(b), unreserved(b) || b"[]/?:+$".contains(&b));
+            assert_eq!(Class::HOST.has(b), alnum(b) || b == b'-' || b == b'.' || b == b'_');
+            assert_eq!(Class::PARAM_VALUE.has(b), token || b == b'[' || b == b']' || b == b':');
+            assert_eq!(Class::LWS.has(b), b == b' ' || b == b'\t' || b == b'\r' || b == b'\n');
+            let uri = b > b' ' && b < 0x7f && !b"<>\"\\^`{|}".contains(&b);
+            assert_eq!(Class::URI.has(b), uri, "uri {b:#x}");
+            assert_eq!(Class::SCHEME.has(b), alnum(b) || b == b'+' || b == b'-' || b == b'.');
+            assert_eq!(Class::HEX.has(b), (b as char).to_digit(16).is_some());
+            assert_eq!(Class::DIGIT.has(b), (b as char).to_digit(10).is_some());
+            assert_eq!(Class::DISPLAY.has(b), token || b >= 0x80);
+            assert_eq!(Class::RESERVED.has(b), b";/?:@&=+$,".contains(&b));
+        }
+    }
+
+    #[test]
+    fn an_escape_is_a_percent_sign_and_two_hex_digits_for_every_pair_of_bytes() {
+        for h in 0..=255u8 {
+            for l in 0..=255u8 {
+                let whole = h.is_ascii_hexdigit() && l.is_ascii_hexdigit();
+                assert_eq!(is_escaped(&[b'%', h, l], Class::DIGIT), whole);
+            }
+        }
+        assert!(!is_escaped(b"%", Class::USER));
+        assert!(!is_escaped(b"ab%4", Class::USER));
+        assert!(is_escaped(b"", Class::USER));
+    }
+
+    #[test]
+    fn a_line_ends_at_crlf_or_lf_and_reports_a_bare_cr() {
+        let of = |b: &[u8]| line(b).map(|l| (l.len, l.next, l.bare_cr));
+        assert_eq!(of(b"ab\r\ncd"), Some((2, 4, false)));
+        assert_eq!(of(b"ab\ncd"), Some((2, 3, false)));
+        assert_eq!(of(b"\r\n"), Some((0, 2, false)));
+        assert_eq!(of(b"a\rb\r\n"), Some((3, 5, true)));
+        assert_eq!(of(b"a\r\r\n"), Some((2, 4, true)));
+        assert_eq!(of(b"a\rb\n"), Some((3, 4, true)));
+        assert_eq!(of(b"ab\r"), None);
+        assert_eq!(of(b"ab"), None);
+        assert_eq!(of(b""), None);
+    }
+
+    #[test]
+    fn a_quoted_string_closes_at_the_first_quote_that_no_backslash_escapes() {
+        let of = |b: &'static [u8]| Cursor::new(b).quoted();
+        assert_eq!(of(b"\"a\\\"b\"c"), Some(&b"a\\\"b"[..]));
+        assert_eq!(of(b"\"\""), Some(&b""[..]));
+        assert_eq!(of(b"\"a\r\n b\""), Some(&b"a\r\n b"[..]));
+        assert_eq!(of(b"\"\\\0\\\x7f\""), Some(&b"\\\0\\\x7f"[..]));
+        assert_eq!(of(b"\"a\0\""), None);
+        assert_eq!(of(b"\"a"), None);
+        assert_eq!(of(b"\"a\\\""), None);
+        assert_eq!(of(b"\"a\\"), None);
+        assert_eq!(of(b"\"\\\r\n\""), None);
+        assert_eq!(of(b"a"), None);
+    }
+
+    #[test]
+    fn a_quoted_pair_means_the_byte_behind_its_backslash() {
+        assert!(unescaped_eq(b"a\\\"b\\\\", b"a\"b\\"));
+        assert!(unescaped_eq(b"plain", b"plain"));
+        assert!(!unescaped_eq(b"pl\\ain", b"pl\\ain2"));
+    }
+
+    #[test]
+    fn numbers_over_their_limit_saturate_or_fail() {
+        assert_eq!(decimal_saturating(b"4294967295"), Some(u32::MAX));
+        assert_eq!(decimal_saturating(b"4294967296"), Some(u32::MAX));
+        assert_eq!(decimal_saturating(&[b'9'; 400]), Some(u32::MAX));
+        assert_eq!(decimal_saturating(b"0068"), Some(68));
+        assert_eq!(decimal_saturating(b""), None);
+        assert_eq!(decimal_saturating(b"-1"), None);
+        assert_eq!(decimal(b"2147483647", i32::MAX as u32), Some(i32::MAX as u32));
+        assert_eq!(decimal(b"2147483648", i32::MAX as u32), None);
+        assert_eq!(decimal(&[b'9'; 400], u32::MAX), None);
+        assert_eq!(decimal(b"1 ", u32::MAX), None);
+    }
+}

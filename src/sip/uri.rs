@@ -1,4 +1,11 @@
-//! SIP and SIPS URIs as borrowed views, and their comparison (RFC 3261 19.1).
+//! SIP and SIPS URIs as borrowed views, and their comparison (RFC 3261 19.1). URIs of other
+//! schemes are carried, never looked into.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use memchr::memchr;
+
+use crate::sip::scan::{Class, decimal, is_escaped};
 
 /// Scheme of a URI (RFC 3261 19.1.1; anything else is `Other`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +57,8 @@ pub enum UriError {
     Params,
     /// The header part is malformed.
     Headers,
+    /// What follows another scheme is empty or holds a character that no URI can.
+    Opaque,
 }
 
 impl<'a> Uri<'a> {
@@ -58,23 +67,536 @@ impl<'a> Uri<'a> {
     /// # Errors
     /// The first part that breaks the grammar of RFC 3261 25.1.
     pub fn parse(text: &'a [u8]) -> Result<Uri<'a>, UriError> {
-        let _ = text;
-        todo!()
+        let (scheme, rest) = split_scheme(text)?;
+        let mut uri = Uri {
+            text,
+            scheme,
+            user: None,
+            password: None,
+            host: &[],
+            port: None,
+            params: &[],
+            headers: &[],
+        };
+        if matches!(scheme, Scheme::Tel | Scheme::Other) {
+            let whole = !rest.is_empty() && rest.iter().all(|&b| Class::URI.has(b));
+            return if whole { Ok(uri) } else { Err(UriError::Opaque) };
+        }
+        // Neither a user part nor anything behind the host can hold an unescaped `@`, so the
+        // first one ends the user part, whatever `;` or `?` stand in it (RFC 4475 3.1.1.9).
+        let hostport = match memchr(b'@', rest) {
+            Some(at) => {
+                parse_userinfo(&rest[..at], &mut uri)?;
+                &rest[at + 1..]
+            }
+            None => rest,
+        };
+        let (host, mut tail) = split_host(hostport)?;
+        uri.host = host;
+        if let [b':', after @ ..] = tail {
+            let digits = Class::DIGIT.span(after);
+            let port = decimal(&after[..digits], u32::from(u16::MAX)).ok_or(UriError::Port)?;
+            uri.port = u16::try_from(port).ok();
+            tail = &after[digits..];
+        }
+        if let [b';', after @ ..] = tail {
+            // `?` is no paramchar, so the first one begins the headers.
+            let end = memchr(b'?', after).unwrap_or(after.len());
+            uri.params = &after[..end];
+            check_params(uri.params)?;
+            tail = &after[end..];
+        }
+        match tail {
+            [] => Ok(uri),
+            [b'?', headers @ ..] => {
+                uri.headers = headers;
+                check_headers(headers)?;
+                Ok(uri)
+            }
+            _ => Err(UriError::Host),
+        }
     }
 
     /// The value of a parameter, name in lower case, matched in any case; `Some(b"")` if it
     /// stands without a value.
     #[must_use]
     pub fn param(&self, name: &[u8]) -> Option<&'a [u8]> {
-        let _ = name;
-        todo!()
+        pairs(self.params, b';')
+            .find(|(n, _)| units_eq(n, name, Fold::Case))
+            .map(|(_, value)| value.unwrap_or_default())
     }
 
     /// Whether two URIs are equal by RFC 3261 19.1.4 (for schemes other than sip and sips: byte
-    /// for byte).
+    /// for byte). Costs a look at each pair of parameters: bound the length first.
     #[must_use]
     pub fn equals(&self, other: &Uri<'_>) -> bool {
-        let _ = other;
-        todo!()
+        if self.text == other.text {
+            return true;
+        }
+        if self.scheme != other.scheme || matches!(self.scheme, Scheme::Tel | Scheme::Other) {
+            return false;
+        }
+        // "The userinfo component is compared case-sensitively; everything else is not."
+        option_eq(self.user, other.user, Fold::None)
+            && option_eq(self.password, other.password, Fold::None)
+            && hosts_eq(self.host, other.host)
+            // "A URI omitting any component with a default value will not match a URI
+            // explicitly containing that component with its default value."
+            && self.port == other.port
+            && params_match(self.params, other.params)
+            && params_match(other.params, self.params)
+            && headers_match(self.headers, other.headers)
+            && headers_match(other.headers, self.headers)
+    }
+
+    /// The host as an address, where it is one.
+    #[must_use]
+    pub fn host_ip(&self) -> Option<IpAddr> {
+        host_ip(self.host)
+    }
+}
+
+fn split_scheme(text: &[u8]) -> Result<(Scheme, &[u8]), UriError> {
+    if let [s, i, p, b':', rest @ ..] = text
+        && [s | 0x20, i | 0x20, p | 0x20] == *b"sip"
+    {
+        return Ok((Scheme::Sip, rest));
+    }
+    let colon = Class::SCHEME.span(text);
+    let name = &text[..colon];
+    if text.get(colon) != Some(&b':') || !name.first().is_some_and(u8::is_ascii_alphabetic) {
+        return Err(UriError::Scheme);
+    }
+    let scheme = if name.eq_ignore_ascii_case(b"sips") {
+        Scheme::Sips
+    } else if name.eq_ignore_ascii_case(b"tel") {
+        Scheme::Tel
+    } else {
+        Scheme::Other
+    };
+    Ok((scheme, &text[colon + 1..]))
+}
+
+fn parse_userinfo<'a>(userinfo: &'a [u8], uri: &mut Uri<'a>) -> Result<(), UriError> {
+    let user = match memchr(b':', userinfo) {
+        Some(colon) => {
+            let password = &userinfo[colon + 1..];
+            if !is_escaped(password, Class::PASSWORD) {
+                return Err(UriError::User);
+            }
+            uri.password = Some(password);
+            &userinfo[..colon]
+        }
+        None => userinfo,
+    };
+    if user.is_empty() || !is_escaped(user, Class::USER) {
+        return Err(UriError::User);
+    }
+    uri.user = Some(user);
+    Ok(())
+}
+
+/// Takes a host off the front of `text`: `hostname / IPv4address / IPv6reference`. Gives it and
+/// what follows, unless what is there is none of these.
+///
+/// Looser than RFC 3261 in two points that real names need: `_` is accepted, and the last label
+/// may begin with a digit. One that is all digits must end an IPv4 address, though.
+///
+/// # Errors
+/// [`UriError::Host`].
+pub fn split_host(text: &[u8]) -> Result<(&[u8], &[u8]), UriError> {
+    if text.first() == Some(&b'[') {
+        let end = memchr(b']', text).ok_or(UriError::Host)? + 1;
+        let host = &text[..end];
+        return if ipv6(host).is_some() { Ok((host, &text[end..])) } else { Err(UriError::Host) };
+    }
+    let (mut end, mut label, mut digits_only) = (0, 0, true);
+    while let Some(&b) = text.get(end)
+        && Class::HOST.has(b)
+    {
+        if b == b'.' {
+            if label == 0 {
+                return Err(UriError::Host);
+            }
+            (label, digits_only) = (0, true);
+        } else {
+            label += 1;
+            digits_only &= b.is_ascii_digit();
+        }
+        end += 1;
+    }
+    let host = &text[..end];
+    // A name may end in a dot (the root); an address may not.
+    if host.is_empty() || (label > 0 && digits_only && ipv4(host).is_none()) {
+        return Err(UriError::Host);
+    }
+    Ok((host, &text[end..]))
+}
+
+/// A host as an address, where it is one.
+#[must_use]
+pub fn host_ip(host: &[u8]) -> Option<IpAddr> {
+    match host.first()? {
+        b'[' => ipv6(host).map(IpAddr::V6),
+        b'0'..=b'9' => ipv4(host).map(IpAddr::V4),
+        _ => None,
+    }
+}
+
+fn ipv4(host: &[u8]) -> Option<Ipv4Addr> {
+    let mut octets = [0u8; 4];
+    let mut parts = host.split(|&b| b == b'.');
+    for octet in &mut octets {
+        let part = parts.next()?;
+        // A leading zero reads as octal to some and as decimal to others: it is refused.
+        if part.len() > 3 || (part.len() > 1 && part[0] == b'0') {
+            return None;
+        }
+        *octet = u8::try_from(decimal(part, 255)?).ok()?;
+    }
+    parts.next().is_none().then(|| Ipv4Addr::from(octets))
+}
+
+fn ipv6(host: &[u8]) -> Option<Ipv6Addr> {
+    let inner = host.strip_prefix(b"[")?.strip_suffix(b"]")?;
+    std::str::from_utf8(inner).ok()?.parse().ok()
+}
+
+fn check_params(params: &[u8]) -> Result<(), UriError> {
+    for (name, value) in pairs(params, b';') {
+        let valid = !name.is_empty()
+            && is_escaped(name, Class::URI_PARAM)
+            && value.is_none_or(|v| is_escaped(v, Class::URI_PARAM));
+        if !valid {
+            return Err(UriError::Params);
+        }
+    }
+    // An iteration over nothing sees no empty name: `sip:host;` ends in one.
+    if params.is_empty() { Err(UriError::Params) } else { Ok(()) }
+}
+
+fn check_headers(headers: &[u8]) -> Result<(), UriError> {
+    for (name, value) in pairs(headers, b'&') {
+        // header = hname "=" hvalue, where hvalue may be empty.
+        let valid = !name.is_empty()
+            && is_escaped(name, Class::URI_HEADER)
+            && value.is_some_and(|v| is_escaped(v, Class::URI_HEADER));
+        if !valid {
+            return Err(UriError::Headers);
+        }
+    }
+    if headers.is_empty() { Err(UriError::Headers) } else { Ok(()) }
+}
+
+/// Name and value of each piece between separators; nothing for nothing.
+fn pairs(text: &[u8], separator: u8) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+    let pieces = (!text.is_empty()).then(|| text.split(move |&b| b == separator));
+    pieces.into_iter().flatten().map(|piece| match memchr(b'=', piece) {
+        Some(at) => (&piece[..at], Some(&piece[at + 1..])),
+        None => (piece, None),
+    })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fold {
+    None,
+    Case,
+}
+
+/// "Characters other than those in the reserved set are equivalent to their % HEX HEX encoding":
+/// text as a row of units, where an escaped reserved character differs from the plain one.
+fn units(text: &[u8], fold: Fold) -> impl Iterator<Item = u16> + '_ {
+    let mut i = 0;
+    std::iter::from_fn(move || {
+        let byte = *text.get(i)?;
+        i += 1;
+        let (byte, escaped) = match (byte, text.get(i..i + 2)) {
+            (b'%', Some(&[h, l])) => match (hex(h), hex(l)) {
+                (Some(h), Some(l)) => {
+                    i += 2;
+                    (h << 4 | l, true)
+                }
+                _ => (byte, false),
+            },
+            _ => (byte, false),
+        };
+        let byte = if fold == Fold::Case { byte.to_ascii_lowercase() } else { byte };
+        Some(u16::from(byte) | if escaped && Class::RESERVED.has(byte) { 0x100 } else { 0 })
+    })
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    (digit as char).to_digit(16).and_then(|d| u8::try_from(d).ok())
+}
+
+fn units_eq(a: &[u8], b: &[u8], fold: Fold) -> bool {
+    if memchr(b'%', a).is_none() && memchr(b'%', b).is_none() {
+        return match fold {
+            Fold::None => a == b,
+            Fold::Case => a.eq_ignore_ascii_case(b),
+        };
+    }
+    units(a, fold).eq(units(b, fold))
+}
+
+fn option_eq(a: Option<&[u8]>, b: Option<&[u8]>, fold: Fold) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => units_eq(a, b, fold),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+/// Host names in any case, addresses by value: IPv6 has many spellings (RFC 5954 4.2).
+fn hosts_eq(a: &[u8], b: &[u8]) -> bool {
+    if a.eq_ignore_ascii_case(b) {
+        return true;
+    }
+    a.first() == Some(&b'[') && b.first() == Some(&b'[') && ipv6(a) == ipv6(b)
+}
+
+/// Whether each parameter of `a` matches its namesake in `b`. A user, ttl, method or maddr that
+/// stands in one URI only never matches; nor does transport, by the examples of 19.1.4. Any
+/// other that stands alone is ignored.
+fn params_match(a: &[u8], b: &[u8]) -> bool {
+    pairs(a, b';').all(|(name, value)| {
+        match pairs(b, b';').find(|(other, _)| units_eq(name, other, Fold::Case)) {
+            Some((_, other)) => option_eq(value, other, Fold::Case),
+            None => ![&b"user"[..], b"ttl", b"method", b"maddr", b"transport"]
+                .iter()
+                .any(|alone| units_eq(name, alone, Fold::Case)),
+        }
+    })
+}
+
+/// "URI header components are never ignored": each of `a` stands in `b` with the same value.
+fn headers_match(a: &[u8], b: &[u8]) -> bool {
+    pairs(a, b'&').all(|(name, value)| {
+        pairs(b, b'&').any(|(other, other_value)| {
+            units_eq(name, other, Fold::Case) && option_eq(value, other_value, Fold::Case)
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn uri(text: &str) -> Uri<'_> {
+        Uri::parse(text.as_bytes()).unwrap_or_else(|e| panic!("{text}: {e:?}"))
+    }
+
+    fn error(text: &str) -> UriError {
+        Uri::parse(text.as_bytes()).expect_err(text)
+    }
+
+    fn assert_equal(a: &str, b: &str, equal: bool) {
+        assert_eq!(uri(a).equals(&uri(b)), equal, "{a} against {b}");
+        assert_eq!(uri(b).equals(&uri(a)), equal, "{b} against {a}");
+    }
+
+    #[test]
+    fn parts_are_found_where_rfc_3261_19_1_1_puts_them() {
+        let u = uri("sips:alice:pa$s@gw.example.com:5061;transport=tcp;lr?subject=x%20y&to=a");
+        assert_eq!(u.scheme, Scheme::Sips);
+        assert_eq!(u.user, Some(&b"alice"[..]));
+        assert_eq!(u.password, Some(&b"pa$s"[..]));
+        assert_eq!(u.host, b"gw.example.com");
+        assert_eq!(u.port, Some(5061));
+        assert_eq!(u.params, b"transport=tcp;lr");
+        assert_eq!(u.headers, b"subject=x%20y&to=a");
+        assert_eq!(u.param(b"transport"), Some(&b"tcp"[..]));
+        assert_eq!(u.param(b"lr"), Some(&b""[..]));
+        assert_eq!(u.param(b"maddr"), None);
+    }
+
+    #[test]
+    fn a_user_part_may_hold_semicolons_and_question_marks() {
+        let u = uri("sip:user;par=u%40example.net@example.com");
+        assert_eq!(u.user, Some(&b"user;par=u%40example.net"[..]));
+        assert_eq!(u.params, b"");
+        let u = uri("sip:1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*:&it+has=1,weird!*\
+                     pas$wo~d_too.(doesn't-it)@example.com");
+        assert_eq!(u.password, Some(&b"&it+has=1,weird!*pas$wo~d_too.(doesn't-it)"[..]));
+        assert_eq!(u.host, b"example.com");
+    }
+
+    #[test]
+    fn escaped_parameter_names_are_the_same_names() {
+        let u = uri("sip:cal%6Cer@host5.example.net;%6C%72;n%61me=v%61lue%25%34%31");
+        assert_eq!(u.param(b"lr"), Some(&b""[..]));
+        assert_eq!(u.param(b"name"), Some(&b"v%61lue%25%34%31"[..]));
+    }
+
+    #[test]
+    fn other_schemes_are_carried_whole() {
+        assert_eq!(uri("tel:+13035551111").scheme, Scheme::Tel);
+        assert_eq!(uri("soap.beep://192.0.2.103:3002").scheme, Scheme::Other);
+        assert_eq!(uri("nobodyKnowsThisScheme:totallyopaquecontent").scheme, Scheme::Other);
+        assert_eq!(error("isbn:"), UriError::Opaque);
+        assert_eq!(error("isbn:a b"), UriError::Opaque);
+        assert!(uri("isbn:1").equals(&uri("isbn:1")));
+        assert!(!uri("isbn:a").equals(&uri("isbn:A")));
+    }
+
+    #[test]
+    fn each_broken_part_has_its_own_error() {
+        for text in ["", "sip", "<sip:a@b>", ":a", "1sip:a@b", " sip:a@b"] {
+            assert_eq!(error(text), UriError::Scheme, "{text}");
+        }
+        for text in ["sip:@h", "sip::p@h", "sip:a b@h", "sip:a%4@h", "sip:a:b:c@h", "sip:a\"@h"] {
+            assert_eq!(error(text), UriError::User, "{text}");
+        }
+        for text in [
+            "sip:",
+            "sip:a@",
+            "sip:a@b@c",
+            "sip:a@.b",
+            "sip:a@b..c",
+            "sip:a@1.2.3",
+            "sip:256.1.1.1",
+            "sip:a@[::1",
+            "sip:a@[::g]",
+            "sip:a@[]",
+            "sip:a@h/x",
+            "sip:h x",
+            "sip:a@01.2.3.4",
+            "sip:a@1.2.3.4.5",
+            "sip:a@[fe80::1%25eth0]",
+            "sip:;lr",
+            "sip:::1",
+        ] {
+            assert_eq!(error(text), UriError::Host, "{text}");
+        }
+        for text in ["sip:h:", "sip:h:65536", "sip:h:x", "sip:h:99999999999999999999"] {
+            assert_eq!(error(text), UriError::Port, "{text}");
+        }
+        for text in ["sip:h;", "sip:h;;lr", "sip:h;=x", "sip:h; lr", "sip:h;a=b=c", "sip:h;a=%"] {
+            assert_eq!(error(text), UriError::Params, "{text}");
+        }
+        for text in ["sip:h?", "sip:h?a", "sip:h?=b", "sip:h?a=b&", "sip:h;lr?a=<b>"] {
+            assert_eq!(error(text), UriError::Headers, "{text}");
+        }
+        assert_eq!(error("sip:h:5060x"), UriError::Host);
+    }
+
+    #[test]
+    fn hosts_are_names_ipv4_or_bracketed_ipv6_as_in_rfc_5118() {
+        assert_eq!(uri("sip:a@[2001:db8::10]:5070").host, b"[2001:db8::10]");
+        assert_eq!(uri("sip:a@[2001:db8::10]:5070").port, Some(5070));
+        // RFC 5118 4.2: the port stands inside the brackets and becomes part of the address.
+        assert_eq!(uri("sip:[2001:db8::10:5070]").port, None);
+        assert_eq!(uri("sip:user@[::ffff:192.0.2.10]").host_ip(), "::ffff:192.0.2.10".parse().ok());
+        assert_eq!(uri("sip:192.0.2.1").host_ip(), "192.0.2.1".parse().ok());
+        assert_eq!(uri("sip:a@host").host_ip(), None);
+        assert_eq!(uri("sip:a@example.com.").host, b"example.com.");
+        assert_eq!(uri("sip:a@my_pbx").host, b"my_pbx");
+        assert_eq!(uri("sip:a@3f2a9c").host, b"3f2a9c");
+    }
+
+    #[test]
+    fn rfc_3261_19_1_4_examples_of_equal_uris() {
+        for (a, b) in [
+            ("sip:%61lice@atlanta.com;transport=TCP", "sip:alice@AtLanTa.CoM;Transport=tcp"),
+            ("sip:carol@chicago.com", "sip:carol@chicago.com;newparam=5"),
+            ("sip:carol@chicago.com", "sip:carol@chicago.com;security=on"),
+            ("sip:carol@chicago.com;newparam=5", "sip:carol@chicago.com;security=on"),
+            (
+                "sip:biloxi.com;transport=tcp;method=REGISTER?to=sip:bob%40biloxi.com",
+                "sip:biloxi.com;method=REGISTER;transport=tcp?to=sip:bob%40biloxi.com",
+            ),
+            (
+                "sip:alice@atlanta.com?subject=project%20x&priority=urgent",
+                "sip:alice@atlanta.com?priority=urgent&subject=project%20x",
+            ),
+        ] {
+            assert_equal(a, b, true);
+        }
+    }
+
+    #[test]
+    fn rfc_3261_19_1_4_examples_of_unequal_uris() {
+        for (a, b) in [
+            ("SIP:ALICE@AtLanTa.CoM;Transport=udp", "sip:alice@AtLanTa.CoM;Transport=UDP"),
+            ("sip:bob@biloxi.com", "sip:bob@biloxi.com:5060"),
+            ("sip:bob@biloxi.com", "sip:bob@biloxi.com;transport=udp"),
+            ("sip:bob@biloxi.com", "sip:bob@biloxi.com:6000;transport=tcp"),
+            ("sip:carol@chicago.com", "sip:carol@chicago.com?Subject=next%20meeting"),
+            ("sip:bob@phone21.boxesbybob.com", "sip:bob@192.0.2.4"),
+            ("sip:carol@chicago.com;security=on", "sip:carol@chicago.com;security=off"),
+        ] {
+            assert_equal(a, b, false);
+        }
+    }
+
+    #[test]
+    fn the_other_rules_of_19_1_4() {
+        assert_equal("sip:a@h", "sips:a@h", false);
+        assert_equal("sip:a@h", "sip:h", false);
+        assert_equal("sip:a:x@h", "sip:a@h", false);
+        assert_equal("sip:a:X@h", "sip:a:x@h", false);
+        for alone in ["user=ip", "ttl=1", "method=INVITE", "maddr=1.2.3.4", "MADDR=1.2.3.4"] {
+            assert_equal("sip:a@h", &format!("sip:a@h;{alone}"), false);
+        }
+        assert_equal("sip:a@h;lr", "sip:a@h;lr=on", false);
+        // A reserved character is not its escape; any other is.
+        assert_equal("sip:a%3bb@h", "sip:a%3Bb@h", true);
+        assert_equal("sip:a%3bb@h", "sip:a;b@h", false);
+        assert_equal("sip:a%2db@h", "sip:a-b@h", true);
+        assert_equal("sip:a@h?x=1", "sip:a@h?x=2", false);
+        assert_equal("sip:a@h?X=A", "sip:a@h?x=a", true);
+    }
+
+    #[test]
+    fn ipv6_hosts_compare_by_value() {
+        assert_equal("sip:a@[2001:DB8::1]", "sip:a@[2001:db8:0:0:0:0:0:1]", true);
+        assert_equal("sip:a@[2001:db8::1]", "sip:a@[2001:db8::2]", false);
+        assert_equal("sip:a@[::ffff:192.0.2.1]", "sip:a@192.0.2.1", false);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+        #[test]
+        fn parts_written_together_are_read_apart(
+            user in "[a-zA-Z0-9_.!~*'()&=+$,;?/-]{1,12}(%[0-9a-f]{2})?",
+            password in proptest::option::of("[a-z&=+$,]{0,6}"),
+            host in "[a-z][a-z0-9-]{0,8}(\\.[a-z]{2,4})?",
+            port in proptest::option::of(any::<u16>()),
+            params in "(;[a-z]{1,4}(=[a-z\\[\\]/:&+$]{1,4})?){0,3}",
+            headers in "(\\?[a-z]{1,4}=[a-z]{0,4}(&[a-z]{1,4}=)?)?",
+        ) {
+            let mut text = format!("sip:{user}");
+            if let Some(p) = &password {
+                text += &format!(":{p}");
+            }
+            text += &format!("@{host}");
+            if let Some(p) = port {
+                text += &format!(":{p}");
+            }
+            text += &params;
+            text += &headers;
+            let u = uri(&text);
+            prop_assert_eq!(u.user, Some(user.as_bytes()));
+            prop_assert_eq!(u.password, password.as_ref().map(String::as_bytes));
+            prop_assert_eq!(u.host, host.as_bytes());
+            prop_assert_eq!(u.port, port);
+            prop_assert_eq!(u.params, params.strip_prefix(';').unwrap_or("").as_bytes());
+            prop_assert_eq!(u.headers, headers.strip_prefix('?').unwrap_or("").as_bytes());
+            prop_assert!(u.equals(&uri(&text.clone())));
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused_without_panic(text in "\\PC{0,40}", tail in any::<Vec<u8>>()) {
+            let mut bytes = b"sip:".to_vec();
+            bytes.extend_from_slice(text.as_bytes());
+            bytes.extend_from_slice(&tail);
+            if let Ok(u) = Uri::parse(&bytes) {
+                prop_assert!(u.equals(&u));
+                let _ = (u.param(b"x"), u.host_ip());
+            }
+            let _ = Uri::parse(&tail);
+        }
     }
 }
