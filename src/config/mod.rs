@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 pub use file::load;
 pub use refusal::{Origin, Refusal};
-pub use settings::Settings;
+pub use settings::{Described, Settings};
 
 /// What the registrar core obeys.
 #[derive(Clone, Debug, PartialEq, Eq)]
