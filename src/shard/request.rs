@@ -1,0 +1,154 @@
+//! The rules every request meets before anybody asks what it wants (RFC 3261 8.2), and the
+//! answers to all methods but REGISTER.
+
+use crate::shard::answer::Answer;
+use crate::shard::core::Core;
+use crate::shard::counters::DropReason;
+use crate::shard::identity::Identity;
+use crate::shard::{Datagram, Handled, register};
+use crate::sip::uri::Scheme;
+use crate::sip::write::Responder;
+use crate::sip::{HeaderName, Message, Method, ParseError};
+use crate::time::Now;
+
+/// Methods that are served, as Allow lists them (RFC 3261 20.5).
+const ALLOW: &[u8] = b"REGISTER, OPTIONS";
+
+/// What reached this shard, and how.
+#[derive(Clone, Copy)]
+pub(super) struct Arrival<'a> {
+    pub now: Now,
+    pub datagram: &'a Datagram<'a>,
+    /// Another shard received it and found that this one owns its AOR.
+    pub handed_over: bool,
+}
+
+/// Answers a well-formed message, or says where it belongs.
+pub(super) fn handle<'a>(
+    core: &mut Core,
+    arrival: Arrival<'a>,
+    message: Message<'a>,
+    out: &mut [u8],
+) -> Handled {
+    match message.method() {
+        None => {
+            // "A response where there was no request is discarded" (RFC 3261 18.1.2).
+            core.counters.drop(DropReason::StrayResponse);
+            return Handled::Nothing;
+        }
+        Some(Method::Ack) => {
+            core.counters.drop(DropReason::Ack);
+            return Handled::Nothing;
+        }
+        Some(_) => {}
+    }
+    let head = match message.check_request() {
+        Ok(head) => head,
+        Err(error) => return refuse_faulty(core, arrival, error, Some(message), out),
+    };
+    core.counters.requests += u64::from(!arrival.handed_over);
+    let identity = Identity::of(&head, &core.keys.identity);
+    let responder = Responder::new(message, &head, arrival.datagram.source);
+    let answer = |core| answer_of(core, responder, &identity, out);
+
+    // RFC 3261 8.2.1: the method comes first, then the headers.
+    match head.method {
+        Method::Register | Method::Options => {}
+        // There are no calls and no transactions that could be cancelled (RFC 3261 9.2, 15.1.2).
+        Method::Cancel | Method::Bye => return answer(core).plain(481),
+        Method::Other => return answer(core).with(501, |r| r.header_text("Allow", ALLOW)),
+        // Inside a dialog nobody here has (RFC 3261 12.2.2).
+        _ if head.to.tag.is_some() => return answer(core).plain(481),
+        _ => return answer(core).with(405, |r| r.header_text("Allow", ALLOW)),
+    }
+    // RFC 3261 8.2.2.1
+    if !matches!(head.uri.scheme, Scheme::Sip | Scheme::Sips) {
+        return answer(core).plain(416);
+    }
+    let ours = core.domains.serves_host(head.uri.host);
+    // A proxy would pass these on; where that is not done, the last hop was the one before
+    // (RFC 3261 16.3 step 3).
+    let passes_on = !ours || (head.method == Method::Options && head.uri.user.is_some());
+    if passes_on && head.max_forwards == Some(0) {
+        return answer(core).plain(483);
+    }
+    if !ours {
+        // Not this registrar's, and nothing is relayed (RFC 3261 10.3 step 1).
+        core.counters.foreign_domain += 1;
+        return answer(core).plain(404);
+    }
+    // RFC 3261 8.2.2.3. Nothing optional is supported yet, so all that is required is not.
+    match message.option_tags(HeaderName::Require) {
+        Ok(tags) if tags.is_empty() => {}
+        Ok(tags) => {
+            return answer(core).with(420, |response| {
+                response.header("Unsupported", |out| {
+                    for (nth, tag) in tags.iter().enumerate() {
+                        out.put(if nth == 0 { b"" } else { b", " })?;
+                        out.text(tag)?;
+                    }
+                    Ok(())
+                })
+            });
+        }
+        Err(error) => return refuse(answer(core), error),
+    }
+    match head.method {
+        Method::Register => register::handle(core, arrival, message, &head, &identity, out),
+        _ => answer(core).with(200, |response| {
+            // RFC 3261 11.2: what this server can do. No body is taken by any method.
+            response.header_text("Allow", ALLOW)?;
+            response.header_text("Accept", b"")?;
+            response.header_text("Accept-Encoding", b"identity")?;
+            response.header_text("Accept-Language", b"en")?;
+            response.header_text("Supported", b"")
+        }),
+    }
+}
+
+/// Refuses a message with a fault, if it is a request that an answer could reach.
+#[cold]
+pub(super) fn refuse_faulty<'a>(
+    core: &mut Core,
+    arrival: Arrival<'a>,
+    error: ParseError,
+    message: Option<Message<'a>>,
+    out: &mut [u8],
+) -> Handled {
+    let Some(message) = message else {
+        core.counters.drop(DropReason::Unparseable);
+        return Handled::Nothing;
+    };
+    let reason = match message.method() {
+        None => Some(DropReason::StrayResponse),
+        Some(Method::Ack) => Some(DropReason::Ack),
+        Some(_) => None,
+    };
+    let responder = Responder::of_faulty(message, arrival.datagram.source);
+    match (reason, responder) {
+        (None, Some(responder)) => {
+            let identity = Identity::of_bytes(arrival.datagram.bytes, &core.keys.identity);
+            refuse(answer_of(core, responder, &identity, out), error)
+        }
+        (reason, _) => {
+            core.counters.drop(reason.unwrap_or(DropReason::NoReturnPath));
+            Handled::Nothing
+        }
+    }
+}
+
+/// Refuses with the status and the phrase of a fault.
+#[cold]
+pub(super) fn refuse(answer: Answer<'_>, error: ParseError) -> Handled {
+    answer.phrased(error.status(), &error.phrase(), |_| Ok(()))
+}
+
+/// The answer to a request.
+pub(super) fn answer_of<'a>(
+    core: &'a mut Core,
+    responder: Responder<'a>,
+    identity: &Identity,
+    out: &'a mut [u8],
+) -> Answer<'a> {
+    Answer { responder, to_tag: identity.to_tag, out, counters: &mut core.counters }
+}
