@@ -1,5 +1,8 @@
 //! L2: what one shard does with a datagram, and who owns which address-of-record.
 
+pub mod mesh;
+pub mod owner;
+
 use std::net::{IpAddr, SocketAddr};
 
 use crate::time::Instant;
