@@ -10,6 +10,9 @@ pub mod owner;
 mod register;
 mod request;
 
+pub mod mesh;
+pub mod owner;
+
 use std::net::{IpAddr, SocketAddr};
 
 pub use self::core::{Keys, Setup, Shard};
