@@ -37,6 +37,12 @@ pub const BATCH_MAX: usize = 32;
 pub const SHARDS_MAX: usize = 128;
 /// Sockets one reactor listens on.
 pub const LISTENERS_MAX: usize = 16;
+/// Longest nonce of credentials that is hashed, bytes. Ours have 20; another server's may come in.
+pub const NONCE_BYTES_MAX: usize = 256;
+/// Longest cnonce that is hashed, bytes.
+pub const CNONCE_BYTES_MAX: usize = 256;
+/// Longest digest-uri that is hashed, bytes.
+pub const DIGEST_URI_BYTES_MAX: usize = 1024;
 /// Accounts of one shard; ids are `u32`.
 pub const ACCOUNTS_MAX: usize = 1 << 28;
 /// Bindings that may leave by expiry in one turn of the loop, so that a million at once do not
