@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::args::{ConfigArgs, ConfigCommand};
 use super::{Failure, settings};
-use crate::config::parameters::Described;
+use crate::config::Described;
 
 /// Shows the settings, or checks a file.
 pub fn run(args: &ConfigArgs) -> Result<ExitCode, Failure> {
@@ -19,7 +19,7 @@ pub fn run(args: &ConfigArgs) -> Result<ExitCode, Failure> {
     let width = |column: fn(&Described) -> &str| {
         rows.iter().map(|row| column(row).chars().count()).max().unwrap_or(0)
     };
-    let key = width(|row| row.key);
+    let key = width(|row| &row.key);
     let value = width(|row| &row.value);
     let default = width(|row| &row.default);
     for row in &rows {

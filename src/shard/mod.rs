@@ -6,12 +6,10 @@ mod core;
 pub mod counters;
 mod domains;
 mod identity;
+pub mod mesh;
 pub mod owner;
 mod register;
 mod request;
-
-pub mod mesh;
-pub mod owner;
 
 use std::net::{IpAddr, SocketAddr};
 
