@@ -5,10 +5,8 @@
 pub const MESSAGE_BYTES_MAX: usize = 65_535;
 /// Header fields of one message (each repetition counts; comma-separated values do not).
 pub const HEADERS_MAX: usize = 128;
-/// Longest name of a header field, bytes.
-pub const HEADER_NAME_BYTES_MAX: usize = 64;
-/// Via values of one request that a response copies.
-pub const VIAS_MAX: usize = 64;
+/// Longest name of a header field, bytes. RFC 4475 3.1.1.7 has one of 93.
+pub const HEADER_NAME_BYTES_MAX: usize = 255;
 /// Contact values of one REGISTER.
 pub const CONTACTS_MAX: usize = 16;
 /// Route entries of one Path.
@@ -51,6 +49,7 @@ pub const EXPIRIES_PER_TURN_MAX: usize = 256;
 
 const _: () = assert!(MESSAGE_BYTES_MAX <= u16::MAX as usize);
 const _: () = assert!(HEADERS_MAX < u8::MAX as usize);
+const _: () = assert!(HEADER_NAME_BYTES_MAX <= u8::MAX as usize);
 const _: () = assert!(CONTACTS_MAX <= BINDINGS_MAX);
 const _: () = assert!(CONTACT_BYTES_MAX <= u16::MAX as usize);
 const _: () = assert!(SHARDS_MAX <= u8::MAX as usize);

@@ -218,3 +218,125 @@ impl<'a> Message<'a> {
         parse(value).ok_or(ParseError::header(name, Fault::Malformed))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::message::{Framing, Parsed, parse};
+    use crate::sip::table::HeaderTable;
+
+    const GOOD: &str = "REGISTER sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\n\
+        From: <sip:a@example.com>;tag=1\r\nTo: <sip:a@example.com>\r\nCall-ID: c@d\r\n\
+        CSeq: 3 REGISTER\r\nMax-Forwards: 70\r\nExpires: 60\r\nSupported: path, outbound\r\n\
+        Require: x\r\nPath: <sip:p;lr>\r\nUser-Agent: ua/1\r\nContent-Type: a/b\r\n\
+        Contact: <sip:a@192.0.2.1>\r\nm: <sip:b@192.0.2.1>\r\n\
+        Authorization: Digest username=\"a\",realm=\"r\",nonce=\"n\",uri=\"u\",response=\"x\"\r\n\
+        Content-Length: 0\r\n\r\n";
+
+    fn with<T>(text: &str, look: impl FnOnce(Message<'_>) -> T) -> T {
+        let mut table = HeaderTable::new();
+        match parse(text.as_bytes(), Framing::Datagram, &mut table) {
+            Parsed::Complete { message, .. } => look(message),
+            other => panic!("{text:?}: {other:?}"),
+        }
+    }
+
+    fn fault(from: &str, to: &str) -> (Part, Fault) {
+        assert!(GOOD.contains(from));
+        with(&GOOD.replacen(from, to, 1), |m| {
+            let e = m.check_request().expect_err(to);
+            (e.part, e.fault)
+        })
+    }
+
+    #[test]
+    fn every_view_of_a_good_request() {
+        with(GOOD, |m| {
+            let head = m.check_request().unwrap();
+            assert_eq!((head.method, head.method_bytes), (Method::Register, &b"REGISTER"[..]));
+            assert_eq!((head.uri.host, head.via.host), (&b"example.com"[..], &b"h"[..]));
+            assert_eq!((head.from.tag, head.to.tag), (Some(&b"1"[..]), None));
+            assert_eq!((head.call_id, head.cseq.number), (&b"c@d"[..], 3));
+            assert_eq!((head.max_forwards, m.expires()), (Some(70), Some(60)));
+            let mut contacts = Contacts::new();
+            m.contacts(&mut contacts).unwrap();
+            assert_eq!(contacts.as_slice().len(), 2);
+            let found = m.credentials(HeaderName::Authorization, b"r").unwrap();
+            assert_eq!(found.unwrap().username, b"a");
+            assert!(m.credentials(HeaderName::ProxyAuthorization, b"r").unwrap().is_none());
+            let tags = m.option_tags(HeaderName::Supported).unwrap();
+            assert_eq!(tags[..], [&b"path"[..], b"outbound"]);
+            assert_eq!(m.option_tags(HeaderName::Require).unwrap()[..], [&b"x"[..]]);
+            assert!(m.option_tags(HeaderName::ProxyRequire).unwrap().is_empty());
+            assert_eq!(m.routes(HeaderName::Path).unwrap()[0].text, b"<sip:p;lr>");
+            assert!(m.routes(HeaderName::Route).unwrap().is_empty());
+            assert_eq!(m.user_agent(), Some(&b"ua/1"[..]));
+            assert_eq!((m.content_type(), m.content_encoding()), (Some(&b"a/b"[..]), None));
+        });
+    }
+
+    #[test]
+    fn a_missing_header_is_named_rfc_3261_8_1_1() {
+        for name in ["Via", "From", "To", "Call-ID", "CSeq"] {
+            let known = HeaderName::of(name.as_bytes());
+            let found = fault(&format!("\r\n{name}: "), "\r\nX: ");
+            assert_eq!(found, (Part::Header(known), Fault::Missing));
+        }
+        // Max-Forwards is let be missing, for RFC 2543 clients (RFC 3261 16.3).
+        with(&GOOD.replace("Max-Forwards", "X"), |m| {
+            assert_eq!(m.check_request().unwrap().max_forwards, None);
+        });
+    }
+
+    #[test]
+    fn a_header_that_stands_once_is_named_if_it_stands_twice() {
+        for name in SINGLE {
+            let line = with(GOOD, |m| {
+                format!("{}: {}", name.as_str(), String::from_utf8_lossy(m.first(name).unwrap()))
+            });
+            let found = fault("User-Agent: ua/1", &line);
+            assert_eq!(found, (Part::Header(name), Fault::Repeated), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_malformed_header_is_named() {
+        for (from, to, name) in [
+            ("SIP/2.0/UDP h;", "SIP/2.0/UDP ;", HeaderName::Via),
+            ("<sip:a@example.com>;tag=1", "a, b <sip:h>", HeaderName::From),
+            ("To: <sip:a@example.com>", "To: \"x <sip:h>", HeaderName::To),
+            ("c@d", "c d", HeaderName::CallId),
+            ("CSeq: 3 REGISTER", "CSeq: x REGISTER", HeaderName::CSeq),
+            ("Max-Forwards: 70", "Max-Forwards: 256", HeaderName::MaxForwards),
+        ] {
+            assert_eq!(fault(from, to), (Part::Header(name), Fault::Malformed), "{to}");
+        }
+        let found = fault("sip:example.com SIP", "<sip:example.com> SIP");
+        assert_eq!(found, (Part::RequestUri, Fault::Malformed));
+    }
+
+    #[test]
+    fn the_cseq_method_is_that_of_the_request_line_rfc_3261_8_1_1_5() {
+        let found = fault("CSeq: 3 REGISTER", "CSeq: 3 register");
+        assert_eq!(found, (Part::Header(HeaderName::CSeq), Fault::Mismatch));
+    }
+
+    #[test]
+    fn faults_of_the_other_views_name_their_header() {
+        with(&GOOD.replace("<sip:p;lr>", "sip:p"), |m| {
+            let e = m.routes(HeaderName::Path).unwrap_err();
+            assert_eq!(e, ParseError::header(HeaderName::Path, Fault::Malformed));
+        });
+        with(&GOOD.replace("Require: x", "Require: x;"), |m| {
+            let e = m.option_tags(HeaderName::Require).unwrap_err();
+            assert_eq!(e, ParseError::header(HeaderName::Require, Fault::Malformed));
+        });
+    }
+
+    #[test]
+    fn a_response_is_no_request() {
+        with("SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h\r\n\r\n", |m| {
+            assert_eq!(m.check_request().unwrap_err().part, Part::StartLine);
+        });
+    }
+}
