@@ -1,6 +1,6 @@
 //! Cursor, byte classes and the memchr line finder: the only unsafe of L0.
 //!
-//! Knows the lexical rules of RFC 3261 25.1 (token, LWS, quoted-string, word, the character sets
+//! Knows the lexical rules of RFC 3261 25.1 (token, LWS, quoted-string, the character sets
 //! of a URI) and nothing about any header.
 
 use memchr::memchr2;
@@ -12,8 +12,6 @@ pub struct Class(u16);
 impl Class {
     /// `token`: alphanum and ``-.!%*_+`'~``.
     pub const TOKEN: Class = Class(1);
-    /// `word`, of which a Call-ID is made: token and `()<>:\"/[]?{}`.
-    pub const WORD: Class = Class(1 << 1);
     /// What a user part holds unescaped: unreserved and `&=+$,;?/`.
     pub const USER: Class = Class(1 << 2);
     /// What a password holds unescaped: unreserved and `&=+$,`.
@@ -70,7 +68,6 @@ const fn class_table() -> [u16; 256] {
     }
     let mut t = [0u16; 256];
     let everywhere = Class::TOKEN.0
-        | Class::WORD.0
         | Class::USER.0
         | Class::PASSWORD.0
         | Class::URI_PARAM.0
@@ -101,8 +98,6 @@ const fn class_table() -> [u16; 256] {
     const MARK: &[u8] = b"-_.!~*'()";
     t = mark(t, Class::TOKEN, TOKEN);
     t = mark(t, Class::DISPLAY, TOKEN);
-    t = mark(t, Class::WORD, TOKEN);
-    t = mark(t, Class::WORD, b"()<>:\\\"/[]?{}");
     t = mark(t, Class::USER, MARK);
     t = mark(t, Class::USER, b"&=+$,;?/");
     t = mark(t, Class::PASSWORD, MARK);
@@ -388,7 +383,6 @@ mod tests {
         for b in 0..=255u8 {
             let token = alnum(b) || b"-.!%*_+`'~".contains(&b);
             assert_eq!(Class::TOKEN.has(b), token, "token {b:#x}");
-            assert_eq!(Class::WORD.has(b), token || b"()<>:\\\"/[]?{}".contains(&b), "word {b:#x}");
             assert_eq!(Class::USER.has(b), unreserved(b) || b"&=+$,;?/".contains(&b), "{b:#x}");
             assert_eq!(Class::PASSWORD.has(b), unreserved(b) || b"&=+$,".contains(&b), "{b:#x}");
             assert_eq!(Class::URI_PARAM.has(b), unreserved(b) || b"[]/:&+$".contains(&b), "{b:#x}");
@@ -399,8 +393,8 @@ mod tests {
             let uri = b > b' ' && b < 0x7f && !b"<>\"\\^`{|}".contains(&b);
             assert_eq!(Class::URI.has(b), uri, "uri {b:#x}");
             assert_eq!(Class::SCHEME.has(b), alnum(b) || b == b'+' || b == b'-' || b == b'.');
-            assert_eq!(Class::HEX.has(b), (b as char).to_digit(16).is_some());
-            assert_eq!(Class::DIGIT.has(b), (b as char).to_digit(10).is_some());
+            assert_eq!(Class::HEX.has(b), (b as char).is_digit(16));
+            assert_eq!(Class::DIGIT.has(b), (b as char).is_digit(10));
             assert_eq!(Class::DISPLAY.has(b), token || b >= 0x80);
             assert_eq!(Class::RESERVED.has(b), b";/?:@&=+$,".contains(&b));
         }
