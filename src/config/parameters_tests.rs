@@ -195,3 +195,16 @@ fn more_reactors_than_cpus_are_refused() {
     assert!(error.contains("serve.reactors (3, command line)"), "{error}");
     assert!(error.contains("serve.cpus (0, 1, command line)"), "{error}");
 }
+
+#[test]
+fn the_readme_lists_every_parameter_with_its_alias_and_default() {
+    let readme = include_str!("../../README.md");
+    for parameter in &PARAMETERS {
+        let default = parameter.value(&Settings::default());
+        let default = format!("{default} {}", parameter.unit);
+        let start = format!("| {} | {} | {} |", parameter.key, parameter.alias, default.trim());
+        // Empty cells are written with one blank.
+        let start = start.replace("|  |", "| |");
+        assert!(readme.lines().any(|line| line.starts_with(&start)), "no line with {start}");
+    }
+}
