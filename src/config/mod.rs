@@ -1,6 +1,6 @@
 //! Configuration as plain structs with documented defaults and units; the layers below only see
 //! these values. Names, aliases and ranges are [`parameters`]', the values together and their
-//! origins [`settings`]', the text of one value [`value`]'s, that of a file [`file`]'s. Nothing
+//! origins [`settings`]', the text of one value [`value`]'s, that of a file [`mod@file`]'s. Nothing
 //! here opens a file: text comes in as an argument.
 
 pub mod file;

@@ -1,5 +1,7 @@
 //! Tests of the table as a whole and of what [`Settings`] does with it.
 
+use proptest::prelude::*;
+
 use super::super::{Algorithms, Backend, MinExpiresPolicy};
 use super::*;
 
@@ -194,4 +196,50 @@ fn more_reactors_than_cpus_are_refused() {
     let error = settings.check().unwrap_err().to_string();
     assert!(error.contains("serve.reactors (3, command line)"), "{error}");
     assert!(error.contains("serve.cpus (0, 1, command line)"), "{error}");
+}
+
+#[test]
+fn the_readme_lists_every_parameter_with_its_alias_and_default() {
+    let readme = include_str!("../../README.md");
+    for parameter in &PARAMETERS {
+        let default = parameter.value(&Settings::default());
+        let default = format!("{default} {}", parameter.unit);
+        let start = format!("| {} | {} | {} |", parameter.key, parameter.alias, default.trim());
+        // Empty cells are written with one blank.
+        let start = start.replace("  ", " ");
+        assert!(readme.lines().any(|line| line.starts_with(&start)), "no line with {start}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn any_text_for_any_key_is_taken_or_refused_on_one_line(
+        row in 0..PARAMETERS.len(),
+        text in "[ -~\\n\u{e9}]{0,40}|[0-9]{1,25}(ms|s|m|h|d|%)?|(udp:)?[0-9.:\\[\\]]{0,30}",
+    ) {
+        let key = PARAMETERS[row].key;
+        match applied(key, &text) {
+            Ok(settings) => {
+                let value = PARAMETERS[row].value(&settings);
+                if key != "serve.subscribers" {
+                    prop_assert_eq!(PARAMETERS[row].value(&applied(key, &value).unwrap()), value);
+                }
+            }
+            Err(line) => prop_assert!(!line.contains('\n'), "{line}"),
+        }
+    }
+
+    #[test]
+    fn any_file_is_read_or_refused_line_by_line(
+        text in "([a-z\\[\\]\"=., \\n]|serve|domain|listen|replace|SS_ENDPOINT_EXPIRE|[0-9]){0,40}",
+    ) {
+        let lines = u32::try_from(text.lines().count().max(1)).unwrap();
+        for refusal in super::super::load(&text, "a.toml").err().unwrap_or_default() {
+            prop_assert!(!refusal.to_string().contains('\n'), "{refusal}");
+            let Origin::File { line, .. } = refusal.origin else { panic!("{refusal}") };
+            prop_assert!((1..=lines + 1).contains(&line), "{refusal}");
+        }
+    }
 }

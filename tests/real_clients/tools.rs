@@ -10,13 +10,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::process::Process;
 use super::server::skipped;
 
+/// Whether a client or a server that cannot run is a failure.
+pub fn clients_required() -> bool {
+    std::env::var("AORTA_REQUIRE_CLIENTS").is_ok_and(|value| value == "1")
+}
+
 /// Whether `tool` is on the PATH; says so if not.
 pub fn installed(tool: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).any(|dir| dir.join(tool).is_file());
     if !found {
-        let required = std::env::var("AORTA_REQUIRE_CLIENTS").is_ok_and(|value| value == "1");
-        assert!(!required, "{tool} is not installed, and AORTA_REQUIRE_CLIENTS=1");
+        assert!(!clients_required(), "{tool} is not installed, and AORTA_REQUIRE_CLIENTS=1");
         skipped(&format!("{tool} is not installed"));
     }
     found
