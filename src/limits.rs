@@ -33,6 +33,8 @@ pub const RESPONSE_BYTES_MAX: usize = 16_384;
 pub const BATCH_MAX: usize = 32;
 /// Shards (and reactors) of one process.
 pub const SHARDS_MAX: usize = 128;
+/// Batches of handoffs one turn of the loop takes, so that sockets and rings take turns.
+pub const RING_BATCHES_PER_TURN_MAX: usize = 4;
 /// Sockets one reactor listens on.
 pub const LISTENERS_MAX: usize = 16;
 /// Longest nonce of credentials that is hashed, bytes. Ours have 20; another server's may come in.

@@ -1,1 +1,41 @@
-//! reactor
+//! L3, the shell: sockets, clocks, the runtime, system calls. The only layer that knows them; what
+//! to answer is the [`Plane`]'s.
+//!
+//! One reactor is one thread, pinned to a core: it owns a socket of each listening address, one
+//! end of the mesh, and a shard. [`Reactors::start`] starts them all or none.
+
+mod address;
+mod arena;
+mod clock;
+mod counters;
+mod data_plane;
+mod datagram;
+mod error;
+mod executor;
+mod group;
+mod idle;
+mod mmsg;
+mod plane;
+mod send;
+mod signals;
+mod socket;
+mod start_check;
+mod uring;
+mod wake;
+
+pub use self::clock::Clock;
+pub use self::counters::Counters;
+pub use self::datagram::Backend;
+pub use self::error::StartError;
+pub use self::group::{Finished, Reactors, Running, Settings, TaskSpawner};
+pub use self::plane::Plane;
+pub use self::signals::{Signal, Signals};
+pub use self::socket::Bound;
+pub use self::start_check::{
+    MEMLOCK_BYTES_MIN, allowed_cpus, cpus_allowed, io_uring_allowed, memlock_allowed,
+    multishot_receive_allowed,
+};
+pub use self::wake::Waker;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! Socket addresses and the packet-information control message as the kernel lays them out, read
+//! and written byte by byte, so that no pointer is needed.
+
+use std::mem::size_of;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+
+/// Room for a `sockaddr_in` or a `sockaddr_in6`.
+pub(super) const NAME_BYTES: usize = size_of::<libc::sockaddr_in6>();
+/// Room for one IP_PKTINFO or IPV6_PKTINFO control message.
+pub(super) const CONTROL_BYTES: usize =
+    CONTROL_HEADER_BYTES + align(size_of::<libc::in6_pktinfo>());
+
+const CONTROL_HEADER_BYTES: usize = align(size_of::<libc::cmsghdr>());
+const LENGTH_BYTES: usize = size_of::<usize>();
+
+/// Control messages are aligned like `size_t` (cmsg(3), CMSG_ALIGN).
+const fn align(len: usize) -> usize {
+    len.next_multiple_of(size_of::<usize>())
+}
+
+/// A socket address as `msg_name` points to it.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+pub(super) struct Name(pub(super) [u8; NAME_BYTES]);
+
+/// The control message as `msg_control` points to it.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+pub(super) struct Control(pub(super) [u8; CONTROL_BYTES]);
+
+impl Name {
+    pub(super) const EMPTY: Name = Name([0; NAME_BYTES]);
+
+    /// Writes `address` and returns its length.
+    pub(super) fn write(&mut self, address: SocketAddr) -> usize {
+        let bytes = &mut self.0;
+        bytes[2..4].copy_from_slice(&address.port().to_be_bytes());
+        match address {
+            SocketAddr::V4(v4) => {
+                bytes[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
+                bytes[4..8].copy_from_slice(&v4.ip().octets());
+                bytes[8..16].fill(0);
+                size_of::<libc::sockaddr_in>()
+            }
+            SocketAddr::V6(v6) => {
+                bytes[..2].copy_from_slice(&(libc::AF_INET6 as u16).to_ne_bytes());
+                bytes[4..8].fill(0);
+                bytes[8..24].copy_from_slice(&v6.ip().octets());
+                bytes[24..28].copy_from_slice(&v6.scope_id().to_ne_bytes());
+                NAME_BYTES
+            }
+        }
+    }
+}
+
+/// The address in `bytes`, if it is one of the two families that are listened on.
+pub(super) fn read_name(bytes: &[u8]) -> Option<SocketAddr> {
+    let family = i32::from(u16::from_ne_bytes(array(bytes, 0)?));
+    let port = u16::from_be_bytes(array(bytes, 2)?);
+    match family {
+        libc::AF_INET => {
+            let ip = Ipv4Addr::from(array::<4>(bytes, 4)?);
+            Some(SocketAddrV4::new(ip, port).into())
+        }
+        libc::AF_INET6 => {
+            let ip = Ipv6Addr::from(array::<16>(bytes, 8)?);
+            let scope_id = u32::from_ne_bytes(array(bytes, 24)?);
+            Some(SocketAddrV6::new(ip, port, 0, scope_id).into())
+        }
+        _ => None,
+    }
+}
+
+impl Control {
+    pub(super) const EMPTY: Control = Control([0; CONTROL_BYTES]);
+
+    /// Writes the control message that makes a datagram leave from `ip`; returns its length.
+    pub(super) fn write(&mut self, ip: IpAddr) -> usize {
+        let (level, kind, len) = match ip {
+            IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO, size_of::<libc::in_pktinfo>()),
+            IpAddr::V6(_) => {
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, size_of::<libc::in6_pktinfo>())
+            }
+        };
+        let bytes = &mut self.0;
+        bytes.fill(0);
+        bytes[..LENGTH_BYTES].copy_from_slice(&(CONTROL_HEADER_BYTES + len).to_ne_bytes());
+        bytes[LENGTH_BYTES..][..4].copy_from_slice(&level.to_ne_bytes());
+        bytes[LENGTH_BYTES + 4..][..4].copy_from_slice(&kind.to_ne_bytes());
+        let data = &mut bytes[CONTROL_HEADER_BYTES..];
+        match ip {
+            // struct in_pktinfo: interface, local address to send from, header destination.
+            IpAddr::V4(v4) => data[4..8].copy_from_slice(&v4.octets()),
+            // struct in6_pktinfo: address, interface.
+            IpAddr::V6(v6) => data[..16].copy_from_slice(&v6.octets()),
+        }
+        CONTROL_HEADER_BYTES + align(len)
+    }
+}
+
+/// The local address a reply must leave from, by the packet information among the control
+/// messages; `None` where there is none or it is no unicast address.
+pub(super) fn read_local_ip(mut control: &[u8]) -> Option<IpAddr> {
+    loop {
+        let len = usize::from_ne_bytes(array(control, 0)?);
+        if len < CONTROL_HEADER_BYTES || len > control.len() {
+            return None;
+        }
+        let level = i32::from_ne_bytes(array(control, LENGTH_BYTES)?);
+        let kind = i32::from_ne_bytes(array(control, LENGTH_BYTES + 4)?);
+        let data = &control[CONTROL_HEADER_BYTES..len];
+        match (level, kind) {
+            // The second field, not the third: for a broadcast it is the address of the interface.
+            (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                let ip = Ipv4Addr::from(array::<4>(data, 4)?);
+                return (!ip.is_unspecified() && !ip.is_multicast()).then_some(ip.into());
+            }
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                let ip = Ipv6Addr::from(array::<16>(data, 0)?);
+                return (!ip.is_unspecified() && !ip.is_multicast()).then_some(ip.into());
+            }
+            _ => control = control.get(align(len)..)?,
+        }
+    }
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..at + N)?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_survive_the_round_trip() {
+        for text in ["127.0.0.2:5060", "[2001:db8::1]:5061", "[fe80::1%3]:65535"] {
+            let address: SocketAddr = text.parse().unwrap();
+            let mut name = Name::EMPTY;
+            let len = name.write(address);
+            assert_eq!(read_name(&name.0[..len]), Some(address));
+        }
+    }
+
+    #[test]
+    fn names_of_other_families_or_too_short_are_none() {
+        assert_eq!(read_name(&[]), None);
+        assert_eq!(read_name(&(libc::AF_UNIX as u16).to_ne_bytes()), None);
+        let mut name = Name::EMPTY;
+        let len = name.write("[::1]:1".parse().unwrap());
+        for short in 0..len {
+            assert_eq!(read_name(&name.0[..short]), None, "{short}");
+        }
+    }
+
+    #[test]
+    fn packet_information_survives_the_round_trip() {
+        for text in ["127.0.0.2", "2001:db8::7"] {
+            let ip: IpAddr = text.parse().unwrap();
+            let mut control = Control::EMPTY;
+            let len = control.write(ip);
+            assert_eq!(read_local_ip(&control.0[..len]), Some(ip));
+            for short in 0..CONTROL_HEADER_BYTES {
+                assert_eq!(read_local_ip(&control.0[..short]), None, "{short}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_multicast_destination_is_no_address_to_reply_from() {
+        let mut control = Control::EMPTY;
+        let len = control.write("ff02::1".parse().unwrap());
+        assert_eq!(read_local_ip(&control.0[..len]), None);
+    }
+
+    #[test]
+    fn hostile_control_lengths_end_the_walk() {
+        let mut control = Control::EMPTY;
+        let len = control.write("127.0.0.1".parse().unwrap());
+        for bad in [0, 1, CONTROL_HEADER_BYTES - 1, len + 1, usize::MAX] {
+            control.0[..LENGTH_BYTES].copy_from_slice(&bad.to_ne_bytes());
+            assert_eq!(read_local_ip(&control.0[..len]), None, "{bad}");
+        }
+    }
+}

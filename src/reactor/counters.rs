@@ -1,0 +1,146 @@
+//! What one reactor counts: plain numbers on its own thread, copied now and then to where other
+//! threads may read them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// The numbers of one reactor since it started.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counters {
+            $($(#[doc = $doc])+ pub $name: u64,)+
+        }
+
+        impl Counters {
+            /// Names of the counters, in the order of [`Counters::values`].
+            pub const NAMES: [&'static str; counters!(@count $($name)+)] =
+                [$(stringify!($name)),+];
+
+            /// The numbers, in the order of [`Counters::NAMES`].
+            #[must_use]
+            pub fn values(&self) -> [u64; Counters::NAMES.len()] {
+                [$(self.$name),+]
+            }
+
+            fn from_values(values: [u64; Counters::NAMES.len()]) -> Self {
+                let [$($name),+] = values;
+                Counters { $($name),+ }
+            }
+        }
+    };
+    (@count $($name:ident)+) => { [$(stringify!($name)),+].len() };
+}
+
+counters! {
+    /// Datagrams taken from the sockets, whatever became of them.
+    datagrams_in,
+    /// Their payload, bytes.
+    bytes_in,
+    /// Receive batches that held at least one datagram.
+    batches_in,
+    /// Datagrams sent.
+    datagrams_out,
+    /// Their payload, bytes.
+    bytes_out,
+    /// Datagrams handed to the shard that owns their address-of-record.
+    handoffs_out,
+    /// Datagrams other shards handed to this one.
+    handoffs_in,
+    /// Handoffs shed because the ring to the owner was full.
+    handoffs_shed,
+    /// Datagrams longer than the receive buffer: dropped unread.
+    truncated,
+    /// Datagrams without a payload: dropped.
+    empty,
+    /// Datagrams whose source address was of no family that is listened on: dropped.
+    unreadable,
+    /// Errors met while receiving, mostly ICMP errors of earlier datagrams: taken and ignored.
+    receive_errors,
+    /// Pending errors of earlier datagrams that sending met; the datagram was tried again.
+    send_pending_errors,
+    /// Replies given up because their destination was refused or unreachable twice.
+    send_unreachable,
+    /// Replies shed because the socket or the card would not take more.
+    send_shed,
+    /// Replies refused by a packet filter or a policy.
+    send_forbidden,
+    /// Replies given up because they were too long for the path.
+    send_too_long,
+    /// Replies given up for any other reason.
+    send_failed,
+    /// Wake-ups written to sleeping reactors.
+    wakes_sent,
+    /// Wake-ups received from other threads.
+    wakes_received,
+    /// Turns of the data-plane loop.
+    turns,
+    /// Times the reactor went to sleep.
+    sleeps,
+    /// Turns given to the tasks that live beside the data plane.
+    task_turns,
+    /// Datagrams the kernel dropped because a receive buffer was full.
+    kernel_drops,
+}
+
+impl std::ops::AddAssign for Counters {
+    fn add_assign(&mut self, other: Counters) {
+        let mut values = self.values();
+        for (sum, value) in values.iter_mut().zip(other.values()) {
+            *sum += value;
+        }
+        *self = Counters::from_values(values);
+    }
+}
+
+/// The copy other threads read: each number is whole, the set may be from two moments.
+#[derive(Debug)]
+pub(super) struct SharedCounters([AtomicU64; Counters::NAMES.len()]);
+
+impl SharedCounters {
+    pub(super) fn new() -> Self {
+        SharedCounters([const { AtomicU64::new(0) }; Counters::NAMES.len()])
+    }
+
+    /// Called by the reactor alone, every few turns and before it sleeps.
+    pub(super) fn publish(&self, counters: &Counters) {
+        for (cell, value) in self.0.iter().zip(counters.values()) {
+            cell.store(value, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> Counters {
+        let mut values = [0; Counters::NAMES.len()];
+        for (value, cell) in values.iter_mut().zip(&self.0) {
+            *value = cell.load(Ordering::Relaxed);
+        }
+        Counters::from_values(values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_is_what_was_published() {
+        let shared = SharedCounters::new();
+        assert_eq!(shared.snapshot(), Counters::default());
+        let counters = Counters { datagrams_in: 3, kernel_drops: 9, ..Counters::default() };
+        shared.publish(&counters);
+        assert_eq!(shared.snapshot(), counters);
+    }
+
+    #[test]
+    fn names_and_values_go_together() {
+        let counters = Counters { kernel_drops: 9, ..Counters::default() };
+        let at = Counters::NAMES.iter().position(|&name| name == "kernel_drops").unwrap();
+        assert_eq!(counters.values()[at], 9);
+    }
+
+    #[test]
+    fn sums_add_each_counter() {
+        let mut sum = Counters { turns: 1, sleeps: 2, ..Counters::default() };
+        sum += Counters { turns: 10, ..Counters::default() };
+        assert_eq!((sum.turns, sum.sleeps), (11, 2));
+    }
+}

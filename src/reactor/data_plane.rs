@@ -1,0 +1,244 @@
+//! The loop of one reactor: receive a batch, let the plane answer it, send, hand over, take what
+//! others handed over, turn the timers; when dry, sleep.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::clock::Clock;
+use super::counters::{Counters, SharedCounters};
+use super::datagram::{DatagramPath, Outbox};
+use super::executor::Turner;
+use super::idle::Idle;
+use super::plane::Plane;
+use super::send::Sender;
+use super::wake::Waker;
+use crate::limits::{BATCH_MAX, RING_BATCHES_PER_TURN_MAX};
+use crate::shard::mesh::Endpoint;
+use crate::shard::{Datagram, Handled, ShardId};
+use crate::time::{Instant, Now};
+
+/// Under load, the loop looks at everything but its busy sockets once in so many turns.
+const LOOK_EVERY_TURNS: u64 = 16;
+/// A batch of at least so many datagrams means that more have likely come since: try again before
+/// looking whether there are.
+const HOT_BATCH_MIN: usize = 4;
+/// How often the kernel is asked for its drops.
+const KERNEL_DROPS_EVERY: Duration = Duration::from_secs(1);
+
+/// What the reactors of a process share: nothing that a datagram touches.
+pub(super) struct Shared {
+    pub(super) stop: AtomicBool,
+    /// Reactors that, after a stop, have taken all their sockets had: nothing more will be handed
+    /// over by them.
+    pub(super) dry: AtomicUsize,
+    pub(super) wakers: Vec<Waker>,
+    pub(super) counters: Vec<SharedCounters>,
+    pub(super) drain_max: Duration,
+}
+
+impl Shared {
+    pub(super) fn wake_all(&self) {
+        for waker in &self.wakers {
+            waker.wake();
+        }
+    }
+}
+
+/// One reactor at work.
+pub(super) struct DataPlane<P, D> {
+    pub(super) shard: ShardId,
+    pub(super) plane: P,
+    pub(super) path: D,
+    pub(super) outbox: Outbox,
+    pub(super) sender: Sender,
+    pub(super) endpoint: Endpoint,
+    pub(super) idle: Idle,
+    pub(super) clock: Clock,
+    pub(super) counters: Counters,
+    pub(super) shared: Arc<Shared>,
+    /// Sources to try before asking which are ready, a bit each.
+    pub(super) hot: u32,
+    pub(super) kernel_drops_due: Instant,
+}
+
+/// What one turn left to be done.
+struct Turned {
+    now: Now,
+    /// The rings may hold more than this turn took.
+    more: bool,
+    deadline: Option<Instant>,
+}
+
+impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
+    /// Serves until the process stops, then drains what has arrived. Returns the plane's last
+    /// word and the final counters.
+    pub(super) async fn run(mut self, turner: Option<&Turner>) -> (Counters, P::Final) {
+        while !self.shared.stop.load(Ordering::Relaxed) {
+            let turned = self.turn();
+            let mut tasks = false;
+            if self.counters.turns.is_multiple_of(LOOK_EVERY_TURNS) {
+                tasks = self.look(turned.now);
+            }
+            let due = turned.deadline.is_some_and(|deadline| deadline <= turned.now.mono);
+            if self.hot == 0 && !turned.more && !due && !tasks {
+                tasks = self.sleep(&turned);
+            }
+            if let Some(turner) = turner
+                && tasks
+            {
+                self.counters.task_turns += 1;
+                turner.turn().await;
+            }
+        }
+        self.drain();
+        let now = self.clock.now();
+        self.counters.kernel_drops = self.path.kernel_drops();
+        self.shared.counters[usize::from(self.shard.0)].publish(&self.counters);
+        (self.counters, self.plane.finish(now))
+    }
+
+    /// One turn of the loop.
+    fn turn(&mut self) -> Turned {
+        self.counters.turns += 1;
+        let mut hot = self.hot;
+        while hot != 0 {
+            let source = hot.trailing_zeros();
+            hot &= hot - 1;
+            if self.receive(source as usize) < HOT_BATCH_MIN {
+                self.hot &= !(1 << source);
+            }
+        }
+        self.publish();
+        let now = self.clock.now();
+        let more = self.drain_rings(now);
+        let deadline = self.plane.turn(now);
+        Turned { now, more, deadline }
+    }
+
+    /// Takes a batch from a source, answers it and hands over what others own.
+    fn receive(&mut self, source: usize) -> usize {
+        let DataPlane { shard, plane, path, outbox, sender, endpoint, clock, counters, .. } = self;
+        let taken = path.receive(source, clock, counters, &mut |now, datagram, counters| {
+            match plane.receive(now, datagram, outbox.slot()) {
+                Handled::Reply { to, len } => outbox.queue(datagram, to, len),
+                Handled::Handoff(owner) => {
+                    assert!(owner != *shard, "a shard hands nothing to itself");
+                    match endpoint.push(owner, datagram) {
+                        Ok(()) => counters.handoffs_out += 1,
+                        // Shed the new, keep the old: the phone sends it again.
+                        Err(_) => counters.handoffs_shed += 1,
+                    }
+                }
+                Handled::Nothing => {}
+            }
+        });
+        sender.flush(outbox, counters);
+        taken
+    }
+
+    /// Makes this turn's handoffs visible and wakes who sleeps.
+    fn publish(&mut self) {
+        let DataPlane { endpoint, counters, shared, .. } = self;
+        endpoint.publish(|target| {
+            counters.wakes_sent += 1;
+            shared.wakers[usize::from(target.0)].wake();
+        });
+    }
+
+    /// Takes what other shards handed over, within a bound. Returns whether there may be more.
+    fn drain_rings(&mut self, now: Now) -> bool {
+        let DataPlane { plane, outbox, sender, endpoint, counters, .. } = self;
+        for _ in 0..RING_BATCHES_PER_TURN_MAX {
+            let taken = endpoint.drain(BATCH_MAX, |datagram: Datagram<'_>| {
+                match plane.receive_handoff(now, &datagram, outbox.slot()) {
+                    Handled::Reply { to, len } => outbox.queue(&datagram, to, len),
+                    Handled::Handoff(_) => {
+                        unreachable!("a datagram that was handed over is answered or dropped")
+                    }
+                    Handled::Nothing => {}
+                }
+            });
+            counters.handoffs_in += taken as u64;
+            sender.flush(outbox, counters);
+            if taken < BATCH_MAX {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Looks at everything without waiting. Returns whether tasks have something to do.
+    fn look(&mut self, now: Now) -> bool {
+        let readiness = self.idle.look();
+        self.hot |= readiness.sources;
+        if readiness.woken {
+            self.take_wake();
+        }
+        self.publish_counters(now);
+        readiness.tasks
+    }
+
+    /// Sleeps until something happens. Returns whether tasks have something to do.
+    fn sleep(&mut self, turned: &Turned) -> bool {
+        if !self.endpoint.prepare_sleep() {
+            return false;
+        }
+        self.counters.sleeps += 1;
+        self.publish_counters(turned.now);
+        let readiness = self.idle.sleep(turned.now.mono, turned.deadline);
+        self.endpoint.awake();
+        self.hot |= readiness.sources;
+        if readiness.woken {
+            self.take_wake();
+        }
+        readiness.tasks
+    }
+
+    fn take_wake(&mut self) {
+        if self.shared.wakers[usize::from(self.shard.0)].clear() {
+            self.counters.wakes_received += 1;
+        }
+    }
+
+    fn publish_counters(&mut self, now: Now) {
+        if now.mono >= self.kernel_drops_due {
+            self.kernel_drops_due = now.mono + KERNEL_DROPS_EVERY;
+            self.counters.kernel_drops = self.path.kernel_drops();
+        }
+        self.shared.counters[usize::from(self.shard.0)].publish(&self.counters);
+    }
+
+    /// After a stop: answers what is in the sockets, then what is in the rings, until every
+    /// reactor has done the first and this one the second, or the time is up.
+    fn drain(&mut self) {
+        let all = self.path.sources().len();
+        let give_up = self.clock.now().mono + self.shared.drain_max;
+        while self.clock.now().mono < give_up {
+            let taken: usize = (0..all).map(|source| self.receive(source)).sum();
+            self.publish();
+            self.drain_rings(self.clock.now());
+            if taken == 0 {
+                break;
+            }
+        }
+        self.shared.dry.fetch_add(1, Ordering::AcqRel);
+        self.shared.wake_all();
+        // The others may need all their time before the last of them hands its last over.
+        let give_up = give_up + self.shared.drain_max;
+        loop {
+            let all_dry = self.shared.dry.load(Ordering::Acquire) == self.shared.wakers.len();
+            let now = self.clock.now();
+            let more = self.drain_rings(now);
+            if (all_dry && !more && self.endpoint.is_empty()) || now.mono >= give_up {
+                return;
+            }
+            if !all_dry && !more && self.endpoint.prepare_sleep() {
+                // Sockets that fill up again end the sleep early; they are nobody's any more.
+                self.idle.sleep(now.mono, Some(give_up));
+                self.endpoint.awake();
+                self.take_wake();
+            }
+        }
+    }
+}

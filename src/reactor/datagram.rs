@@ -1,0 +1,170 @@
+//! The seam of the datagram path: datagrams come in by one of two backends, replies are written
+//! straight into the [`Outbox`] and leave as one batch ([`super::send`]).
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::RawFd;
+
+use super::arena::Arena;
+use super::clock::Clock;
+use super::counters::Counters;
+use super::error::StartError;
+use crate::limits::{BATCH_MAX, RESPONSE_BYTES_MAX};
+use crate::shard::{Datagram, ListenerId};
+use crate::time::Now;
+
+/// How datagrams are received.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// recvmmsg: the fastest on most kernels.
+    #[default]
+    Mmsg,
+    /// An io_uring of our own with multishot receive and provided buffers.
+    Uring,
+}
+
+/// A backend. A source is something that can be polled: a socket, or a ring over all of them.
+pub(super) trait DatagramPath {
+    /// The descriptor of each source; readable means that `receive` has something to take.
+    fn sources(&self) -> Vec<RawFd>;
+
+    /// Takes at most [`BATCH_MAX`] datagrams from one source without waiting and shows each to
+    /// `each`, with the clocks as they were read once for the batch. Returns how many were taken,
+    /// those that were not shown included; fewer than [`BATCH_MAX`] means the source is dry or
+    /// nearly so.
+    fn receive(
+        &mut self,
+        source: usize,
+        clock: &Clock,
+        counters: &mut Counters,
+        each: &mut impl FnMut(Now, &Datagram<'_>, &mut Counters),
+    ) -> usize;
+
+    /// Datagrams the kernel dropped so far at the sockets.
+    fn kernel_drops(&self) -> u64;
+}
+
+/// A reply that waits in the [`Outbox`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Transmit {
+    /// Where it goes.
+    pub(super) to: SocketAddr,
+    /// Whose socket it leaves by.
+    pub(super) listener: ListenerId,
+    /// The address it leaves from, where the socket has more than one.
+    pub(super) local_ip: Option<IpAddr>,
+    /// Where it begins in the outbox.
+    pub(super) at: usize,
+    /// Its length, bytes.
+    pub(super) len: usize,
+}
+
+/// The replies of one batch. They lie one behind the other, each at the start of a cache line, so
+/// that a batch of short replies stays within a few pages.
+pub(super) struct Outbox {
+    arena: Arena,
+    used: usize,
+    queue: Vec<Transmit>,
+}
+
+const LINE_BYTES: usize = 64;
+const OUTBOX_BYTES: usize = BATCH_MAX * RESPONSE_BYTES_MAX.next_multiple_of(LINE_BYTES);
+
+impl Outbox {
+    pub(super) fn new() -> Result<Outbox, StartError> {
+        let arena = Arena::new(OUTBOX_BYTES).map_err(|source| StartError::System {
+            operation: "mmap of the send buffers",
+            source,
+        })?;
+        Ok(Outbox { arena, used: 0, queue: Vec::with_capacity(BATCH_MAX) })
+    }
+
+    /// Where the next reply is written: room for [`RESPONSE_BYTES_MAX`] bytes.
+    ///
+    /// # Panics
+    /// If [`BATCH_MAX`] replies wait already: a batch is sent before the next is received.
+    pub(super) fn slot(&mut self) -> &mut [u8] {
+        assert!(self.queue.len() < BATCH_MAX, "the outbox was not flushed");
+        self.arena.bytes_mut(self.used, RESPONSE_BYTES_MAX)
+    }
+
+    /// Queues the first `len` bytes of the slot as the reply to `datagram`.
+    ///
+    /// # Panics
+    /// If `len` is longer than the slot.
+    pub(super) fn queue(&mut self, datagram: &Datagram<'_>, to: SocketAddr, len: usize) {
+        assert!(len <= RESPONSE_BYTES_MAX, "a reply of {len} bytes does not fit its slot");
+        self.queue.push(Transmit {
+            to,
+            listener: datagram.listener,
+            local_ip: datagram.local_ip,
+            at: self.used,
+            len,
+        });
+        self.used += len.next_multiple_of(LINE_BYTES);
+    }
+
+    pub(super) fn transmits(&self) -> &[Transmit] {
+        &self.queue
+    }
+
+    /// The address of a queued reply, valid until the next `clear`.
+    pub(super) fn pointer(&self, transmit: &Transmit) -> *mut u8 {
+        self.arena.pointer(transmit.at)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.queue.clear();
+        self.used = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Instant;
+
+    fn datagram() -> Datagram<'static> {
+        Datagram {
+            source: "127.0.0.1:5060".parse().unwrap(),
+            listener: ListenerId(0),
+            local_ip: None,
+            received_at: Instant::ZERO,
+            bytes: b"x",
+        }
+    }
+
+    #[test]
+    fn a_batch_of_the_longest_replies_fits() {
+        let mut outbox = Outbox::new().unwrap();
+        for _ in 0..BATCH_MAX {
+            let slot = outbox.slot();
+            let len = slot.len();
+            slot.fill(1);
+            outbox.queue(&datagram(), datagram().source, len);
+        }
+        assert_eq!(outbox.transmits().len(), BATCH_MAX);
+        outbox.clear();
+        assert_eq!(outbox.slot().len(), RESPONSE_BYTES_MAX);
+    }
+
+    #[test]
+    fn short_replies_lie_close_together_and_do_not_overlap() {
+        let mut outbox = Outbox::new().unwrap();
+        for _ in 0..3 {
+            outbox.slot();
+            outbox.queue(&datagram(), datagram().source, 65);
+        }
+        let at: Vec<_> = outbox.transmits().iter().map(|transmit| transmit.at).collect();
+        assert_eq!(at, [0, 128, 256]);
+    }
+
+    #[test]
+    #[should_panic(expected = "not flushed")]
+    fn more_than_a_batch_is_our_bug() {
+        let mut outbox = Outbox::new().unwrap();
+        for _ in 0..=BATCH_MAX {
+            outbox.slot();
+            outbox.queue(&datagram(), datagram().source, 1);
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! The reactors of a process as a whole: started together or not at all, stopped together, their
+//! counters read from outside.
+
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::clock::Clock;
+use super::counters::{Counters, SharedCounters};
+use super::data_plane::{DataPlane, Shared};
+use super::datagram::{Backend, DatagramPath, Outbox};
+use super::error::StartError;
+use super::executor::{Executor, TurnSignal, Turner, rings_lock};
+use super::idle::Idle;
+use super::mmsg::Mmsg;
+use super::plane::Plane;
+use super::send::Sender;
+use super::socket::{Bound, Listener, bind_group};
+use super::start_check::{cpus_allowed, io_uring_allowed, memlock_allowed};
+use super::uring::Uring;
+use super::wake::Waker;
+use crate::limits::LISTENERS_MAX;
+use crate::shard::ShardId;
+use crate::shard::mesh::Endpoint;
+use crate::time::Instant;
+
+/// Starts tasks beside the data plane of a reactor; called on its thread, inside its executor,
+/// before the first datagram.
+pub type TaskSpawner = Arc<dyn Fn(ShardId) + Send + Sync>;
+
+/// What the reactors are started with.
+#[derive(Clone)]
+pub struct Settings {
+    /// UDP addresses to listen on, at most [`LISTENERS_MAX`]; their order numbers the listeners.
+    /// Port 0 takes any free one. Default: none.
+    pub listen: Vec<SocketAddr>,
+    /// The CPU of each reactor; empty = not pinned. Default: empty.
+    pub cpus: Vec<usize>,
+    /// How datagrams are received. Default: recvmmsg.
+    pub backend: Backend,
+    /// Buffer asked for at each socket, in each direction, bytes; the kernel may grant less.
+    /// Default: 4 MiB.
+    pub socket_buffer_bytes: usize,
+    /// How long a stop may go on answering what has arrived already; handoffs between reactors
+    /// may take as long again. Default: 500 ms.
+    pub drain_max: Duration,
+    /// Where streams will be served from. Default: none.
+    pub tasks: Option<TaskSpawner>,
+    /// The clock whose origin arrival times count from. Default: one that starts now.
+    pub clock: Clock,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            listen: Vec::new(),
+            cpus: Vec::new(),
+            backend: Backend::default(),
+            socket_buffer_bytes: 4 << 20,
+            drain_max: Duration::from_millis(500),
+            tasks: None,
+            clock: Clock::start(),
+        }
+    }
+}
+
+/// What a reactor leaves behind.
+#[derive(Debug)]
+pub struct Finished<T> {
+    /// Its shard.
+    pub shard: ShardId,
+    /// Its final counters.
+    pub counters: Counters,
+    /// Its plane's last word.
+    pub value: T,
+}
+
+/// Starts reactors.
+pub struct Reactors;
+
+impl Reactors {
+    /// Starts one reactor for each endpoint of `mesh`. Its plane is made by the closure of the
+    /// same position, on the reactor's own thread, so that its memory is local to the core. Once
+    /// this returns, every reactor serves.
+    ///
+    /// # Errors
+    /// If anything at all is refused, nothing is left running, and the error is the first cause.
+    ///
+    /// # Panics
+    /// If there are not as many closures as endpoints.
+    pub fn start<P, F>(
+        settings: Settings,
+        mesh: Vec<Endpoint>,
+        planes: Vec<F>,
+    ) -> Result<Running<P::Final>, StartError>
+    where
+        P: Plane,
+        F: FnOnce(ShardId) -> P + Send + 'static,
+    {
+        assert_eq!(mesh.len(), planes.len(), "a plane for each reactor");
+        check(&settings, mesh.len())?;
+        let (mut sockets, bound) = bind(&settings, mesh.len())?;
+        let mut wakers = Vec::with_capacity(mesh.len());
+        for _ in 0..mesh.len() {
+            wakers.push(Waker::new()?);
+        }
+        let shared = Arc::new(Shared {
+            stop: AtomicBool::new(false),
+            dry: AtomicUsize::new(0),
+            counters: mesh.iter().map(|_| SharedCounters::new()).collect(),
+            wakers,
+            drain_max: settings.drain_max,
+        });
+
+        let (report, reports) = mpsc::channel();
+        let mut running = Running { threads: Vec::new(), shared, bound };
+        let mut gates = Vec::with_capacity(mesh.len());
+        for (number, (endpoint, make)) in mesh.into_iter().zip(planes).enumerate() {
+            let (open, gate) = mpsc::channel();
+            gates.push(open);
+            let seat = Seat {
+                number,
+                cpu: settings.cpus.get(number).copied(),
+                listeners: std::mem::take(&mut sockets[number]),
+                settings: settings.clone(),
+                endpoint,
+                shared: Arc::clone(&running.shared),
+                report: report.clone(),
+                gate,
+            };
+            let thread = thread::Builder::new()
+                .name(format!("reactor-{number}"))
+                .spawn(move || seat.take(make))
+                .map_err(|source| StartError::System { operation: "starting a thread", source })?;
+            running.threads.push(thread);
+        }
+        drop(report);
+        for _ in 0..running.threads.len() {
+            // A reactor that panics ends the process, so each of them reports. An error closes the
+            // gates unopened, and dropping `running` waits for the threads to leave.
+            reports.recv().expect("every reactor reports")?;
+        }
+        for gate in gates {
+            // The thread waits at its gate.
+            gate.send(()).expect("a reactor left before it was let in");
+        }
+        Ok(running)
+    }
+}
+
+fn check(settings: &Settings, reactors: usize) -> Result<(), StartError> {
+    if settings.listen.is_empty() {
+        let what = "no address to listen on; give at least one, such as udp:0.0.0.0:5060";
+        return Err(StartError::Settings(what.into()));
+    }
+    if settings.listen.len() > LISTENERS_MAX {
+        let asked = settings.listen.len();
+        return Err(StartError::Settings(format!(
+            "{asked} addresses to listen on; leave at most {LISTENERS_MAX}, or listen on a wildcard"
+        )));
+    }
+    if !settings.cpus.is_empty() {
+        if settings.cpus.len() < reactors {
+            return Err(StartError::CpusTooFew { cpus: settings.cpus.len(), reactors });
+        }
+        cpus_allowed(&settings.cpus)?;
+    }
+    memlock_allowed()?;
+    let _lock = rings_lock();
+    io_uring_allowed()
+}
+
+/// The sockets of each reactor, and what each address became.
+type Sockets = (Vec<Vec<Listener>>, Vec<Bound>);
+
+fn bind(settings: &Settings, reactors: usize) -> Result<Sockets, StartError> {
+    let mut sockets: Vec<Vec<Listener>> = (0..reactors).map(|_| Vec::new()).collect();
+    let mut bound = Vec::with_capacity(settings.listen.len());
+    for &address in &settings.listen {
+        let (group, became) = bind_group(address, reactors, settings.socket_buffer_bytes)?;
+        bound.push(became);
+        for (reactor, listener) in sockets.iter_mut().zip(group) {
+            reactor.push(listener);
+        }
+    }
+    Ok((sockets, bound))
+}
+
+/// Everything a reactor thread is given.
+struct Seat {
+    number: usize,
+    cpu: Option<usize>,
+    listeners: Vec<Listener>,
+    settings: Settings,
+    endpoint: Endpoint,
+    shared: Arc<Shared>,
+    report: mpsc::Sender<Result<(), StartError>>,
+    gate: mpsc::Receiver<()>,
+}
+
+impl Seat {
+    /// The life of a reactor thread; `None` if the start was called off.
+    fn take<P: Plane>(mut self, make: impl FnOnce(ShardId) -> P) -> Option<Finished<P::Final>> {
+        let _loud = AbortOnPanic(self.number);
+        let listeners = std::mem::take(&mut self.listeners);
+        let sockets = listeners.iter().map(Listener::fd).collect();
+        match self.settings.backend {
+            Backend::Mmsg => self.serve(make, sockets, || Mmsg::new(listeners)),
+            Backend::Uring => self.serve(make, sockets, || {
+                let _lock = rings_lock();
+                Uring::new(listeners)
+            }),
+        }
+    }
+
+    fn serve<P: Plane, D: DatagramPath>(
+        self,
+        make: impl FnOnce(ShardId) -> P,
+        sockets: Vec<RawFd>,
+        path: impl FnOnce() -> Result<D, StartError>,
+    ) -> Option<Finished<P::Final>> {
+        let shard = ShardId(self.number as u8);
+        let prepared = Executor::new(self.number, self.cpu, self.settings.tasks.is_some())
+            .and_then(|executor| {
+                let path = path()?;
+                let waker = &self.shared.wakers[self.number];
+                let idle = Idle::new(&path.sources(), waker, executor.ring_fds())?;
+                let tasks = match self.settings.tasks {
+                    Some(spawn) => Some((spawn, TurnSignal::new()?)),
+                    None => None,
+                };
+                Ok((executor, idle, path, Outbox::new()?, tasks))
+            });
+        let (executor, idle, path, outbox, tasks) = match prepared {
+            Ok(parts) => parts,
+            Err(error) => {
+                // The starter may have left already, with the error of another reactor.
+                let _ = self.report.send(Err(error));
+                return None;
+            }
+        };
+        let data_plane = DataPlane {
+            shard,
+            plane: make(shard),
+            hot: ((1u64 << path.sources().len()) - 1) as u32,
+            path,
+            outbox,
+            sender: Sender::new(sockets),
+            endpoint: self.endpoint,
+            idle,
+            clock: self.settings.clock,
+            counters: Counters::default(),
+            shared: self.shared,
+            kernel_drops_due: Instant::ZERO,
+        };
+        let _ = self.report.send(Ok(()));
+        drop(self.report);
+        if self.gate.recv().is_err() {
+            let _lock = rings_lock();
+            drop((data_plane, executor));
+            return None;
+        }
+        let (counters, value) = executor.run(serve(data_plane, tasks));
+        let _lock = rings_lock();
+        drop(executor);
+        Some(Finished { shard, counters, value })
+    }
+}
+
+async fn serve<P: Plane, D: DatagramPath>(
+    data_plane: DataPlane<P, D>,
+    tasks: Option<(TaskSpawner, TurnSignal)>,
+) -> (Counters, P::Final) {
+    let Some((spawn, signal)) = tasks else { return data_plane.run(None).await };
+    let turner = Turner::new(signal);
+    spawn(data_plane.shard);
+    // What the tasks ask for must be submitted before the first sleep.
+    turner.turn().await;
+    let finished = data_plane.run(Some(&turner)).await;
+    turner.close().await;
+    finished
+}
+
+/// A shard whose reactor is gone would drop its part of the phones in silence: the process ends
+/// instead, and whoever supervises it starts it again.
+struct AbortOnPanic(usize);
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("reactor {} panicked: the process ends", self.0);
+            std::process::abort();
+        }
+    }
+}
+
+/// Reactors that serve. Dropping it stops them and waits for them.
+pub struct Running<T> {
+    threads: Vec<JoinHandle<Option<Finished<T>>>>,
+    shared: Arc<Shared>,
+    bound: Vec<Bound>,
+}
+
+impl<T> Running<T> {
+    /// What each listening address became, in the order of the settings.
+    #[must_use]
+    pub fn bound(&self) -> &[Bound] {
+        &self.bound
+    }
+
+    /// The counters of each reactor as they were a few turns ago, or when it went to sleep.
+    #[must_use]
+    pub fn counters(&self) -> Vec<Counters> {
+        self.shared.counters.iter().map(SharedCounters::snapshot).collect()
+    }
+
+    /// Wakes a reactor for a message left where its plane's [`Plane::turn`] finds it.
+    ///
+    /// # Panics
+    /// If there is no such reactor.
+    #[must_use]
+    pub fn waker(&self, shard: ShardId) -> Waker {
+        self.shared.wakers[usize::from(shard.0)].clone()
+    }
+
+    /// Asks all reactors to stop; they first answer what has arrived. Returns at once.
+    pub fn stop(&self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        self.shared.wake_all();
+    }
+
+    /// Waits for the reactors to stop and returns what each leaves behind, in their order.
+    ///
+    /// # Panics
+    /// Never in practice: a reactor that panics has ended the process.
+    #[must_use]
+    pub fn join(mut self) -> Vec<Finished<T>> {
+        let threads = std::mem::take(&mut self.threads);
+        threads
+            .into_iter()
+            .map(|thread| thread.join().ok().flatten().expect("a reactor ended by itself"))
+            .collect()
+    }
+}
+
+impl<T> Drop for Running<T> {
+    fn drop(&mut self) {
+        self.stop();
+        for thread in self.threads.drain(..) {
+            // It has nobody left to tell; a panic has ended the process.
+            let _ = thread.join();
+        }
+    }
+}

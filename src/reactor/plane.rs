@@ -1,0 +1,28 @@
+//! What a reactor drives: the shard, seen through the three things a reactor does with it. A seam,
+//! so that tests and benches drive the reactors without a registrar.
+
+use crate::shard::{Datagram, Handled};
+use crate::time::{Instant, Now};
+
+/// One shard's answer to datagrams and time. Made, used and finished on its reactor's thread, so
+/// it need not be `Send`.
+pub trait Plane: 'static {
+    /// What is left of it when the process stops.
+    type Final: Send + 'static;
+
+    /// A datagram from the network. A reply is written to `out`, which has room for
+    /// [`RESPONSE_BYTES_MAX`](crate::limits::RESPONSE_BYTES_MAX) bytes.
+    fn receive(&mut self, now: Now, datagram: &Datagram<'_>, out: &mut [u8]) -> Handled;
+
+    /// A datagram another shard received and this one owns; never answers
+    /// [`Handled::Handoff`].
+    fn receive_handoff(&mut self, now: Now, datagram: &Datagram<'_>, out: &mut [u8]) -> Handled;
+
+    /// Timers; returns the next deadline, if any. Called once per turn of the loop. A deadline
+    /// that is not after `now` means that more is due than one turn may do: the reactor comes back
+    /// after the next batch and does not sleep.
+    fn turn(&mut self, now: Now) -> Option<Instant>;
+
+    /// The process stops: nothing is received any more.
+    fn finish(self, now: Now) -> Self::Final;
+}

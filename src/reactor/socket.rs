@@ -1,0 +1,211 @@
+//! The UDP sockets: one group per listening address, one socket of it per reactor, all bound to
+//! the same port with SO_REUSEPORT. What travels through them is [`super::datagram`]'s.
+
+use std::io;
+use std::mem::size_of;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::{AsRawFd, RawFd};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::error::StartError;
+
+/// A bound, non-blocking UDP socket of one reactor.
+#[derive(Debug)]
+pub(super) struct Listener {
+    socket: Socket,
+    /// Whether datagrams carry the local address they were sent to, because the socket is bound to
+    /// a wildcard.
+    pub(super) wildcard: bool,
+}
+
+impl Listener {
+    pub(super) fn fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+
+    /// Datagrams the kernel dropped at this socket, most often for want of buffer space.
+    pub(super) fn kernel_drops(&self) -> u64 {
+        let mut info = [0u32; libc::SK_MEMINFO_DROPS as usize + 1];
+        let mut len = size_of_val(&info) as libc::socklen_t;
+        // SAFETY: the kernel writes at most `len` bytes to `info`, which are what it has.
+        let outcome = unsafe {
+            libc::getsockopt(
+                self.fd(),
+                libc::SOL_SOCKET,
+                libc::SO_MEMINFO,
+                info.as_mut_ptr().cast(),
+                &mut len,
+            )
+        };
+        if outcome == 0 { u64::from(info[libc::SK_MEMINFO_DROPS as usize]) } else { 0 }
+    }
+}
+
+/// What a listening address became.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// The address with the port that was really taken (port 0 asks for any).
+    pub address: SocketAddr,
+    /// Receive buffer of each socket as the kernel accounts for it, bytes.
+    pub receive_buffer_bytes: usize,
+    /// Send buffer of each socket as the kernel accounts for it, bytes.
+    pub send_buffer_bytes: usize,
+}
+
+/// Binds `count` sockets to `address`, one per reactor.
+///
+/// # Errors
+/// [`StartError::PortTaken`] if any other socket has the port, even one that shares it.
+pub(super) fn bind_group(
+    address: SocketAddr,
+    count: usize,
+    buffer_bytes: usize,
+) -> Result<(Vec<Listener>, Bound), StartError> {
+    let address = refuse_stranger(address)?;
+    let mut listeners = Vec::with_capacity(count);
+    for _ in 0..count {
+        listeners.push(bind_one(address, buffer_bytes)?);
+    }
+    let failed = |operation| move |e| StartError::from_socket(operation, address, e);
+    let first = &listeners[0].socket;
+    let bound = Bound {
+        address,
+        receive_buffer_bytes: first.recv_buffer_size().map_err(failed("SO_RCVBUF"))?,
+        send_buffer_bytes: first.send_buffer_size().map_err(failed("SO_SNDBUF"))?,
+    };
+    Ok((listeners, bound))
+}
+
+/// Two servers of one user can share a SO_REUSEPORT port without a word, and each would get half
+/// of the phones. A socket that does not share finds out. Port 0 is resolved here.
+fn refuse_stranger(address: SocketAddr) -> Result<SocketAddr, StartError> {
+    let failed = |operation| move |e| StartError::from_socket(operation, address, e);
+    let probe = open(address)?;
+    probe.bind(&address.into()).map_err(failed("bind"))?;
+    UdpSocket::from(probe).local_addr().map_err(failed("getsockname"))
+}
+
+fn open(address: SocketAddr) -> Result<Socket, StartError> {
+    let failed = |operation| move |e| StartError::from_socket(operation, address, e);
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))
+        .map_err(failed("socket"))?;
+    if address.is_ipv6() {
+        // IPv4 has listeners of its own; without this, sources would come as mapped addresses.
+        socket.set_only_v6(true).map_err(failed("IPV6_V6ONLY"))?;
+    }
+    Ok(socket)
+}
+
+fn bind_one(address: SocketAddr, buffer_bytes: usize) -> Result<Listener, StartError> {
+    let failed = |operation| move |e| StartError::from_socket(operation, address, e);
+    let socket = open(address)?;
+    socket.set_reuse_port(true).map_err(failed("SO_REUSEPORT"))?;
+    socket.set_nonblocking(true).map_err(failed("O_NONBLOCK"))?;
+    enlarge_buffers(&socket, buffer_bytes).map_err(failed("SO_RCVBUF"))?;
+    let wildcard = address.ip().is_unspecified();
+    if wildcard {
+        match address.ip() {
+            IpAddr::V4(_) => set_flag(&socket, libc::IPPROTO_IP, libc::IP_PKTINFO)
+                .map_err(failed("IP_PKTINFO"))?,
+            IpAddr::V6(_) => set_flag(&socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO)
+                .map_err(failed("IPV6_RECVPKTINFO"))?,
+        }
+    }
+    socket.bind(&address.into()).map_err(failed("bind"))?;
+    Ok(Listener { socket, wildcard })
+}
+
+/// As large as asked where privileged, else as large as net.core.rmem_max and wmem_max allow: the
+/// plain options are cut by the kernel, never refused.
+fn enlarge_buffers(socket: &Socket, bytes: usize) -> io::Result<()> {
+    let forced = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    if set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, forced).is_err() {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    if set_option(socket, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, forced).is_err() {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    Ok(())
+}
+
+fn set_flag(socket: &Socket, level: libc::c_int, name: libc::c_int) -> io::Result<()> {
+    set_option(socket, level, name, 1)
+}
+
+fn set_option(
+    socket: &Socket,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    // SAFETY: the kernel reads one `c_int` from `value`, which outlives the call.
+    let outcome = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUFFER_BYTES: usize = 1 << 20;
+
+    #[test]
+    fn a_group_shares_one_port() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let (listeners, bound) = bind_group(address.parse().unwrap(), 3, BUFFER_BYTES).unwrap();
+            assert_eq!(listeners.len(), 3);
+            assert_ne!(bound.address.port(), 0);
+            assert!(bound.receive_buffer_bytes > 0 && bound.send_buffer_bytes > 0);
+            for listener in &listeners {
+                let local = listener.socket.local_addr().unwrap().as_socket().unwrap();
+                assert_eq!(local, bound.address);
+                assert!(!listener.wildcard);
+            }
+        }
+    }
+
+    #[test]
+    fn a_stranger_that_shares_the_port_is_refused() {
+        let (_stranger, bound) =
+            bind_group("127.0.0.1:0".parse().unwrap(), 1, BUFFER_BYTES).unwrap();
+        let error = bind_group(bound.address, 1, BUFFER_BYTES).unwrap_err();
+        assert!(matches!(error, StartError::PortTaken { address } if address == bound.address));
+        assert!(error.to_string().contains("taken by another socket"));
+    }
+
+    #[test]
+    fn a_wildcard_is_refused_while_one_address_has_the_port() {
+        let (_stranger, bound) =
+            bind_group("127.0.0.1:0".parse().unwrap(), 1, BUFFER_BYTES).unwrap();
+        let wildcard = SocketAddr::new("0.0.0.0".parse().unwrap(), bound.address.port());
+        let error = bind_group(wildcard, 1, BUFFER_BYTES).unwrap_err();
+        assert!(matches!(error, StartError::PortTaken { .. }), "{error}");
+    }
+
+    #[test]
+    fn an_address_of_no_interface_is_refused() {
+        let error = bind_group("192.0.2.77:0".parse().unwrap(), 1, BUFFER_BYTES).unwrap_err();
+        assert!(matches!(error, StartError::AddressNotAvailable { .. }), "{error}");
+    }
+
+    #[test]
+    fn both_families_take_one_port_at_a_wildcard() {
+        // Another process may have the IPv6 port by chance, but not time and again.
+        let v6 = (0..8).find_map(|_| {
+            let (_v4, bound) = bind_group("0.0.0.0:0".parse().unwrap(), 1, BUFFER_BYTES).unwrap();
+            let v6 = SocketAddr::new("::".parse().unwrap(), bound.address.port());
+            bind_group(v6, 1, BUFFER_BYTES).ok()
+        });
+        let (v6, _) = v6.expect("an IPv6 socket beside an IPv4 socket of the same port");
+        assert!(v6[0].wildcard);
+    }
+}

@@ -1,0 +1,521 @@
+//! Reactors with a plane that echoes, on loopback: the same script for both backends and for one
+//! reactor and several.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::*;
+use crate::shard::mesh::{default_slots, mesh};
+use crate::shard::{Datagram, Handled, ShardId};
+use crate::time::{Instant, Now};
+
+/// Answers `<shard>:<payload>`, or hands over what the rule says another shard owns.
+struct Echo {
+    shard: ShardId,
+    owner: fn(ShardId, &[u8]) -> ShardId,
+    received: u64,
+    /// A deadline that is always so far away.
+    deadline_after: Option<Duration>,
+}
+
+impl Echo {
+    fn answer(&mut self, datagram: &Datagram<'_>, out: &mut [u8]) -> Handled {
+        self.received += 1;
+        let reply = [&[b'0' + self.shard.0, b':'], datagram.bytes].concat();
+        let len = reply.len().min(out.len());
+        out[..len].copy_from_slice(&reply[..len]);
+        Handled::Reply { to: datagram.source, len }
+    }
+}
+
+impl Plane for Echo {
+    type Final = u64;
+
+    fn receive(&mut self, _now: Now, datagram: &Datagram<'_>, out: &mut [u8]) -> Handled {
+        assert!(!datagram.bytes.is_empty());
+        match (self.owner)(self.shard, datagram.bytes) {
+            owner if owner == self.shard => self.answer(datagram, out),
+            owner => Handled::Handoff(owner),
+        }
+    }
+
+    fn receive_handoff(&mut self, _now: Now, datagram: &Datagram<'_>, out: &mut [u8]) -> Handled {
+        self.answer(datagram, out)
+    }
+
+    fn turn(&mut self, now: Now) -> Option<Instant> {
+        self.deadline_after.map(|wait| now.mono + wait)
+    }
+
+    fn finish(self, _now: Now) -> u64 {
+        self.received
+    }
+}
+
+fn mine(shard: ShardId, _: &[u8]) -> ShardId {
+    shard
+}
+
+fn settings(backend: Backend, listen: &[&str]) -> Settings {
+    Settings {
+        listen: listen.iter().map(|address| address.parse().unwrap()).collect(),
+        backend,
+        ..Settings::default()
+    }
+}
+
+fn start_with(
+    settings: Settings,
+    reactors: usize,
+    owner: fn(ShardId, &[u8]) -> ShardId,
+    deadline_after: Option<Duration>,
+) -> Result<Running<u64>, StartError> {
+    let echo = move |shard| Echo { shard, owner, received: 0, deadline_after };
+    Reactors::start(settings, mesh(reactors, default_slots(reactors)), vec![echo; reactors])
+}
+
+/// The backends this host permits; the other is skipped aloud.
+fn backends() -> Vec<Backend> {
+    let _lock = executor::rings_lock();
+    if let Err(error) = io_uring_allowed() {
+        eprintln!("SKIPPED: reactors need io_uring: {error}");
+        return Vec::new();
+    }
+    if let Err(error) = multishot_receive_allowed() {
+        eprintln!("SKIPPED for the uring backend: {error}");
+        return vec![Backend::Mmsg];
+    }
+    vec![Backend::Mmsg, Backend::Uring]
+}
+
+fn client(local: &str) -> UdpSocket {
+    let socket = UdpSocket::bind((local.parse::<IpAddr>().unwrap(), 0)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    socket
+}
+
+/// Awaits one datagram. A ring that was closed on this thread may interrupt the call.
+fn hear(socket: &UdpSocket, buffer: &mut [u8]) -> (usize, SocketAddr) {
+    loop {
+        match socket.recv_from(buffer) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            outcome => return outcome.expect("an answer"),
+        }
+    }
+}
+
+/// Sends and awaits one answer, which must come from where it was sent; returns its first byte.
+fn ask(socket: &UdpSocket, to: SocketAddr, payload: &[u8]) -> u8 {
+    socket.send_to(payload, to).unwrap();
+    let mut buffer = vec![0; 65_536];
+    let (len, from) = hear(socket, &mut buffer);
+    assert_eq!(from, to, "the answer leaves from the address the request came to");
+    assert_eq!(&buffer[2..len], payload);
+    buffer[0]
+}
+
+#[test]
+fn every_datagram_is_answered_by_one_and_by_several_reactors() {
+    for backend in backends() {
+        for reactors in [1, 3] {
+            let running =
+                start_with(settings(backend, &["127.0.0.1:0", "[::1]:0"]), reactors, mine, None)
+                    .unwrap();
+            for (bound, local) in running.bound().iter().zip(["127.0.0.1", "::1"]) {
+                for number in 0..40u32 {
+                    ask(&client(local), bound.address, &number.to_be_bytes());
+                }
+            }
+            running.stop();
+            let finished = running.join();
+            assert_eq!(finished.len(), reactors);
+            let mut sum = Counters::default();
+            finished.iter().for_each(|one| sum += one.counters);
+            assert_eq!(finished.iter().map(|one| one.value).sum::<u64>(), 80);
+            assert_eq!((sum.datagrams_in, sum.bytes_in), (80, 320));
+            assert_eq!((sum.datagrams_out, sum.bytes_out), (80, 480));
+            assert_eq!(sum.handoffs_out, 0);
+        }
+    }
+}
+
+#[test]
+fn a_wildcard_answers_from_the_address_it_was_asked_at() {
+    for backend in backends() {
+        let running = start_with(settings(backend, &["0.0.0.0:0", "[::]:0"]), 1, mine, None);
+        let running = running.unwrap();
+        let port = running.bound()[0].address.port();
+        for to in ["127.0.0.1", "127.0.0.2", "127.8.9.10"] {
+            ask(&client("127.0.0.1"), SocketAddr::new(to.parse().unwrap(), port), b"here?");
+        }
+        let port = running.bound()[1].address.port();
+        ask(&client("::1"), SocketAddr::new("::1".parse().unwrap(), port), b"and here?");
+    }
+}
+
+#[test]
+fn the_owner_answers_what_another_shard_received_from_the_same_port() {
+    // The payload names its owner.
+    fn named(_: ShardId, payload: &[u8]) -> ShardId {
+        ShardId(payload[0] - b'0')
+    }
+    for backend in backends() {
+        // A wildcard as well: the local address must survive the handoff.
+        for listen in ["127.0.0.1:0", "0.0.0.0:0"] {
+            let running = start_with(settings(backend, &[listen]), 2, named, None).unwrap();
+            let port = running.bound()[0].address.port();
+            let to = SocketAddr::new("127.0.0.1".parse().unwrap(), port);
+            for number in 0..32u8 {
+                let owner = b'0' + number % 2;
+                assert_eq!(ask(&client("127.0.0.1"), to, &[owner, number]), owner);
+            }
+            running.stop();
+            let mut sum = Counters::default();
+            running.join().iter().for_each(|one| sum += one.counters);
+            assert_eq!(sum.datagrams_in, 32);
+            // Which socket the kernel chooses is a hash of the ports; that it always guessed the
+            // owner is one chance in four thousand million.
+            assert!(sum.handoffs_out > 0);
+            assert_eq!(sum.handoffs_out, sum.handoffs_in);
+            assert_eq!((sum.handoffs_shed, sum.datagrams_out), (0, 32));
+        }
+    }
+}
+
+#[test]
+fn empty_datagrams_are_counted_and_the_longest_arrive_whole() {
+    for backend in backends() {
+        let running = start_with(settings(backend, &["127.0.0.1:0"]), 1, mine, None).unwrap();
+        let to = running.bound()[0].address;
+        let socket = client("127.0.0.1");
+        socket.send_to(b"", to).unwrap();
+        socket.send_to(&[b'x'; 65_507], to).unwrap();
+        let mut buffer = vec![0; 65_536];
+        let (len, _) = hear(&socket, &mut buffer);
+        assert_eq!(len, crate::limits::RESPONSE_BYTES_MAX);
+        running.stop();
+        let counters = running.join()[0].counters;
+        assert_eq!((counters.datagrams_in, counters.empty, counters.truncated), (2, 1, 0));
+        assert_eq!((counters.bytes_in, counters.datagrams_out), (65_507, 1));
+    }
+}
+
+#[test]
+fn truncated_datagrams_are_dropped_and_counted() {
+    use super::datagram::DatagramPath;
+    fn script(mut path: impl DatagramPath, to: SocketAddr) {
+        let socket = client("127.0.0.1");
+        for len in [100, 101, 5000, 7] {
+            socket.send_to(&vec![b'x'; len], to).unwrap();
+        }
+        let mut counters = Counters::default();
+        let mut seen = Vec::new();
+        let clock = Clock::start();
+        for _ in 0..1000 {
+            path.receive(0, &clock, &mut counters, &mut |_, datagram, _| {
+                seen.push(datagram.bytes.len());
+            });
+            if counters.datagrams_in == 4 {
+                break;
+            }
+            std::thread::yield_now();
+        }
+        assert_eq!(seen, [100, 7]);
+        assert_eq!((counters.truncated, counters.bytes_in), (2, 107));
+    }
+    let bind = || socket::bind_group("127.0.0.1:0".parse().unwrap(), 1, 1 << 20).unwrap();
+    for backend in backends() {
+        let (listeners, bound) = bind();
+        match backend {
+            Backend::Mmsg => {
+                script(mmsg::Mmsg::with_payload(listeners, 100).unwrap(), bound.address);
+            }
+            Backend::Uring => {
+                script(uring::Uring::with_payload(listeners, 100).unwrap(), bound.address);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_flood_beyond_the_provided_buffers_is_taken_in_full() {
+    use super::datagram::DatagramPath;
+    fn script(mut path: impl DatagramPath, to: SocketAddr) {
+        let socket = client("127.0.0.1");
+        let mut counters = Counters::default();
+        let clock = Clock::start();
+        let mut seen = Vec::new();
+        for round in 0..3u32 {
+            // Far more than there are buffers, without a receive between: the multishot receive
+            // ends for want of buffers and must be armed again.
+            for number in 0..400u32 {
+                socket.send_to(&(round * 400 + number).to_be_bytes(), to).unwrap();
+            }
+            for _ in 0..10_000 {
+                path.receive(0, &clock, &mut counters, &mut |_, datagram, _| {
+                    seen.push(u32::from_be_bytes(datagram.bytes.try_into().unwrap()));
+                });
+                if counters.datagrams_in == u64::from((round + 1) * 400) {
+                    break;
+                }
+            }
+        }
+        assert!(seen.iter().copied().eq(0..1200), "all of them, in order: {}", seen.len());
+        assert_eq!(counters.receive_errors, 0);
+    }
+    for backend in backends() {
+        let address = "127.0.0.1:0".parse().unwrap();
+        let (listeners, bound) = socket::bind_group(address, 1, 4 << 20).unwrap();
+        match backend {
+            Backend::Mmsg => script(mmsg::Mmsg::new(listeners).unwrap(), bound.address),
+            Backend::Uring => script(uring::Uring::new(listeners).unwrap(), bound.address),
+        }
+    }
+}
+
+#[test]
+fn a_stranger_on_the_port_calls_the_whole_start_off() {
+    for backend in backends() {
+        let running = start_with(settings(backend, &["127.0.0.1:0"]), 2, mine, None).unwrap();
+        let taken = running.bound()[0].address;
+        let second = Settings {
+            listen: vec!["127.0.0.1:0".parse().unwrap(), taken],
+            ..settings(backend, &[])
+        };
+        let error = start_with(second, 2, mine, None).err().expect("a refusal");
+        assert!(matches!(error, StartError::PortTaken { address } if address == taken), "{error}");
+        ask(&client("127.0.0.1"), taken, b"still there?");
+    }
+}
+
+#[test]
+fn settings_that_cannot_be_are_refused_before_anything_starts() {
+    let refusal = |settings| start_with(settings, 2, mine, None).err().unwrap();
+    let error = refusal(settings(Backend::Mmsg, &[]));
+    assert!(matches!(error, StartError::Settings(_)), "{error}");
+    let many = ["127.0.0.1:0"; crate::limits::LISTENERS_MAX + 1];
+    let error = refusal(settings(Backend::Mmsg, &many));
+    assert!(matches!(error, StartError::Settings(_)), "{error}");
+    let listen = settings(Backend::Mmsg, &["127.0.0.1:0"]);
+    let error = refusal(Settings { cpus: vec![allowed_cpus()[0]], ..listen.clone() });
+    assert!(matches!(error, StartError::CpusTooFew { cpus: 1, reactors: 2 }), "{error}");
+    let error = refusal(Settings { cpus: vec![allowed_cpus()[0], 100_000], ..listen });
+    assert!(matches!(error, StartError::CpuNotAllowed { cpu: 100_000, .. }), "{error}");
+}
+
+#[test]
+fn reactors_can_be_pinned() {
+    for backend in backends() {
+        let cpu = allowed_cpus()[0];
+        let settings = Settings { cpus: vec![cpu, cpu], ..settings(backend, &["127.0.0.1:0"]) };
+        let running = start_with(settings, 2, mine, None).unwrap();
+        ask(&client("127.0.0.1"), running.bound()[0].address, b"pinned?");
+    }
+}
+
+#[test]
+fn a_stop_answers_what_has_arrived() {
+    /// Answers nothing until it is told that everything is sent, so that the stop finds the
+    /// sockets full.
+    struct Slow {
+        echo: Echo,
+        sent: Arc<AtomicU64>,
+    }
+    impl Plane for Slow {
+        type Final = u64;
+        fn receive(&mut self, now: Now, datagram: &Datagram<'_>, out: &mut [u8]) -> Handled {
+            while self.sent.load(Ordering::Acquire) == 0 {
+                std::thread::yield_now();
+            }
+            self.echo.receive(now, datagram, out)
+        }
+        fn receive_handoff(
+            &mut self,
+            now: Now,
+            datagram: &Datagram<'_>,
+            out: &mut [u8],
+        ) -> Handled {
+            self.echo.receive_handoff(now, datagram, out)
+        }
+        fn turn(&mut self, now: Now) -> Option<Instant> {
+            self.echo.turn(now)
+        }
+        fn finish(self, now: Now) -> u64 {
+            self.echo.finish(now)
+        }
+    }
+    fn other(shard: ShardId, _: &[u8]) -> ShardId {
+        ShardId(1 - shard.0)
+    }
+    for backend in backends() {
+        let sent = Arc::new(AtomicU64::new(0));
+        let slow = |_| {
+            let sent = Arc::clone(&sent);
+            move |shard| {
+                let echo = Echo { shard, owner: other, received: 0, deadline_after: None };
+                Slow { echo, sent }
+            }
+        };
+        // Generous: the drain ends when all is done, not when the time is up.
+        let settings =
+            Settings { drain_max: Duration::from_secs(20), ..settings(backend, &["127.0.0.1:0"]) };
+        let planes = [0, 1].map(slow).into();
+        let running = Reactors::start(settings, mesh(2, default_slots(2)), planes).unwrap();
+        let to = running.bound()[0].address;
+        let clients: Vec<_> = (0..20).map(|_| client("127.0.0.1")).collect();
+        for client in &clients {
+            for number in 0..10u8 {
+                client.send_to(&[number], to).unwrap();
+            }
+        }
+        running.stop();
+        sent.store(1, Ordering::Release);
+        let finished = running.join();
+        assert_eq!(finished.iter().map(|one| one.value).sum::<u64>(), 200);
+        for client in &clients {
+            for _ in 0..10 {
+                let mut buffer = [0; 16];
+                let (len, from) = hear(client, &mut buffer);
+                assert_eq!((len, from), (3, to));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_idle_reactor_sleeps() {
+    for backend in backends() {
+        for deadline_after in [None, Some(Duration::from_secs(3600))] {
+            let listen = settings(backend, &["127.0.0.1:0"]);
+            let running = start_with(listen, 1, mine, deadline_after).unwrap();
+            let to = running.bound()[0].address;
+            let socket = client("127.0.0.1");
+            for _ in 0..50 {
+                ask(&socket, to, b"anybody?");
+            }
+            running.stop();
+            let counters = running.join()[0].counters;
+            assert!(counters.sleeps > 0);
+            // A turn for each datagram, one more where a look round follows it, and a few at
+            // start and stop. A loop that spins makes millions.
+            assert!(counters.turns <= 50 * 4 + 16, "{counters:?}");
+        }
+    }
+}
+
+#[test]
+fn a_deadline_wakes_a_sleeping_reactor_again_and_again() {
+    for backend in backends() {
+        let listen = settings(backend, &["127.0.0.1:0"]);
+        let running = start_with(listen, 1, mine, Some(Duration::from_millis(1))).unwrap();
+        while running.counters()[0].sleeps < 5 {
+            std::thread::yield_now();
+        }
+        running.stop();
+        let counters = running.join()[0].counters;
+        assert!(counters.turns >= 5 && counters.turns <= 2 * counters.sleeps + 16, "{counters:?}");
+    }
+}
+
+#[test]
+fn a_waker_brings_the_plane_to_its_turn() {
+    struct Inbox(Arc<AtomicU64>);
+    impl Plane for Inbox {
+        type Final = ();
+        fn receive(&mut self, _: Now, _: &Datagram<'_>, _: &mut [u8]) -> Handled {
+            Handled::Nothing
+        }
+        fn receive_handoff(&mut self, _: Now, _: &Datagram<'_>, _: &mut [u8]) -> Handled {
+            Handled::Nothing
+        }
+        fn turn(&mut self, _: Now) -> Option<Instant> {
+            // A request, answered.
+            let _ = self.0.compare_exchange(1, 2, Ordering::AcqRel, Ordering::Acquire);
+            None
+        }
+        fn finish(self, _: Now) {}
+    }
+    for backend in backends() {
+        let cell = Arc::new(AtomicU64::new(0));
+        let inbox = Arc::clone(&cell);
+        let running = Reactors::start(
+            settings(backend, &["127.0.0.1:0"]),
+            mesh(1, default_slots(1)),
+            vec![move |_| Inbox(inbox)],
+        )
+        .unwrap();
+        cell.store(1, Ordering::Release);
+        running.waker(ShardId(0)).wake();
+        while cell.load(Ordering::Acquire) != 2 {
+            std::thread::yield_now();
+        }
+        running.stop();
+        assert!(running.join()[0].counters.wakes_received >= 1);
+    }
+}
+
+/// A stream task as later stages will have them: tells its port, accepts one connection and
+/// reports once `hello` has come in.
+async fn hear_hello(port: Arc<AtomicU64>, heard: Arc<AtomicU64>) {
+    let listener = glommio::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let bound = listener.local_addr().unwrap().port();
+    port.store(u64::from(bound), Ordering::Release);
+    let stream = listener.accept().await.unwrap();
+    let mut bytes = [0; 5];
+    while stream.peek(&mut bytes).await.unwrap() < bytes.len() {}
+    assert_eq!(&bytes, b"hello");
+    heard.store(1, Ordering::Release);
+}
+
+/// Ticks for ever, by the runtime's own timers.
+async fn tick(ticks: Arc<AtomicU64>) {
+    loop {
+        glommio::timer::sleep(Duration::from_millis(2)).await;
+        ticks.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn tasks_beside_the_data_plane_progress_when_idle_and_under_load() {
+    let zero = || Arc::new(AtomicU64::new(0));
+    for backend in backends() {
+        let (ticks, port, heard, stop) = (zero(), zero(), zero(), zero());
+        let shared = (Arc::clone(&ticks), Arc::clone(&port), Arc::clone(&heard));
+        let tasks: TaskSpawner = Arc::new(move |_| {
+            let (ticks, port, heard) = shared.clone();
+            glommio::spawn_local(tick(ticks)).detach();
+            glommio::spawn_local(hear_hello(port, heard)).detach();
+        });
+        let listen = settings(backend, &["127.0.0.1:0"]);
+        let settings = Settings { tasks: Some(tasks), ..listen };
+        let running = start_with(settings, 1, mine, None).unwrap();
+        let to = running.bound()[0].address;
+        // Idle: only the tasks' own timers and readiness can wake the reactor.
+        while ticks.load(Ordering::Relaxed) < 5 {
+            std::thread::yield_now();
+        }
+        let stream_port = u16::try_from(port.load(Ordering::Acquire)).unwrap();
+        assert_ne!(stream_port, 0);
+        // Under load: a stream speaks during a flood of datagrams.
+        let flood = {
+            let stop = Arc::clone(&stop);
+            std::thread::spawn(move || {
+                let socket = client("127.0.0.1");
+                while stop.load(Ordering::Relaxed) == 0 {
+                    let _ = socket.send_to(b"flood", to);
+                }
+            })
+        };
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", stream_port)).unwrap();
+        std::io::Write::write_all(&mut stream, b"hello").unwrap();
+        while heard.load(Ordering::Acquire) == 0 {
+            std::thread::yield_now();
+        }
+        stop.store(1, Ordering::Relaxed);
+        flood.join().unwrap();
+        running.stop();
+        assert!(running.join()[0].counters.task_turns > 0);
+    }
+}
