@@ -13,4 +13,6 @@ pub mod shard;
 
 pub mod reactor;
 
+pub mod store;
+
 pub mod cli;
