@@ -162,8 +162,10 @@ mod tests {
     use super::*;
     use crate::auth::account::Ha1s;
     use crate::auth::accounts::AorKey;
+    use crate::auth::challenge::write_value;
     use crate::auth::digest::{QopAuth, ha1, ha2};
     use crate::auth::nonce::{NonceKey, NonceKeys, NonceSequence};
+    use crate::limits::CHALLENGE_VALUE_BYTES_MAX;
     use crate::sip::header::authorization::{Algorithm, Qop};
 
     const NOW: UnixTime = UnixTime(1_790_000_000);
@@ -370,6 +372,26 @@ mod tests {
                 assert_eq!(shard.answer(&Phone::with_nc(nc), nonce), Verdict::Accepted);
             }
         }
+    }
+
+    #[test]
+    fn challenge_and_answer_agree_over_the_wire() {
+        let mut shard = Shard::new();
+        let place = shard.sequence.next(NOW);
+        let minted = shard.keys.mint(place, source(), REALM);
+        let mut out = [0; CHALLENGE_VALUE_BYTES_MAX];
+        let len = write_value(HashName::Sha256, REALM, &minted, false, &mut out).unwrap();
+        let challenge = std::str::from_utf8(&out[..len]).unwrap();
+        let nonce = challenge.split("nonce=\"").nth(1).unwrap().split('"').next().unwrap();
+        let phone = Phone { algorithm: Algorithm::Sha256, ..Phone::new("secret") };
+        let response = phone.response(b"REGISTER", nonce.as_bytes());
+        let header = format!(
+            "Digest username=\"alice\", realm=\"example.com\", nonce=\"{nonce}\", \
+             uri=\"sip:example.com\", response=\"{response}\", algorithm=SHA-256, qop=auth, \
+             nc=00000001, cnonce=\"c0ffee\""
+        );
+        let credentials = Credentials::parse(header.as_bytes()).unwrap();
+        assert_eq!(shard.check(&credentials, Some(shard.alice)), Verdict::Accepted);
     }
 
     /// However many a second: the order within the second counts.
