@@ -241,7 +241,7 @@ impl Names {
     }
 }
 
-const _: () = assert!(AOR_BYTES_MAX <= u8::MAX as usize && AOR_BYTES_MAX <= CHUNK_BYTES);
+const _: () = assert!(AOR_BYTES_MAX <= CHUNK_BYTES);
 const _: () = assert!(ACCOUNTS_MAX * 2 < NONE as usize);
 
 #[cfg(test)]

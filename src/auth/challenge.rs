@@ -3,9 +3,7 @@
 use crate::auth::digest::HashName;
 use crate::auth::nonce::{NONCE_TEXT_BYTES, NonceText};
 use crate::config::Algorithms;
-
-/// Room that one value needs, bytes, where the realm is a host name.
-pub const CHALLENGE_VALUE_BYTES_MAX: usize = 512;
+use crate::limits::CHALLENGE_VALUE_BYTES_MAX;
 
 /// One challenge header for each function offered, in the order in which they are written:
 /// "topmost header field ... most preferred" (RFC 8760 2.4), so the strongest first.

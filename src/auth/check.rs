@@ -14,13 +14,13 @@
 
 use crate::auth::accounts::{AccountId, Accounts};
 use crate::auth::counts::Counted;
-use crate::auth::digest::{Digest, HashName, QopAuth, response};
+use crate::auth::digest::{Digest, HashName, response};
 use crate::auth::ha2::Ha2Cache;
+use crate::auth::malformed::{Malformed, malformed, proof};
 use crate::auth::nonce::Judged;
 use crate::auth::username::form_of;
 use crate::config::Algorithms;
-use crate::limits::{CNONCE_BYTES_MAX, DIGEST_URI_BYTES_MAX, NONCE_BYTES_MAX};
-use crate::sip::header::authorization::{Credentials, Qop};
+use crate::sip::header::authorization::Credentials;
 use crate::sip::scan::unescaped_eq;
 use crate::time::UnixTime;
 
@@ -90,41 +90,6 @@ impl Verdict {
     }
 }
 
-/// The parameter that is missing, too long or meaningless.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Malformed {
-    /// `username` is empty.
-    Username,
-    /// `nonce` is empty or longer than [`NONCE_BYTES_MAX`].
-    Nonce,
-    /// `uri` is empty or longer than [`DIGEST_URI_BYTES_MAX`].
-    Uri,
-    /// `response` is not a hash of the algorithm in hexadecimal digits.
-    Response,
-    /// `qop` is not `auth`, or missing beside SHA-256.
-    Qop,
-    /// `qop=auth` without `nc` (RFC 7616 3.4).
-    Nc,
-    /// `qop=auth` without `cnonce` (RFC 7616 3.4), or it is longer than [`CNONCE_BYTES_MAX`].
-    Cnonce,
-}
-
-impl Malformed {
-    /// The parameter, as it stands in the header: for a reason phrase.
-    #[must_use]
-    pub fn parameter(self) -> &'static str {
-        match self {
-            Malformed::Username => "username",
-            Malformed::Nonce => "nonce",
-            Malformed::Uri => "uri",
-            Malformed::Response => "response",
-            Malformed::Qop => "qop",
-            Malformed::Nc => "nc",
-            Malformed::Cnonce => "cnonce",
-        }
-    }
-}
-
 /// Checks credentials. `account` is the account of the AOR, if there is one; its nonce counts move
 /// only where the verdict is [`Verdict::Accepted`].
 pub fn authenticate(
@@ -181,46 +146,6 @@ pub fn authenticate(
     }
 }
 
-/// What is wrong whatever the algorithm. Lengths are bounded before anything is hashed.
-fn malformed(credentials: &Credentials<'_>) -> Option<Malformed> {
-    let within = |text: &[u8], max: usize| !text.is_empty() && text.len() <= max;
-    if credentials.username.is_empty() {
-        Some(Malformed::Username)
-    } else if !within(credentials.nonce, NONCE_BYTES_MAX) {
-        Some(Malformed::Nonce)
-    } else if !within(credentials.uri, DIGEST_URI_BYTES_MAX) {
-        Some(Malformed::Uri)
-    } else if credentials.response.is_empty() {
-        Some(Malformed::Response)
-    } else {
-        None
-    }
-}
-
-/// What of the qop enters the digest, and the nonce count that is used up.
-fn proof<'a>(
-    credentials: &Credentials<'a>,
-    name: HashName,
-) -> Result<(Option<QopAuth<'a>>, u32), Malformed> {
-    let response = credentials.response;
-    if response.len() != name.bytes() * 2 || !response.iter().all(u8::is_ascii_hexdigit) {
-        return Err(Malformed::Response);
-    }
-    match credentials.qop {
-        Some(Qop::Auth) => {
-            let (nc, number) = credentials.nc.ok_or(Malformed::Nc)?;
-            let cnonce = credentials
-                .cnonce
-                .filter(|cnonce| cnonce.len() <= CNONCE_BYTES_MAX)
-                .ok_or(Malformed::Cnonce)?;
-            Ok((Some(QopAuth { nc, cnonce }), number))
-        }
-        // RFC 2069 2.1.2: no qop, no counts. The nonce is used up at once.
-        None if name == HashName::Md5 => Ok((None, 1)),
-        None | Some(Qop::Other) => Err(Malformed::Qop),
-    }
-}
-
 fn stand_in(name: HashName) -> Digest {
     match name {
         HashName::Md5 => Digest::md5(&[0x5a; 16]),
@@ -232,12 +157,16 @@ fn stand_in(name: HashName) -> Digest {
 mod tests {
     use std::net::IpAddr;
 
+    use proptest::prelude::*;
+
     use super::*;
     use crate::auth::account::Ha1s;
     use crate::auth::accounts::AorKey;
-    use crate::auth::digest::{ha1, ha2};
+    use crate::auth::challenge::write_value;
+    use crate::auth::digest::{QopAuth, ha1, ha2};
     use crate::auth::nonce::{NonceKey, NonceKeys, NonceSequence};
-    use crate::sip::header::authorization::Algorithm;
+    use crate::limits::CHALLENGE_VALUE_BYTES_MAX;
+    use crate::sip::header::authorization::{Algorithm, Qop};
 
     const NOW: UnixTime = UnixTime(1_790_000_000);
     const LIFETIME: u32 = 3600;
@@ -445,6 +374,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn challenge_and_answer_agree_over_the_wire() {
+        let mut shard = Shard::new();
+        let place = shard.sequence.next(NOW);
+        let minted = shard.keys.mint(place, source(), REALM);
+        let mut out = [0; CHALLENGE_VALUE_BYTES_MAX];
+        let len = write_value(HashName::Sha256, REALM, &minted, false, &mut out).unwrap();
+        let challenge = std::str::from_utf8(&out[..len]).unwrap();
+        let nonce = challenge.split("nonce=\"").nth(1).unwrap().split('"').next().unwrap();
+        let phone = Phone { algorithm: Algorithm::Sha256, ..Phone::new("secret") };
+        let response = phone.response(b"REGISTER", nonce.as_bytes());
+        let header = format!(
+            "Digest username=\"alice\", realm=\"example.com\", nonce=\"{nonce}\", \
+             uri=\"sip:example.com\", response=\"{response}\", algorithm=SHA-256, qop=auth, \
+             nc=00000001, cnonce=\"c0ffee\""
+        );
+        let credentials = Credentials::parse(header.as_bytes()).unwrap();
+        assert_eq!(shard.check(&credentials, Some(shard.alice)), Verdict::Accepted);
+    }
+
     /// However many a second: the order within the second counts.
     #[test]
     fn phone_that_wants_a_new_challenge_each_time_always_gets_in() {
@@ -592,5 +541,47 @@ mod tests {
         }
         assert_eq!(shard.check(&right, Some(shard.alice)), Verdict::Accepted);
         assert_eq!(Malformed::Cnonce.parameter(), "cnonce");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        /// Whatever the fields hold: no panic, never in, and nothing tells who exists.
+        #[test]
+        fn strangers_never_get_in_and_never_learn_who_exists(
+            username in prop_oneof![Just(b"alice".to_vec()), prop::collection::vec(any::<u8>(), 0..20)],
+            nonce in prop_oneof![Just(None), prop::collection::vec(any::<u8>(), 0..300).prop_map(Some)],
+            uri in prop::collection::vec(any::<u8>(), 0..200),
+            response in prop_oneof!["[0-9a-f]{32}", "[0-9a-fA-F]{64}", ".{0,70}"],
+            algorithm in prop::sample::select(vec![Algorithm::Md5, Algorithm::Sha256, Algorithm::Other]),
+            qop in prop::sample::select(vec![None, Some(Qop::Auth), Some(Qop::Other)]),
+            nc in prop::option::of(any::<u32>()),
+            cnonce in prop::option::of(prop::collection::vec(any::<u8>(), 0..300)),
+        ) {
+            let mut shard = Shard::new();
+            let ours = shard.nonce();
+            let credentials = Credentials {
+                username: &username,
+                realm: REALM,
+                nonce: nonce.as_deref().unwrap_or(&ours),
+                uri: &uri,
+                response: response.as_bytes(),
+                algorithm,
+                qop,
+                nc: nc.map(|number| (&b"00000001"[..], number)),
+                cnonce: cnonce.as_deref(),
+            };
+            let known = shard.check(&credentials, Some(shard.alice));
+            let unknown = shard.check(&credentials, None);
+            match known {
+                Verdict::Accepted | Verdict::Replayed | Verdict::Stale => prop_assert!(false),
+                Verdict::Wrong { counts_as_failure } => {
+                    prop_assert_eq!(unknown, Verdict::UnknownAccount { counts_as_failure });
+                    prop_assert_eq!(counts_as_failure, nonce.is_none());
+                }
+                other => prop_assert_eq!(unknown, other),
+            }
+            prop_assert_eq!(shard.used(), 0);
+        }
     }
 }

@@ -9,7 +9,8 @@
 //!
 //! Whoever calls has checked the digest: nothing moves for anybody who does not know the password.
 
-use crate::auth::nonce::{CLOCK_SKEW_MAX_S, NonceId};
+use crate::auth::nonce::NonceId;
+use crate::limits::CLOCK_SKEW_S_MAX;
 use crate::time::UnixTime;
 
 /// Nonce counts below the highest that may still arrive, once each: datagrams overtake each other.
@@ -75,7 +76,7 @@ struct More(Vec<Entry>);
 
 impl Counts {
     /// Uses count `nc` of nonce `id`, which was judged fresh at `now`. The set holds up to
-    /// `capacity` nonces, none past its lifetime.
+    /// `capacity` nonces (one at least), none past its lifetime.
     pub fn count(
         &mut self,
         id: NonceId,
@@ -92,7 +93,7 @@ impl Counts {
             return Counted::Forgotten;
         }
         self.forget_expired(now, lifetime_s);
-        while self.len() >= capacity {
+        while self.len() >= capacity.max(1) {
             let oldest = self.oldest();
             if id < oldest {
                 return Counted::Forgotten;
@@ -172,7 +173,7 @@ impl Counts {
     /// After the clock was put back, what was issued before that lies in the future and is not
     /// accepted anyway; a floor up there would shut the account's owner out until then.
     fn forget_future(&mut self, now: UnixTime) {
-        let horizon = now.0.saturating_add(u64::from(CLOCK_SKEW_MAX_S));
+        let horizon = now.0.saturating_add(u64::from(CLOCK_SKEW_S_MAX));
         if self.floor.issued().0 > horizon {
             self.floor = NonceId::default();
             self.retain(|id| id.issued().0 <= horizon);

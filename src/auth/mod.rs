@@ -12,14 +12,16 @@ pub mod check;
 pub mod counts;
 pub mod digest;
 pub mod ha2;
+pub mod malformed;
 pub mod nonce;
 pub mod username;
 
 pub use account::{Account, Ha1s};
 pub use accounts::{AccountId, Accounts, AorKey, InsertError};
-pub use challenge::{CHALLENGE_VALUE_BYTES_MAX, strongest_first, write_value};
-pub use check::{Check, Malformed, Verdict, authenticate};
+pub use challenge::{strongest_first, write_value};
+pub use check::{Check, Verdict, authenticate};
 pub use digest::{Digest, HashName, HexDigest};
 pub use ha2::Ha2Cache;
+pub use malformed::Malformed;
 pub use nonce::{Judged, NonceId, NonceKey, NonceKeys, NonceSequence, NonceText};
 pub use username::UsernameForm;

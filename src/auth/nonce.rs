@@ -22,11 +22,8 @@ use std::net::IpAddr;
 
 use siphasher::sip128::{Hasher128, SipHasher24};
 
+use crate::limits::CLOCK_SKEW_S_MAX;
 use crate::time::UnixTime;
-
-/// How far ahead of our clock the clock of a sibling may be, seconds. A nonce from further ahead
-/// is not taken for ours.
-pub const CLOCK_SKEW_MAX_S: u32 = 10;
 
 /// Characters of a nonce.
 pub const NONCE_TEXT_BYTES: usize = 20;
@@ -155,14 +152,14 @@ pub struct NoncePlace {
 impl NonceSequence {
     /// The next place at `now`.
     ///
-    /// A clock stepped back by no more than [`CLOCK_SKEW_MAX_S`] is waited for, so that the order
+    /// A clock stepped back by no more than [`CLOCK_SKEW_S_MAX`] is waited for, so that the order
     /// holds; past that the new time is obeyed, because nonces from further ahead would not be
     /// accepted. Beyond 2^20 nonces in a second numbers repeat, and two nonces given to one source
     /// may be the same: should they meet on one account, the second phone is challenged anew.
     pub fn next(&mut self, now: UnixTime) -> NoncePlace {
         let now = now.0 as u32;
         // A new second reads as one far behind, and begins a new count as well.
-        if self.time.wrapping_sub(now) > CLOCK_SKEW_MAX_S {
+        if self.time.wrapping_sub(now) > CLOCK_SKEW_S_MAX {
             *self = NonceSequence { time: now, number: 0 };
         }
         let place = NoncePlace { time: self.time, number: self.number };
@@ -207,7 +204,7 @@ impl NonceKeys {
             return Judged::Foreign;
         }
         let issued = UnixTime(head >> 24);
-        if issued.0 > now.0.saturating_add(u64::from(CLOCK_SKEW_MAX_S)) {
+        if issued.0 > now.0.saturating_add(u64::from(CLOCK_SKEW_S_MAX)) {
             Judged::Foreign
         } else if now.0.saturating_sub(issued.0) > u64::from(lifetime_s) {
             Judged::Old { issued }

@@ -1,11 +1,11 @@
 //! REGISTER (RFC 3261 10.3), from the request to its answer: whose it is, whether its sender may,
 //! what the registrar makes of it.
 
-use crate::auth::challenge::{CHALLENGE_VALUE_BYTES_MAX, strongest_first, write_value};
+use crate::auth::challenge::{strongest_first, write_value};
 use crate::auth::check::{Check, Verdict, authenticate};
 use crate::auth::username::form_of;
 use crate::auth::accounts::AorKey;
-use crate::limits::AOR_BYTES_MAX;
+use crate::limits::{AOR_BYTES_MAX, CHALLENGE_VALUE_BYTES_MAX};
 use crate::registrar::{Accepted, AorId, Contacts, Refusal, Register};
 use crate::registrar::aor::{Aor, AorError};
 use crate::shard::Handled;

@@ -13,7 +13,8 @@
 //! `ha1` and `ha1-sha256` are made with the username `user`; `ha1b` and `ha1b-sha256` with
 //! `user@domain`, for phones that log in by that name. The realm in all of them is the domain.
 //!
-//! A file is read whole or not at all: the first line that is wrong ends it.
+//! A file is read whole or not at all: the first line that is wrong ends it, and an account that
+//! stands twice, looked for once every line is good.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -25,13 +26,8 @@ use std::path::{Path, PathBuf};
 use crate::auth::Ha1s;
 use crate::auth::digest::parse_hex;
 use crate::auth::username::plain_user;
-use crate::limits::AOR_BYTES_MAX;
+use crate::limits::{AOR_BYTES_MAX, PASSWORD_BYTES_MAX, SUBSCRIBER_LINE_BYTES_MAX};
 use crate::sip::uri::{Uri, UriError};
-
-/// Longest line, bytes. The longest account with all four HA1s fits.
-pub const LINE_BYTES_MAX: usize = 1024;
-/// Longest password, bytes.
-pub const PASSWORD_BYTES_MAX: usize = 256;
 
 /// One account to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +65,7 @@ pub enum LoadError {
 pub enum Wrong {
     /// Not UTF-8.
     Utf8,
-    /// Longer than [`LINE_BYTES_MAX`].
+    /// Longer than [`SUBSCRIBER_LINE_BYTES_MAX`].
     LineTooLong,
     /// The first field is not `user@domain`.
     NoUserAtDomain,
@@ -117,7 +113,7 @@ impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Wrong::Utf8 => write!(f, "expected UTF-8 text"),
-            Wrong::LineTooLong => write!(f, "expected at most {LINE_BYTES_MAX} bytes"),
+            Wrong::LineTooLong => write!(f, "expected at most {SUBSCRIBER_LINE_BYTES_MAX} bytes"),
             Wrong::NoUserAtDomain => write!(f, "expected user@domain in front"),
             Wrong::User => write!(
                 f,
@@ -202,7 +198,7 @@ fn refuse_duplicates(subscribers: &[Subscriber], line_of: &[usize]) -> Result<()
 }
 
 fn parse_line(line: &[u8]) -> Result<Option<Subscriber>, Wrong> {
-    if line.len() > LINE_BYTES_MAX {
+    if line.len() > SUBSCRIBER_LINE_BYTES_MAX {
         return Err(Wrong::LineTooLong);
     }
     let line = str::from_utf8(line).map_err(|_| Wrong::Utf8)?;
@@ -389,7 +385,7 @@ mod tests {
         }
         assert_eq!(wrong(&unknown), (1, Wrong::Keyword(4)));
         assert_eq!(parse(b"a@b p\na\xff@b p"), Err((2, Wrong::Utf8)));
-        assert_eq!(wrong(&"x".repeat(LINE_BYTES_MAX + 1)), (1, Wrong::LineTooLong));
+        assert_eq!(wrong(&"x".repeat(SUBSCRIBER_LINE_BYTES_MAX + 1)), (1, Wrong::LineTooLong));
     }
 
     #[test]
