@@ -1,7 +1,6 @@
 //! `aorta demo`: the registrar on loopback and the load generator beside it, so that a newcomer
 //! sees within a minute what it does.
 
-use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -61,9 +60,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
         eprintln!("aorta: {line}");
     }
     if args.json {
-        let summary = serde_json::to_string(&Summary::from(&outcome))
-            .map_err(|error| Failure::new(format!("the summary has no JSON: {error}")))?;
-        println!("{summary}");
+        println!("{}", Summary::from(&outcome).to_json());
     }
     Ok(if outcome.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -101,10 +98,9 @@ fn storm(options: Options, signals: &Signals) -> Result<Outcome, Failure> {
     let load = thread::Builder::new().name("load".into()).spawn({
         let stop = Arc::clone(&stop);
         move || {
-            let mut line = aorta_load::report::progress::ProgressLine::new(std::io::stderr().is_terminal());
-            let outcome = aorta_load::run(&options, &stop, &mut |progress| line.show(progress));
-            line.end();
-            outcome
+            aorta_load::run(&options, &stop, &mut |p| {
+                eprintln!("{:?} {} {} {:?}", p.elapsed, p.requests_per_second, p.registrations_per_second, p.latency_us)
+            })
         }
     });
     let load = load.map_err(|error| Failure::new(format!("cannot start a thread: {error}")))?;

@@ -1,7 +1,7 @@
 //! `aorta serve`: the registrar until somebody ends it.
 //!
 //! Standard output has a line `listening udp ADDRESS:PORT` for each listener, then `ready`;
-//! whoever starts it waits for that. The rest goes to standard error.
+//! whoever starts it waits for that; at the end the counters. The rest goes to standard error.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -49,7 +49,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     }
     eprintln!("aorta: stopping");
     for line in report::final_lines(&server.stop()) {
-        eprintln!("aorta: {line}");
+        let _ = writeln!(stdout, "{line}");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -273,7 +273,7 @@ mod tests {
         for at in [1, 63, 64, 65, 4095, 4096, 86_400, 262_143, 262_144, 1 << 30, u32::MAX] {
             let mut wheel = Wheel::default();
             wheel.arm(token(0), at);
-            assert_eq!(drain(&mut wheel, at - 1), [], "{at}");
+            assert_eq!(drain(&mut wheel, at - 1), Vec::<u32>::new(), "{at}");
             assert_eq!(drain(&mut wheel, at), [0], "{at}");
             assert_eq!(wheel.next_deadline(), None);
         }

@@ -42,11 +42,6 @@ impl Domains {
         is_address(host)
             || self.by_name.iter().any(|domain| domain.name.as_bytes().eq_ignore_ascii_case(host))
     }
-
-    /// All of them, by name.
-    pub fn iter(&self) -> impl Iterator<Item = &Domain> {
-        self.by_name.iter()
-    }
 }
 
 /// Whether a URI's host is a literal IPv4 address or an IPv6 reference (RFC 3261 25.1).

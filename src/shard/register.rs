@@ -36,6 +36,9 @@ pub(super) fn handle<'a>(
             return match error {
                 AorError::Scheme => answer.phrased(404, &["To Not SIP"], |_| Ok(())),
                 AorError::NoUser => answer.phrased(404, &["To Without User"], |_| Ok(())),
+                AorError::Escape => {
+                    refuse(answer, ParseError::header(HeaderName::To, Fault::Malformed))
+                }
                 AorError::TooLong => {
                     refuse(answer, ParseError::header(HeaderName::To, Fault::TooLong))
                 }

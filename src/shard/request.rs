@@ -6,9 +6,10 @@ use crate::shard::core::Core;
 use crate::shard::counters::DropReason;
 use crate::shard::identity::Identity;
 use crate::shard::{Datagram, Handled, register};
+use crate::sip::header::option_tag::OptionTags;
 use crate::sip::uri::Scheme;
-use crate::sip::write::Responder;
-use crate::sip::{HeaderName, Message, Method, ParseError};
+use crate::sip::write::{Full, Responder, Response};
+use crate::sip::{HeaderName, Message, Method, ParseError, RequestHead};
 use crate::time::Now;
 
 /// Methods that are served, as Allow lists them (RFC 3261 20.5).
@@ -49,39 +50,74 @@ pub(super) fn handle<'a>(
     core.counters.requests += u64::from(!arrival.handed_over);
     let identity = Identity::of(&head, &core.keys.identity);
     let responder = Responder::new(message, &head, arrival.datagram.source);
-    let answer = |core| answer_of(core, responder, &identity, out);
+    match check(core, message, &head) {
+        Ok(()) if head.method == Method::Register => {
+            register::handle(core, arrival, message, &head, &identity, out)
+        }
+        Ok(()) => answer_of(core, responder, &identity, out).with(200, capabilities),
+        Err(refusal) => refusal.answer(answer_of(core, responder, &identity, out)),
+    }
+}
 
-    // RFC 3261 8.2.1: the method comes first, then the headers.
+/// Why a request is refused before anybody asks what it wants.
+enum Refusal<'a> {
+    /// The status says it all.
+    Status(u16),
+    /// The method is not served; Allow lists those that are (RFC 3261 21.4.6).
+    Method(u16),
+    /// Extensions it requires and that are not supported (RFC 3261 8.2.2.3).
+    Extensions(OptionTags<'a>),
+    /// A header that can be read only by those who need it.
+    Fault(ParseError),
+}
+
+/// The rules, in the order of RFC 3261 8.2: the method comes first, then the headers.
+fn check<'a>(
+    core: &mut Core,
+    message: Message<'a>,
+    head: &RequestHead<'a>,
+) -> Result<(), Refusal<'a>> {
     match head.method {
         Method::Register | Method::Options => {}
         // There are no calls and no transactions that could be cancelled (RFC 3261 9.2, 15.1.2).
-        Method::Cancel | Method::Bye => return answer(core).plain(481),
-        Method::Other => return answer(core).with(501, |r| r.header_text("Allow", ALLOW)),
+        Method::Cancel | Method::Bye => return Err(Refusal::Status(481)),
+        // RFC 3261 21.5.2
+        Method::Other => return Err(Refusal::Method(501)),
         // Inside a dialog nobody here has (RFC 3261 12.2.2).
-        _ if head.to.tag.is_some() => return answer(core).plain(481),
-        _ => return answer(core).with(405, |r| r.header_text("Allow", ALLOW)),
+        _ if head.to.tag.is_some() => return Err(Refusal::Status(481)),
+        _ => return Err(Refusal::Method(405)),
     }
     // RFC 3261 8.2.2.1
     if !matches!(head.uri.scheme, Scheme::Sip | Scheme::Sips) {
-        return answer(core).plain(416);
+        return Err(Refusal::Status(416));
     }
     let ours = core.domains.serves_host(head.uri.host);
-    // A proxy would pass these on; where that is not done, the last hop was the one before
+    // A proxy would pass these on; where that is not done, the hop before was the last
     // (RFC 3261 16.3 step 3).
     let passes_on = !ours || (head.method == Method::Options && head.uri.user.is_some());
     if passes_on && head.max_forwards == Some(0) {
-        return answer(core).plain(483);
+        return Err(Refusal::Status(483));
     }
     if !ours {
         // Not this registrar's, and nothing is relayed (RFC 3261 10.3 step 1).
         core.counters.foreign_domain += 1;
-        return answer(core).plain(404);
+        return Err(Refusal::Status(404));
     }
-    // RFC 3261 8.2.2.3. Nothing optional is supported yet, so all that is required is not.
+    // Nothing optional is supported, so all that is required is not. Proxy-Require is for proxies.
     match message.option_tags(HeaderName::Require) {
-        Ok(tags) if tags.is_empty() => {}
-        Ok(tags) => {
-            return answer(core).with(420, |response| {
+        Ok(tags) if tags.is_empty() => Ok(()),
+        Ok(tags) => Err(Refusal::Extensions(tags)),
+        Err(error) => Err(Refusal::Fault(error)),
+    }
+}
+
+impl Refusal<'_> {
+    #[cold]
+    fn answer(&self, answer: Answer<'_>) -> Handled {
+        match self {
+            Refusal::Status(status) => answer.plain(*status),
+            Refusal::Method(status) => answer.with(*status, |r| r.header_text("Allow", ALLOW)),
+            Refusal::Extensions(tags) => answer.with(420, |response| {
                 response.header("Unsupported", |out| {
                     for (nth, tag) in tags.iter().enumerate() {
                         out.put(if nth == 0 { b"" } else { b", " })?;
@@ -89,21 +125,19 @@ pub(super) fn handle<'a>(
                     }
                     Ok(())
                 })
-            });
+            }),
+            Refusal::Fault(error) => refuse(answer, *error),
         }
-        Err(error) => return refuse(answer(core), error),
     }
-    match head.method {
-        Method::Register => register::handle(core, arrival, message, &head, &identity, out),
-        _ => answer(core).with(200, |response| {
-            // RFC 3261 11.2: what this server can do. No body is taken by any method.
-            response.header_text("Allow", ALLOW)?;
-            response.header_text("Accept", b"")?;
-            response.header_text("Accept-Encoding", b"identity")?;
-            response.header_text("Accept-Language", b"en")?;
-            response.header_text("Supported", b"")
-        }),
-    }
+}
+
+/// What a 200 to OPTIONS says (RFC 3261 11.2). No method takes a body.
+fn capabilities(response: &mut Response<'_>) -> Result<(), Full> {
+    response.header_text("Allow", ALLOW)?;
+    response.header_text("Accept", b"")?;
+    response.header_text("Accept-Encoding", b"identity")?;
+    response.header_text("Accept-Language", b"en")?;
+    response.header_text("Supported", b"")
 }
 
 /// Refuses a message with a fault, if it is a request that an answer could reach.

@@ -36,7 +36,7 @@ impl Response {
 
     /// The first header of that lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.all(name).next()
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
     /// All headers of that lower-case name.

@@ -72,6 +72,13 @@ pub struct Summary {
     pub generator_cpu_us_per_request: f64,
 }
 
+impl Summary {
+    /// All of it as one line of JSON.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("numbers, texts and maps of texts have a JSON form")
+    }
+}
+
 /// Quantiles in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Quantiles {

@@ -183,7 +183,7 @@ fn a_mesh_of_one_has_nothing_to_do() {
     let mut alone = mesh(1, default_slots(1)).pop().expect("one");
     assert_eq!(alone.shard(), ShardId(0));
     alone.publish(|_| panic!("there is nobody"));
-    assert_eq!(numbers(&mut alone, 9), []);
+    assert_eq!(numbers(&mut alone, 9), Vec::<u64>::new());
     assert!(alone.is_empty());
     assert!(alone.prepare_sleep());
 }
