@@ -187,19 +187,25 @@ fn assert_nothing_lost(peers: &[Peer]) {
 
 #[test]
 fn what_was_accepted_arrives_once_in_order_and_whole() {
-    const EACH: u64 = 4000;
+    const EACH: u64 = 2000;
     for shards in [2, 3, 5] {
         let peers = run(shards, *SLOTS_PER_RING.start(), move |peer| {
             let mut random = Random::seeded(peer.me as u64 + 1);
             let mut number = 0;
-            while number < EACH {
+            let mut accepted = 0;
+            while accepted < EACH {
+                let refused_before = peer.shed;
                 for _ in 0..=random.below(32) {
                     let to = (peer.me + 1 + random.below(shards - 1)) % shards;
-                    // Refused is refused: the model says so, and it must not arrive.
-                    let _ = peer.push(to, number, ORDINARY);
+                    // Refused is refused: this number is not offered again and must not arrive.
+                    accepted += u64::from(peer.push(to, number, ORDINARY).is_ok());
                     number += 1;
                 }
                 peer.publish();
+                if peer.shed > refused_before {
+                    // Whoever is to drain the full ring may be waiting for this very CPU.
+                    thread::yield_now();
+                }
                 if random.below(4) > 0 {
                     peer.drain(random.below(64));
                 }
@@ -224,8 +230,9 @@ fn what_was_accepted_arrives_once_in_order_and_whole() {
             }
         });
         assert_nothing_lost(&peers);
-        let sent: u64 = peers.iter().map(|peer| peer.accepted.concat().len() as u64).sum();
-        assert!(sent > EACH * shards as u64 / 4, "only {sent} accepted");
+        for peer in &peers {
+            assert!(peer.had.concat().len() >= shards - 1, "shard {} had nothing", peer.me);
+        }
     }
 }
 

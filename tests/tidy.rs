@@ -279,8 +279,7 @@ fn names_after(code: &str, prefix: &str) -> Vec<(usize, String)> {
         let Some(rest) = code[at + prefix.len()..].strip_prefix("::") else { continue };
         let mut depth = 0;
         let mut expected = true;
-        let mut inside = rest.char_indices().peekable();
-        while let Some((start, c)) = inside.next() {
+        for (start, c) in rest.char_indices() {
             match c {
                 '{' => depth += 1,
                 '}' => depth -= 1,
@@ -289,7 +288,7 @@ fn names_after(code: &str, prefix: &str) -> Vec<(usize, String)> {
                 _ if expected => {
                     expected = false;
                     let name = &rest[start..];
-                    let end = name.find(|c: char| !is_name(c as u8)).unwrap_or(name.len());
+                    let end = name.bytes().position(|byte| !is_name(byte)).unwrap_or(name.len());
                     names.push((line_of(code, at), name[..end].to_string()));
                 }
                 _ => {}
