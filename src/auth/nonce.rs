@@ -136,10 +136,19 @@ impl From<NonceKey> for NonceKeys {
 }
 
 /// Numbers the nonces of one minting shard: each call gives a later place than the call before.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct NonceSequence {
     time: u32,
     number: u32,
+    first: u32,
+    step: u32,
+}
+
+/// The sequence of a shard that mints alone.
+impl Default for NonceSequence {
+    fn default() -> Self {
+        NonceSequence::interleaved(0, 1)
+    }
 }
 
 /// A place in a [`NonceSequence`].
@@ -150,20 +159,31 @@ pub struct NoncePlace {
 }
 
 impl NonceSequence {
+    /// The `nth` of `of` sequences that share a key and give no place twice: two phones behind one
+    /// address, challenged in one second by two shards, must not get one nonce. Their numbers take
+    /// turns, so that shards that mint at one pace stay in order with each other too.
+    #[must_use]
+    pub fn interleaved(nth: u8, of: u8) -> Self {
+        debug_assert!(nth < of, "{nth} of {of}");
+        let first = u32::from(nth);
+        NonceSequence { time: 0, number: first, first, step: u32::from(of) }
+    }
+
     /// The next place at `now`.
     ///
     /// A clock stepped back by no more than [`CLOCK_SKEW_S_MAX`] is waited for, so that the order
     /// holds; past that the new time is obeyed, because nonces from further ahead would not be
-    /// accepted. Beyond 2^20 nonces in a second numbers repeat, and two nonces given to one source
-    /// may be the same: should they meet on one account, the second phone is challenged anew.
+    /// accepted. Beyond 2^20 nonces in a second, over all interleaved sequences, numbers repeat,
+    /// and two nonces given to one source may be the same: should they meet on one account, the
+    /// second phone is challenged anew.
     pub fn next(&mut self, now: UnixTime) -> NoncePlace {
         let now = now.0 as u32;
         // A new second reads as one far behind, and begins a new count as well.
         if self.time.wrapping_sub(now) > CLOCK_SKEW_S_MAX {
-            *self = NonceSequence { time: now, number: 0 };
+            *self = NonceSequence { time: now, number: self.first, ..*self };
         }
         let place = NoncePlace { time: self.time, number: self.number };
-        self.number = (self.number + 1) & ((1 << NUMBER_BITS) - 1);
+        self.number = (self.number + self.step) & ((1 << NUMBER_BITS) - 1);
         place
     }
 }
@@ -364,6 +384,23 @@ mod tests {
         let Judged::Fresh { id, issued } = judge(&tried.0, NOW) else { panic!("ours") };
         assert_eq!((issued, id.issued()), (NOW, NOW));
         assert_eq!(id.0 >> 12 & 0xf_ffff, 0);
+    }
+
+    #[test]
+    fn interleaved_sequences_give_no_place_twice() {
+        let mut sequences = [0, 1, 2].map(|nth| NonceSequence::interleaved(nth, 3));
+        let mut seen = std::collections::HashSet::new();
+        for second in [0, 1] {
+            let mut last = 0;
+            for _ in 0..100 {
+                for sequence in &mut sequences {
+                    let place = sequence.next(later(second));
+                    assert!(seen.insert((place.time, place.number)), "{place:?}");
+                    assert!(place.number >= last, "at one pace they are in order: {place:?}");
+                    last = place.number;
+                }
+            }
+        }
     }
 
     #[test]
