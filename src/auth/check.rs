@@ -256,7 +256,7 @@ mod tests {
         }
 
         fn nonce(&mut self) -> Vec<u8> {
-            let place = self.sequence.next(self.now);
+            let place = self.sequence.next(self.now, 0);
             self.keys.mint(place, source(), REALM).as_bytes().to_vec()
         }
 
@@ -308,7 +308,7 @@ mod tests {
         for algorithm in [Algorithm::Md5, Algorithm::Sha256] {
             for (kind, password, known, unknown) in table {
                 let mut shard = Shard::new();
-                let place = shard.sequence.next(NOW);
+                let place = shard.sequence.next(NOW, 0);
                 let nonce = match kind {
                     "fresh" | "old" => shard.keys.mint(place, source(), REALM).0.to_vec(),
                     "other source" => {
@@ -377,7 +377,7 @@ mod tests {
     #[test]
     fn challenge_and_answer_agree_over_the_wire() {
         let mut shard = Shard::new();
-        let place = shard.sequence.next(NOW);
+        let place = shard.sequence.next(NOW, 0);
         let minted = shard.keys.mint(place, source(), REALM);
         let mut out = [0; CHALLENGE_VALUE_BYTES_MAX];
         let len = write_value(HashName::Sha256, REALM, &minted, false, &mut out).unwrap();

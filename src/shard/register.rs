@@ -221,7 +221,7 @@ fn challenge(
     stale: bool,
     out: &mut [u8],
 ) -> Handled {
-    let place = core.nonces.next(arrival.now.wall);
+    let place = core.nonces.next(arrival.now.wall, arrival.now.wall_us);
     let nonce = core.keys.nonce.mint(place, arrival.datagram.source.ip(), aor.domain());
     let offered = core.domains.find(aor.domain()).map_or(core.auth.algorithms, |d| d.algorithms);
     answer_of(core, responder, identity, out).with(401, |response| {
