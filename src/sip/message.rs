@@ -296,11 +296,23 @@ impl<'a> Reader<'a> {
     #[inline]
     fn header(&mut self, nth: u8, table: &mut HeaderTable) -> bool {
         let (bytes, name_at) = (self.bytes, self.at);
-        let name_len = Class::TOKEN.span(&bytes[name_at..]);
+        // A name that is known is a token: it need not be looked at byte by byte.
+        let (mut name, mut name_len) = match bytes[name_at..].first_chunk() {
+            Some(front) => HeaderName::of_front(front),
+            None => (HeaderName::Other, 0),
+        };
         let mut colon = name_at + name_len;
-        // HCOLON = *( SP / HTAB ) ":" SWS
-        while matches!(bytes.get(colon), Some(b' ' | b'\t')) {
-            colon += 1;
+        if name == HeaderName::Other {
+            name_len = Class::TOKEN.span(&bytes[name_at..]);
+            let name_end = name_at + name_len;
+            if colon != name_end || name_len == 0 {
+                name = HeaderName::of(&bytes[name_at..name_end]);
+                colon = name_end;
+                // HCOLON = *( SP / HTAB ) ":" SWS
+                while matches!(bytes.get(colon), Some(b' ' | b'\t')) {
+                    colon += 1;
+                }
+            }
         }
         let has_name = name_len > 0 && bytes.get(colon) == Some(&b':');
         let value_at = if has_name { colon + 1 } else { name_at };
@@ -324,7 +336,6 @@ impl<'a> Reader<'a> {
             self.fail(Part::HeaderLine(nth), Fault::TooLong);
             return true;
         }
-        let name = HeaderName::of(&bytes[name_at..name_at + name_len]);
         if bare_cr {
             let known = name != HeaderName::Other;
             let part = if known { Part::Header(name) } else { Part::HeaderLine(nth) };

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use memchr::memchr;
 
-use crate::sip::scan::{Class, decimal, is_escaped};
+use crate::sip::scan::{Class, decimal, escaped_span, is_escaped};
 
 /// Scheme of a URI (RFC 3261 19.1.1; anything else is `Other`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,12 +84,18 @@ impl<'a> Uri<'a> {
         }
         // Neither a user part nor anything behind the host can hold an unescaped `@`, so the
         // first one ends the user part, whatever `;` or `?` stand in it (RFC 4475 3.1.1.9).
-        let hostport = match memchr(b'@', rest) {
-            Some(at) => {
-                parse_userinfo(&rest[..at], &mut uri)?;
-                &rest[at + 1..]
+        let user = escaped_span(rest, Class::USER);
+        let hostport = if user > 0 && rest.get(user) == Some(&b'@') {
+            uri.user = Some(&rest[..user]);
+            &rest[user + 1..]
+        } else {
+            match memchr(b'@', rest) {
+                Some(at) => {
+                    parse_userinfo(&rest[..at], &mut uri)?;
+                    &rest[at + 1..]
+                }
+                None => rest,
             }
-            None => rest,
         };
         let (host, mut tail) = split_host(hostport)?;
         uri.host = host;
@@ -210,25 +216,24 @@ pub fn split_host(text: &[u8]) -> Result<(&[u8], &[u8]), UriError> {
         let host = &text[..end];
         return if ipv6(host).is_some() { Ok((host, &text[end..])) } else { Err(UriError::Host) };
     }
-    let (mut end, mut label, mut digits_only) = (0, 0, true);
+    let (mut end, mut before, mut empty_label) = (0, b'.', false);
     while let Some(&b) = text.get(end)
         && Class::HOST.has(b)
     {
-        if b == b'.' {
-            if label == 0 {
-                return Err(UriError::Host);
-            }
-            (label, digits_only) = (0, true);
-        } else {
-            label += 1;
-            digits_only &= b.is_ascii_digit();
-        }
+        empty_label |= b == b'.' && before == b'.';
+        before = b;
         end += 1;
     }
     let host = &text[..end];
-    // A name may end in a dot (the root); an address may not.
-    if host.is_empty() || (label > 0 && digits_only && ipv4(host).is_none()) {
+    if host.is_empty() || empty_label {
         return Err(UriError::Host);
+    }
+    // A name may end in a dot (the root); an address may not.
+    if before.is_ascii_digit() && ipv4(host).is_none() {
+        let label = host.rsplit(|&b| b == b'.').next().unwrap_or_default();
+        if label.iter().all(u8::is_ascii_digit) {
+            return Err(UriError::Host);
+        }
     }
     Ok((host, &text[end..]))
 }
@@ -244,17 +249,21 @@ pub fn host_ip(host: &[u8]) -> Option<IpAddr> {
 }
 
 fn ipv4(host: &[u8]) -> Option<Ipv4Addr> {
-    let mut octets = [0u8; 4];
-    let mut parts = host.split(|&b| b == b'.');
-    for octet in &mut octets {
-        let part = parts.next()?;
+    let (mut address, mut rest) = (0u32, host);
+    for dots_left in (0..4).rev() {
+        let digits = Class::DIGIT.span(rest);
         // A leading zero reads as octal to some and as decimal to others: it is refused.
-        if part.len() > 3 || (part.len() > 1 && part[0] == b'0') {
+        if digits > 3 || (digits > 1 && rest[0] == b'0') {
             return None;
         }
-        *octet = u8::try_from(decimal(part, 255)?).ok()?;
+        address = address << 8 | decimal(&rest[..digits], 255)?;
+        rest = match (&rest[digits..], dots_left) {
+            ([b'.', after @ ..], 1..) => after,
+            ([], 0) => return Some(Ipv4Addr::from(address)),
+            _ => return None,
+        };
     }
-    parts.next().is_none().then(|| Ipv4Addr::from(octets))
+    None
 }
 
 fn ipv6(host: &[u8]) -> Option<Ipv6Addr> {
@@ -263,16 +272,22 @@ fn ipv6(host: &[u8]) -> Option<Ipv6Addr> {
 }
 
 fn check_params(params: &[u8]) -> Result<(), UriError> {
-    for (name, value) in pairs(params, b';') {
-        let valid = !name.is_empty()
-            && is_escaped(name, Class::URI_PARAM)
-            && value.is_none_or(|v| is_escaped(v, Class::URI_PARAM));
-        if !valid {
+    let mut rest = params;
+    loop {
+        let (name, after) = rest.split_at(escaped_span(rest, Class::URI_PARAM));
+        if name.is_empty() {
             return Err(UriError::Params);
         }
+        rest = after;
+        if let [b'=', after @ ..] = rest {
+            rest = &after[escaped_span(after, Class::URI_PARAM)..];
+        }
+        match rest {
+            [] => return Ok(()),
+            [b';', after @ ..] => rest = after,
+            _ => return Err(UriError::Params),
+        }
     }
-    // An iteration over nothing sees no empty name: `sip:host;` ends in one.
-    if params.is_empty() { Err(UriError::Params) } else { Ok(()) }
 }
 
 fn check_headers(headers: &[u8]) -> Result<(), UriError> {
