@@ -208,7 +208,7 @@ impl<'a> Message<'a> {
         self.first(HeaderName::ContentEncoding).filter(|v| !v.eq_ignore_ascii_case(b"identity"))
     }
 
-    #[inline]
+    #[inline(always)]
     fn required<T>(
         &self,
         name: HeaderName,
@@ -222,7 +222,7 @@ impl<'a> Message<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sip::message::{Framing, Parsed, parse};
+    use crate::sip::parse::{Framing, Parsed, parse};
     use crate::sip::table::HeaderTable;
 
     const GOOD: &str = "REGISTER sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\n\

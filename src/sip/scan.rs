@@ -1,4 +1,4 @@
-//! Cursor, byte classes and the memchr line finder: the only unsafe of L0.
+//! Byte classes and searches: the only unsafe of L0. [`crate::sip::cursor`] reads with them.
 //!
 //! Knows the lexical rules of RFC 3261 25.1 (token, LWS, quoted-string, the character sets
 //! of a URI) and nothing about any header.
@@ -282,7 +282,7 @@ fn line_end(bytes: &[u8]) -> Option<usize> {
 /// Length of a prefix of which every byte is of [`Class::QUOTED`], not always the longest one.
 #[cfg(target_arch = "x86_64")]
 #[inline]
-fn quoted_prefix(bytes: &[u8]) -> usize {
+pub(super) fn quoted_prefix(bytes: &[u8]) -> usize {
     // SAFETY: SSE2 is part of every x86_64.
     unsafe { quoted_prefix_sse2(bytes) }
 }
@@ -316,7 +316,7 @@ fn quoted_prefix_sse2(bytes: &[u8]) -> usize {
 /// The same where there is no SSE2: [`Class::span`] does it all.
 #[cfg(not(target_arch = "x86_64"))]
 #[inline]
-fn quoted_prefix(_: &[u8]) -> usize {
+pub(super) fn quoted_prefix(_: &[u8]) -> usize {
     0
 }
 
@@ -334,124 +334,6 @@ fn line_with_bare_cr(bytes: &[u8], from: usize) -> Option<Line> {
     let len = if bytes[lf - 1] == b'\r' { lf - 1 } else { lf };
     // `a\r\r\n` has one CR too many, and `a\r` up to the LF has one that is not a line end.
     Some(Line { len, next: lf + 1, bare_cr: true })
-}
-
-/// Reads forward through a header value.
-#[derive(Clone, Copy, Debug)]
-pub struct Cursor<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Cursor<'a> {
-    /// At the start of `bytes`.
-    #[inline]
-    #[must_use]
-    pub const fn new(bytes: &'a [u8]) -> Self {
-        Cursor { bytes, at: 0 }
-    }
-
-    /// Bytes consumed so far.
-    #[inline]
-    #[must_use]
-    pub const fn at(&self) -> usize {
-        self.at
-    }
-
-    /// What has not been consumed.
-    #[inline]
-    #[must_use]
-    pub fn rest(&self) -> &'a [u8] {
-        self.bytes.get(self.at..).unwrap_or_default()
-    }
-
-    /// The cursor `bytes` further on, at most at the end.
-    #[inline]
-    #[must_use]
-    pub fn past(&self, bytes: usize) -> Self {
-        let at = self.at.saturating_add(bytes).min(self.bytes.len());
-        Cursor { bytes: self.bytes, at }
-    }
-
-    /// What was consumed since `start`, an earlier value of [`Cursor::at`].
-    #[inline]
-    #[must_use]
-    pub fn since(&self, start: usize) -> &'a [u8] {
-        self.bytes.get(start..self.at).unwrap_or_default()
-    }
-
-    /// Whether everything is consumed.
-    #[inline]
-    #[must_use]
-    pub const fn is_end(&self) -> bool {
-        self.at >= self.bytes.len()
-    }
-
-    /// The next byte, not consumed.
-    #[inline]
-    #[must_use]
-    pub fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
-    }
-
-    /// Consumes `byte` if it is next.
-    #[inline]
-    pub fn eat(&mut self, byte: u8) -> bool {
-        let found = self.peek() == Some(byte);
-        self.at += usize::from(found);
-        found
-    }
-
-    /// Consumes the longest run of `class`, which may be empty.
-    #[inline]
-    pub fn take(&mut self, class: Class) -> &'a [u8] {
-        let rest = self.rest();
-        let taken = &rest[..class.span(rest)];
-        self.at += taken.len();
-        taken
-    }
-
-    /// Consumes linear white space.
-    #[inline]
-    pub fn lws(&mut self) {
-        if self.peek().is_some_and(|b| Class::LWS.has(b)) {
-            self.at += Class::LWS.span(self.rest());
-        }
-    }
-
-    /// Consumes `byte` with white space on both sides, as in `SEMI`, `COMMA`, `EQUAL`. Where it
-    /// is not next, nothing but the white space is consumed.
-    #[inline]
-    pub fn eat_spaced(&mut self, byte: u8) -> bool {
-        self.lws();
-        let found = self.eat(byte);
-        if found {
-            self.lws();
-        }
-        found
-    }
-
-    /// Consumes a quoted string whose opening quote is next; gives what stands between the
-    /// quotes. `None` if it does not close, or holds a control byte that no quoted-pair escapes
-    /// (qdtext; quoted-pair is %x00-09 / %x0B-0C / %x0E-7F).
-    pub fn quoted(&mut self) -> Option<&'a [u8]> {
-        let [b'"', rest @ ..] = self.rest() else { return None };
-        let mut len = 0;
-        loop {
-            len += quoted_prefix(&rest[len..]);
-            len += Class::QUOTED.span(&rest[len..]);
-            match rest[len..] {
-                [b'"', ..] => {
-                    self.at += len + 2;
-                    return Some(&rest[..len]);
-                }
-                [b'\\', escaped, ..] if escaped < 0x80 && escaped != b'\r' && escaped != b'\n' => {
-                    len += 2;
-                }
-                _ => return None,
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -479,8 +361,8 @@ mod tests {
             let uri = b > b' ' && b < 0x7f && !b"<>\"\\^`{|}".contains(&b);
             assert_eq!(Class::URI.has(b), uri, "uri {b:#x}");
             assert_eq!(Class::SCHEME.has(b), alnum(b) || b == b'+' || b == b'-' || b == b'.');
-            assert_eq!(Class::HEX.has(b), (b as char).is_digit(16));
-            assert_eq!(Class::DIGIT.has(b), (b as char).is_digit(10));
+            assert_eq!(Class::HEX.has(b), b"0123456789abcdefABCDEF".contains(&b));
+            assert_eq!(Class::DIGIT.has(b), b"0123456789".contains(&b));
             assert_eq!(Class::DISPLAY.has(b), token || b >= 0x80);
             assert_eq!(Class::RESERVED.has(b), b";/?:@&=+$,".contains(&b));
         }
@@ -531,21 +413,6 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn a_quoted_string_closes_at_the_first_quote_that_no_backslash_escapes() {
-        let of = |b: &'static [u8]| Cursor::new(b).quoted();
-        assert_eq!(of(b"\"a\\\"b\"c"), Some(&b"a\\\"b"[..]));
-        assert_eq!(of(b"\"\""), Some(&b""[..]));
-        assert_eq!(of(b"\"a\r\n b\""), Some(&b"a\r\n b"[..]));
-        assert_eq!(of(b"\"\\\0\\\x7f\""), Some(&b"\\\0\\\x7f"[..]));
-        assert_eq!(of(b"\"a\0\""), None);
-        assert_eq!(of(b"\"a"), None);
-        assert_eq!(of(b"\"a\\\""), None);
-        assert_eq!(of(b"\"a\\"), None);
-        assert_eq!(of(b"\"\\\r\n\""), None);
-        assert_eq!(of(b"a"), None);
     }
 
     #[test]

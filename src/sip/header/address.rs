@@ -1,7 +1,8 @@
 //! `name-addr / addr-spec` with header parameters (RFC 3261 25.1): what From, To, Contact, Route
 //! and Path are made of. What the parameters mean is the business of each header.
 
-use crate::sip::scan::{Class, Cursor};
+use crate::sip::cursor::Cursor;
+use crate::sip::scan::Class;
 use crate::sip::uri::Uri;
 
 /// One address and the parameters behind it.

@@ -1,7 +1,8 @@
 //! Digest credentials of Authorization and Proxy-Authorization (RFC 3261 20.7, RFC 7616 3.4).
 //! Whether they are right is the auth layer's question.
 
-use crate::sip::scan::{Class, Cursor, unescaped_eq};
+use crate::sip::cursor::Cursor;
+use crate::sip::scan::{Class, unescaped_eq};
 
 /// Digest algorithm named in credentials or a challenge (RFC 8760 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
