@@ -2,7 +2,7 @@
 //!
 //! [`parse::parse`] divides a message into start line, header table and body in one pass. What
 //! a header means is read from its value when somebody asks ([`Message`], [`header`]).
-//! [`write`] writes responses into the caller's buffer.
+//! [`mod@write`] writes responses into the caller's buffer.
 
 pub mod cursor;
 pub mod error;

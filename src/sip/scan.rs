@@ -3,7 +3,7 @@
 //! Knows the lexical rules of RFC 3261 25.1 (token, LWS, quoted-string, the character sets
 //! of a URI) and nothing about any header.
 
-/// A set of bytes, one bit in [`CLASSES`].
+/// A set of bytes: one bit in the table of all classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Class(u16);
 
@@ -162,6 +162,19 @@ pub fn trim(mut bytes: &[u8]) -> &[u8] {
         bytes = rest;
     }
     bytes
+}
+
+/// Whether `text` is `lower`, which is in lower case, in any case. The length is known where this
+/// is compiled, so the comparison is a few words and no loop.
+#[inline]
+#[must_use]
+pub fn eq_in_any_case<const N: usize>(text: &[u8], lower: &[u8; N]) -> bool {
+    let Ok(text) = <&[u8; N]>::try_from(text) else { return false };
+    let mut differ = 0;
+    for (&t, &l) in text.iter().zip(lower) {
+        differ |= (t ^ l) & if l.is_ascii_lowercase() { !0x20 } else { !0 };
+    }
+    differ == 0
 }
 
 /// A decimal number that fills `digits`; one past `u32::MAX` counts as `u32::MAX`. `None` if
@@ -413,6 +426,17 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn case_is_folded_for_letters_only() {
+        for byte in 0..=255u8 {
+            for lower in [b'a', b'z', b'-', b'+', b'9'] {
+                let equal = byte.eq_ignore_ascii_case(&lower);
+                assert_eq!(eq_in_any_case(&[b'X', byte], &[b'x', lower]), equal);
+            }
+        }
+        assert!(!eq_in_any_case(b"ab", b"abc") && !eq_in_any_case(b"abcd", b"abc"));
     }
 
     #[test]
