@@ -108,7 +108,7 @@ impl<'a> Message<'a> {
     #[inline]
     #[must_use]
     pub fn is_repeated(&self, name: HeaderName) -> bool {
-        self.table.first(name).is_some_and(|at| self.table.next(at).is_some())
+        self.table.repeated().has(name)
     }
 
     /// Values of all fields of this name, in order; none for [`HeaderName::Other`].
