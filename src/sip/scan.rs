@@ -258,10 +258,11 @@ pub fn line(bytes: &[u8]) -> Option<Line> {
     line_with_bare_cr(bytes, at)
 }
 
-/// Lines are short: sixteen bytes at a time without a call beat a search made for long texts.
+/// Place of the first CR or LF. Lines are short: sixteen bytes at a time without a call beat a
+/// search made for long texts.
 #[cfg(target_arch = "x86_64")]
 #[inline]
-fn line_end(bytes: &[u8]) -> Option<usize> {
+pub(super) fn line_end(bytes: &[u8]) -> Option<usize> {
     // SAFETY: SSE2 is part of every x86_64.
     unsafe { line_end_sse2(bytes) }
 }
@@ -270,25 +271,40 @@ fn line_end(bytes: &[u8]) -> Option<usize> {
 #[inline]
 #[target_feature(enable = "sse2")]
 fn line_end_sse2(bytes: &[u8]) -> Option<usize> {
-    use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8};
-    let (cr, lf) = (_mm_set1_epi8(b'\r' as i8), _mm_set1_epi8(b'\n' as i8));
     let mut at = 0;
     while let Some(block) = bytes[at..].first_chunk() {
-        let block = load(block);
-        let ends = _mm_or_si128(_mm_cmpeq_epi8(block, cr), _mm_cmpeq_epi8(block, lf));
-        let mask = _mm_movemask_epi8(ends);
+        let mask = line_end_mask(block);
         if mask != 0 {
             return Some(at + mask.trailing_zeros() as usize);
         }
         at += 16;
     }
-    bytes[at..].iter().position(|&b| b == b'\r' || b == b'\n').map(|i| at + i)
+    if at == bytes.len() {
+        return None;
+    }
+    // The last sixteen bytes: those among them that were looked at before hold no line end.
+    let Some(block) = bytes.last_chunk() else {
+        return bytes.iter().position(|&b| b == b'\r' || b == b'\n');
+    };
+    let mask = line_end_mask(block);
+    (mask != 0).then(|| bytes.len() - 16 + mask.trailing_zeros() as usize)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "sse2")]
+fn line_end_mask(block: &[u8; 16]) -> u32 {
+    use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8};
+    let block = load(block);
+    let cr = _mm_cmpeq_epi8(block, _mm_set1_epi8(b'\r' as i8));
+    let lf = _mm_cmpeq_epi8(block, _mm_set1_epi8(b'\n' as i8));
+    _mm_movemask_epi8(_mm_or_si128(cr, lf)).cast_unsigned()
 }
 
 /// The same where there is no SSE2.
 #[cfg(not(target_arch = "x86_64"))]
 #[inline]
-fn line_end(bytes: &[u8]) -> Option<usize> {
+pub(super) fn line_end(bytes: &[u8]) -> Option<usize> {
     memchr::memchr2(b'\r', b'\n', bytes)
 }
 

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use crate::sip::scan::Class;
+use crate::sip::scan::{Class, line_end};
 
 /// The buffer is too small; what it holds is of no use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl<'b> Writer<'b> {
     #[inline]
     pub fn text(&mut self, text: &[u8]) -> Result<(), Full> {
         let mut rest = text;
-        while let Some(at) = memchr::memchr2(b'\r', b'\n', rest) {
+        while let Some(at) = line_end(rest) {
             self.put(&rest[..at])?;
             self.put(b" ")?;
             rest = &rest[at + Class::LWS.span(&rest[at..])..];
