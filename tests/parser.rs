@@ -35,7 +35,7 @@ fn name() -> impl Strategy<Value = String> {
             "User-Agent",
         ])
         .prop_map(String::from),
-        "[A-Za-z!%'*+._`~-]{1,20}",
+        "[A-Za-z!%'*+._`~-]{1,30}",
     ]
 }
 
@@ -76,9 +76,8 @@ fn message() -> impl Strategy<Value = Generated> {
 /// Divides a message by splitting at LF, one thing after the other, on owned strings.
 fn naive(text: &str) -> Vec<(String, String)> {
     let text = text.trim_start_matches(['\r', '\n']);
-    let head = match (text.find("\r\n\r\n"), text.find("\n\n"), text.find("\n\r\n")) {
-        (a, b, c) => &text[..[a, b, c].into_iter().flatten().min().expect("an empty line")],
-    };
+    let ends = ["\r\n\r\n", "\n\n", "\n\r\n"];
+    let head = &text[..ends.iter().filter_map(|end| text.find(end)).min().expect("an empty line")];
     let mut fields: Vec<(String, String)> = Vec::new();
     for line in head.split('\n').skip(1).map(|l| l.strip_suffix('\r').unwrap_or(l)) {
         if line.starts_with([' ', '\t']) {

@@ -3,8 +3,9 @@
 use arrayvec::ArrayVec;
 
 use crate::limits::CONTACTS_MAX;
+use crate::sip::cursor::Cursor;
 use crate::sip::header::address::{Address, Param};
-use crate::sip::scan::{Cursor, decimal, decimal_saturating};
+use crate::sip::scan::{decimal, decimal_saturating};
 use crate::sip::uri::Uri;
 
 /// What a malformed `expires` parameter counts as, seconds (RFC 3261 20.10).

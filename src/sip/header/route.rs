@@ -3,9 +3,10 @@
 use arrayvec::ArrayVec;
 
 use crate::limits::PATHS_MAX;
+use crate::sip::cursor::Cursor;
 use crate::sip::error::Fault;
 use crate::sip::header::address::Address;
-use crate::sip::scan::{Cursor, trim};
+use crate::sip::scan::trim;
 use crate::sip::uri::Uri;
 
 /// One entry of a Path or Route.

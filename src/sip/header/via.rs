@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::sip::cursor::Cursor;
 use crate::sip::header::address::{Param, params, take_params};
-use crate::sip::scan::{Class, Cursor, decimal};
+use crate::sip::scan::{Class, decimal};
 use crate::sip::uri::{host_ip, split_host};
 
 /// Port that a sent-by without one means (RFC 3261 18.1.1).
