@@ -268,7 +268,8 @@ impl Location {
         }
         for &aor in aors {
             if let Some(slot) = self.slots.get(self.head(aor).first as usize) {
-                sum ^= u64::from(slot.generation) ^ slot.binding.fingerprint();
+                sum ^=
+                    u64::from(slot.generation ^ slot.binding.cseq()) ^ slot.binding.fingerprint();
             }
         }
         for &aor in aors {
@@ -277,6 +278,13 @@ impl Location {
             }
         }
         sum
+    }
+
+    /// Reads what the rules will compare in the oldest binding of an AOR, so that its cache misses
+    /// overlap with each other and with what is computed first.
+    #[must_use]
+    pub(super) fn touch(&self, aor: AorId) -> u64 {
+        self.slots.get(self.head(aor).first as usize).map_or(0, |slot| slot.binding.touch())
     }
 
     /// Checks the chain of one AOR: cheap enough to do after every change.
