@@ -9,11 +9,11 @@
 //! | part | bytes |
 //! |---|---|
 //! | head of the AOR (`location`) | 16 |
-//! | slot: this struct 104, link 4, generation 4 | 112 |
+//! | slot: this struct 104, link 4, generation 4, up to two whole cache lines | 128 |
 //! | node of the timing wheel | 16 |
 //! | the strings, in one allocation | 153 |
 //! | what the allocator adds to it and rounds up | 8-23 |
-//! | together | 305-320 |
+//! | together | 321-336 |
 //!
 //! `Vec`s that have grown hold up to as much again in reserve, but pages nobody has touched are
 //! not resident; what the registrar is told to expect is reserved at start.

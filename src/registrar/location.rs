@@ -25,7 +25,9 @@ struct AorHead {
 
 const EMPTY: AorHead = AorHead { first: NIL, count: 0, accepted: 0 };
 
+/// Two whole cache lines: the 16 bytes this costs save a third line on every second visit.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Slot {
     binding: Binding,
     /// The next binding of the AOR, or the next vacant slot.
@@ -341,7 +343,7 @@ mod tests {
     #[test]
     fn stays_within_the_sizes_its_budget_counts_with() {
         assert!(size_of::<AorHead>() <= 16);
-        assert!(size_of::<Slot>() <= 112);
+        assert!(size_of::<Slot>() <= 128);
     }
 
     #[test]
