@@ -151,17 +151,13 @@ impl<'a> Worker<'a> {
         let cpu = thread_cpu();
         self.second = Some((start + SECOND, 0));
         let pace = pacing(start);
-        self.rounds_until(&pace, |worker| {
-            worker.fleet.outstanding() == 0 && worker.is_over(&pace)
-        });
+        self.rounds_until(&pace, |worker| worker.fleet.outstanding() == 0 && worker.is_over(&pace));
         let unfinished = u64::from(self.fleet.outstanding());
         let cpu = thread_cpu() - cpu;
         if self.fleet.has_abandoned() && !self.is_stopped() {
             let end = self.now() + LINGER_MAX.min(self.shared.timeout);
             let none = Pacing::Window(0, 0);
-            self.rounds_until(&none, |worker| {
-                worker.now() >= end || !worker.fleet.has_abandoned()
-            });
+            self.rounds_until(&none, |worker| worker.now() >= end || !worker.fleet.has_abandoned());
         }
         self.deliver();
         let samples = std::mem::take(&mut self.fleet.recorder.samples);

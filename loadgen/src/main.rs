@@ -219,7 +219,11 @@ fn duration(text: &str) -> Result<Duration, String> {
 fn cpu_list(text: &str) -> Result<CpuList, String> {
     let mut cpus = Vec::new();
     let number = |text: &str| {
-        text.trim().parse::<usize>().ok().filter(|cpu| *cpu < 4096).ok_or(format!("no CPU `{text}`"))
+        text.trim()
+            .parse::<usize>()
+            .ok()
+            .filter(|cpu| *cpu < 4096)
+            .ok_or(format!("no CPU `{text}`"))
     };
     for part in text.split(',') {
         match part.split_once('-') {

@@ -359,8 +359,7 @@ impl Sum {
             latencies,
         };
         let quantile = |q| second.latencies.corrected.value_at_quantile(q) as f64 / 1000.0;
-        let figures =
-            (second.requests, second.registrations, (quantile(0.5), quantile(0.99)));
+        let figures = (second.requests, second.registrations, (quantile(0.5), quantile(0.99)));
         self.timeline.push(second);
         self.tally = tally;
         figures

@@ -50,7 +50,7 @@ mod tests {
         let mut counts = std::collections::HashMap::new();
         for account in 0..100u32 {
             for step in 0..1000u32 {
-                let draw = (step << 22).wrapping_add(account << 3);
+                let draw = step * (u32::MAX / 1000) + account;
                 let action = next(&Phone { account, registered: true, draw }, &weights);
                 *counts.entry(format!("{action:?}")).or_insert(0u32) += 1;
             }
