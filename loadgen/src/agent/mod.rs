@@ -99,7 +99,6 @@ pub struct Fleet {
     lines: Vec<Line>,
     agents: Vec<Agent>,
     idle: Vec<VecDeque<AgentId>>,
-    in_flight: Vec<u32>,
     outstanding: u32,
     wheel: Wheel,
     abandoned: HashMap<(AgentId, u32), ()>,
@@ -148,7 +147,6 @@ impl Fleet {
             recorder: Recorder::default(),
             warming: habits.scenario.warm_up,
             idle: vec![VecDeque::new(); lines.len()],
-            in_flight: vec![0; lines.len()],
             outstanding: 0,
             wheel: Wheel::new(),
             abandoned: HashMap::new(),
@@ -182,11 +180,6 @@ impl Fleet {
     /// Actions under way.
     pub fn outstanding(&self) -> u32 {
         self.outstanding
-    }
-
-    /// Actions under way on one socket.
-    pub fn in_flight(&self, socket: usize) -> u32 {
-        self.in_flight[socket]
     }
 
     /// Whether any agent has nothing to do.
@@ -225,7 +218,6 @@ impl Fleet {
         agent.action_intended = intended;
         agent.challenges = 0;
         self.outstanding += 1;
-        self.in_flight[socket] += 1;
         self.request(id, self.first_credentials(id), intended, now);
         Some(id)
     }
@@ -591,7 +583,6 @@ impl Fleet {
     fn finish(&mut self, id: AgentId) {
         let agent = &mut self.agents[id as usize];
         agent.state = State::Idle;
-        self.in_flight[agent.socket as usize] -= 1;
         self.outstanding -= 1;
         if !self.habits.scenario.storm {
             self.rest_after(id);

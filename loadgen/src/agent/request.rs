@@ -322,7 +322,7 @@ impl Stationery {
         out.put(user);
         out.put(&domain.at);
         out.put(b";tag=");
-        out.put(&self.from_tag(request.agent));
+        out.put(&self.tag_of(request.agent));
         if options {
             out.put(b"\r\nTo: <");
             out.put(&domain.uri);
@@ -440,7 +440,7 @@ impl Stationery {
         (agent.wrapping_mul(0x9e37_79b1) >> 8) as usize % self.classes.len()
     }
 
-    fn from_tag(&self, agent: u32) -> [u8; 8] {
+    fn tag_of(&self, agent: u32) -> [u8; 8] {
         hex8(agent.wrapping_mul(0x9e37_79b1) ^ self.key[1])
     }
 
@@ -466,7 +466,7 @@ impl Stationery {
     /// Whether a From tag is this agent's.
     #[inline]
     pub fn is_from_tag(&self, agent: u32, tag: &[u8]) -> bool {
-        tag == self.from_tag(agent)
+        tag == self.tag_of(agent)
     }
 }
 

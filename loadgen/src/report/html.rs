@@ -83,11 +83,15 @@ fn render(out: &mut String, outcome: &Outcome) -> fmt::Result {
         x: Axis::Seconds,
         y: Axis::Count,
         series: vec![
-            Series::new("requests", "var(--a)", per_second(&|second| second.requests as f64)),
+            Series::new(
+                "requests",
+                "var(--a)",
+                per_second(&|second| second.rate(second.requests) as f64),
+            ),
             Series::new(
                 "registrations",
                 "var(--c)",
-                per_second(&|second| second.registrations as f64),
+                per_second(&|second| second.rate(second.registrations) as f64),
             ),
         ],
     }

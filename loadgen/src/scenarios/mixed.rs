@@ -21,7 +21,7 @@ fn next(phone: &Phone, weights: &Weights) -> Action {
     if (u64::from(phone.account) + 1) * wrong / total > u64::from(phone.account) * wrong / total {
         return Action::WrongPassword;
     }
-    let mut left = (u64::from(phone.draw) * (total - wrong) >> 32) as u32;
+    let mut left = ((u64::from(phone.draw) * (total - wrong)) >> 32) as u32;
     for (weight, action) in [
         (weights.refresh, Action::Refresh),
         (weights.register, Action::Register),
