@@ -72,6 +72,8 @@ pub struct Done {
 pub struct Shared<'a> {
     /// Raised to end the run at once.
     pub stop: &'a AtomicBool,
+    /// Raised where the run cannot go on.
+    pub halt: AtomicBool,
     /// Nanoseconds after `epoch` at which measuring starts; 0 until that is known.
     pub start: AtomicU64,
     /// Where times count from.
@@ -128,9 +130,18 @@ impl<'a> Worker<'a> {
         wake_on_time();
         if self.fleet.is_warming() {
             let pace = Pacing::Window(window, Nanos::MAX);
+            let is_dead = |worker: &Self| {
+                let tally = &worker.fleet.recorder.tally;
+                tally.requests == 0 && tally.lost >= u64::from(window)
+            };
             self.rounds_until(&pace, |worker| {
-                worker.fleet.outstanding() == 0 && !worker.fleet.has_idle()
+                let is_done = worker.fleet.outstanding() == 0 && !worker.fleet.has_idle();
+                is_done || is_dead(worker)
             });
+            // Nobody answers: to try all users, each until its timeout, would take hours.
+            if is_dead(&self) {
+                self.shared.halt.store(true, Ordering::Relaxed);
+            }
             self.fleet.begin_measuring();
             self.begun = 0;
         }
@@ -168,7 +179,7 @@ impl<'a> Worker<'a> {
     }
 
     fn is_stopped(&self) -> bool {
-        self.shared.stop.load(Ordering::Relaxed)
+        self.shared.stop.load(Ordering::Relaxed) || self.shared.halt.load(Ordering::Relaxed)
     }
 
     fn is_over(&self, pace: &Pacing) -> bool {

@@ -153,6 +153,9 @@ fn usage(why: &str) -> ExitCode {
 
 fn options(arguments: &Arguments) -> Result<Options, String> {
     let scenario: Scenario = arguments.scenario.parse()?;
+    if scenario.storm && (arguments.rate.is_some() || arguments.window.is_some()) {
+        return Err("storm has neither --rate nor --window: --ramp spreads its start".to_owned());
+    }
     let target = arguments.target.as_deref().ok_or("--target HOST:PORT is needed")?;
     let roster = match &arguments.subscribers {
         Some(file) => Roster::read(file),

@@ -125,6 +125,7 @@ pub fn run(
     }
     let shared = Shared {
         stop,
+        halt: AtomicBool::new(false),
         start: AtomicU64::new(0),
         epoch: Instant::now(),
         timeout: nanos(options.timeout),
@@ -150,7 +151,7 @@ pub fn run(
             match std::thread::Builder::new().name(name).spawn_scoped(scope, work) {
                 Ok(handle) => handles.push(handle),
                 Err(error) => {
-                    stop.store(true, Ordering::Relaxed);
+                    shared.halt.store(true, Ordering::Relaxed);
                     return Err(Error::System {
                         operation: "starting a thread".to_owned(),
                         error,
@@ -164,7 +165,7 @@ pub fn run(
             handles.iter().any(|handle| handle.is_finished())
         });
         if outcome.is_err() {
-            stop.store(true, Ordering::Relaxed);
+            shared.halt.store(true, Ordering::Relaxed);
         }
         for handle in handles {
             handle.join().map_err(|_| Error::Thread)?;
@@ -293,7 +294,8 @@ fn collect(
     let mut latencies = Latencies::default();
     timeline.iter().for_each(|second| latencies.add(&second.latencies));
     let since = |at: Nanos| at.saturating_sub(start) as f64 / SECOND as f64;
-    let asked = match options.scenario.storm || interrupted {
+    let cut_short = interrupted || shared.halt.load(Ordering::Relaxed);
+    let asked = match options.scenario.storm || cut_short {
         true => 0.0,
         false => options.duration.as_secs_f64(),
     };

@@ -144,6 +144,17 @@ fn what_fails_in_the_warm_up_fails_the_run() {
 }
 
 #[test]
+fn a_warm_up_that_nobody_answers_ends_the_run() {
+    let served = serve(Fault::Silence);
+    let mut options = options(Scenario::REFRESH, &served);
+    options.timeout = Duration::from_millis(100);
+    options.duration = Duration::from_secs(60);
+    let outcome = go(&options);
+    assert!((8..40).contains(&outcome.tally.lost), "{}", outcome.tally.lost);
+    assert!(!outcome.is_clean() && !outcome.interrupted && outcome.seconds < 1.0);
+}
+
+#[test]
 fn a_dead_target_is_lost_and_said_to_be_unreachable() {
     let gone = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let served = serve(Fault::None);
@@ -212,7 +223,7 @@ fn the_files_say_what_was_measured() {
     let log = read("latency.hlog");
     let text = String::from_utf8(log.clone()).unwrap();
     assert!(text.starts_with("#[Histogram log format version 1.3]\n"), "{text}");
-    let mut sums = [corrected, corrected, corrected].map(|like| Histogram::<u64>::new_from(like));
+    let mut sums = [corrected, corrected, corrected].map(Histogram::<u64>::new_from);
     let mut seconds = 0;
     for entry in IntervalLogIterator::new(&log) {
         let LogEntry::Interval(interval) = entry.unwrap() else { continue };

@@ -75,6 +75,7 @@ fn usage_is_status_2() {
         &["register", "--target", "127.0.0.1:9", "--seconds", "-1"],
         &["register", "--target", "127.0.0.1:9", "--algorithm", "sha-1"],
         &["register", "--target", "127.0.0.1:9", "--cpus", "x"],
+        &["storm", "--target", "127.0.0.1:9", "--rate", "5"],
         &["mixed", "--target", "127.0.0.1:9", "--weights", "invite=3"],
         &["register", "--target", "127.0.0.1:9", "--subscribers", "/no/such/file"],
         &["register", "--target", "no-such-host.invalid:5060"],
@@ -114,8 +115,7 @@ fn an_interrupt_prints_what_there_is() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    // Long enough for the handler to be there; an earlier signal would end it without a summary.
-    std::thread::sleep(Duration::from_millis(500));
+    served.wait_for_requests(20);
     let id = child.id().to_string();
     assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
     let output = child.wait_with_output().unwrap();

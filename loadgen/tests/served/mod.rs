@@ -4,13 +4,14 @@
 use crate::stub::Registrar;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 pub struct Served {
     pub address: SocketAddr,
     stop: Arc<AtomicBool>,
+    requests: Arc<AtomicU64>,
     thread: Option<JoinHandle<Registrar>>,
 }
 
@@ -22,11 +23,14 @@ impl Served {
         socket.set_read_timeout(Some(Duration::from_millis(1)))?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
+        let requests = Arc::new(AtomicU64::new(0));
+        let counted = requests.clone();
         let thread = std::thread::spawn(move || {
             let mut buffer = [0u8; 4096];
             let mut queue = std::collections::VecDeque::new();
             while !stopped.load(Ordering::Relaxed) {
                 if let Ok((length, from)) = socket.recv_from(&mut buffer) {
+                    counted.fetch_add(1, Ordering::Relaxed);
                     for answer in registrar.answer(&buffer[..length]) {
                         queue.push_back((Instant::now() + delay, from, answer));
                     }
@@ -40,7 +44,14 @@ impl Served {
             }
             registrar
         });
-        Ok(Served { address, stop, thread: Some(thread) })
+        Ok(Served { address, stop, requests, thread: Some(thread) })
+    }
+
+    /// Returns once this many requests have come.
+    pub fn wait_for_requests(&self, count: u64) {
+        while self.requests.load(Ordering::Relaxed) < count {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Ends it and gives the registrar back.
