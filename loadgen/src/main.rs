@@ -153,6 +153,9 @@ fn usage(why: &str) -> ExitCode {
 
 fn options(arguments: &Arguments) -> Result<Options, String> {
     let scenario: Scenario = arguments.scenario.parse()?;
+    if scenario.storm && (arguments.rate.is_some() || arguments.window.is_some()) {
+        return Err("storm has neither --rate nor --window: --ramp spreads its start".to_owned());
+    }
     let target = arguments.target.as_deref().ok_or("--target HOST:PORT is needed")?;
     let roster = match &arguments.subscribers {
         Some(file) => Roster::read(file),
@@ -219,7 +222,11 @@ fn duration(text: &str) -> Result<Duration, String> {
 fn cpu_list(text: &str) -> Result<CpuList, String> {
     let mut cpus = Vec::new();
     let number = |text: &str| {
-        text.trim().parse::<usize>().ok().filter(|cpu| *cpu < 4096).ok_or(format!("no CPU `{text}`"))
+        text.trim()
+            .parse::<usize>()
+            .ok()
+            .filter(|cpu| *cpu < 4096)
+            .ok_or(format!("no CPU `{text}`"))
     };
     for part in text.split(',') {
         match part.split_once('-') {
