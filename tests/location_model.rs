@@ -357,7 +357,11 @@ impl Compared {
             },
             serial_of: HashMap::new(),
             promised: HashMap::new(),
-            now: Now { mono: Instant::from_nanos(7_300_000_000), wall: UnixTime(1_700_000_000), wall_us: 0 },
+            now: Now {
+                mono: Instant::from_nanos(7_300_000_000),
+                wall: UnixTime(1_700_000_000),
+                wall_us: 0,
+            },
             sent: Vec::new(),
         }
     }

@@ -549,11 +549,19 @@ mod tests {
         /// Whatever the fields hold: no panic, never in, and nothing tells who exists.
         #[test]
         fn strangers_never_get_in_and_never_learn_who_exists(
-            username in prop_oneof![Just(b"alice".to_vec()), prop::collection::vec(any::<u8>(), 0..20)],
-            nonce in prop_oneof![Just(None), prop::collection::vec(any::<u8>(), 0..300).prop_map(Some)],
+            username in prop_oneof![
+                Just(b"alice".to_vec()),
+                prop::collection::vec(any::<u8>(), 0..20),
+            ],
+            nonce in prop_oneof![
+                Just(None),
+                prop::collection::vec(any::<u8>(), 0..300).prop_map(Some),
+            ],
             uri in prop::collection::vec(any::<u8>(), 0..200),
             response in prop_oneof!["[0-9a-f]{32}", "[0-9a-fA-F]{64}", ".{0,70}"],
-            algorithm in prop::sample::select(vec![Algorithm::Md5, Algorithm::Sha256, Algorithm::Other]),
+            algorithm in prop::sample::select(
+                vec![Algorithm::Md5, Algorithm::Sha256, Algorithm::Other],
+            ),
             qop in prop::sample::select(vec![None, Some(Qop::Auth), Some(Qop::Other)]),
             nc in prop::option::of(any::<u32>()),
             cnonce in prop::option::of(prop::collection::vec(any::<u8>(), 0..300)),

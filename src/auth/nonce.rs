@@ -13,8 +13,8 @@
 //! Twenty characters keep the text that MD5 sees, with a cnonce of up to 18, within two blocks.
 //! The number within the second makes nonces of one second differ. It follows the clock, a
 //! microsecond at least for each nonce, and so puts the nonces of all shards in order, which is
-//! what lets an account forget old ones safely ([`counts`](crate::auth::counts)). No key number travels along: there are two keys at most, and
-//! trying the other costs a few nanoseconds.
+//! what lets an account forget old ones safely ([`counts`](crate::auth::counts)). No key number
+//! travels along: there are two keys at most, and trying the other costs a few nanoseconds.
 
 use std::hash::Hasher;
 use std::hint::black_box;

@@ -99,7 +99,10 @@ fn storm(options: Options, signals: &Signals) -> Result<Outcome, Failure> {
         let stop = Arc::clone(&stop);
         move || {
             aorta_load::run(&options, &stop, &mut |p| {
-                eprintln!("{:?} {} {} {:?}", p.elapsed, p.requests_per_second, p.registrations_per_second, p.latency_us)
+                eprintln!(
+                    "{:?} {} {} {:?}",
+                    p.elapsed, p.requests_per_second, p.registrations_per_second, p.latency_us
+                )
             })
         }
     });

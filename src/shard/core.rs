@@ -1,8 +1,8 @@
 //! One shard: its accounts, their bindings, and the one entrance for datagrams. Everything that
 //! happens here is a function of what was handed in, clocks and secrets included.
 
-use crate::auth::accounts::{AccountId, Accounts, AorKey, InsertError};
 use crate::auth::account::Ha1s;
+use crate::auth::accounts::{AccountId, Accounts, AorKey, InsertError};
 use crate::auth::ha2::Ha2Cache;
 use crate::auth::nonce::{NonceKeys, NonceSequence};
 use crate::config;
