@@ -6,7 +6,7 @@ use aorta_load::options::{AlgorithmChoice, Options, Pace};
 use aorta_load::{Algorithm, Error, Progress, Roster, Scenario, Summary, Weights, report, socket};
 use clap::Parser;
 use std::io::{IsTerminal as _, Write as _};
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -47,9 +47,9 @@ struct Arguments {
     /// Source sockets of each thread
     #[arg(long, value_name = "N", default_value_t = 32)]
     sockets: usize,
-    /// Source addresses, used in turn
-    #[arg(long, value_name = "ADDRESS,...", value_delimiter = ',')]
-    source: Vec<IpAddr>,
+    /// Source addresses, used in turn; a range as in 127.0.0.2-127.0.0.9 stands for all in it
+    #[arg(long, value_name = "ADDRESS,...", value_delimiter = ',', value_parser = sources)]
+    source: Vec<Sources>,
     /// Domain of the users
     #[arg(long, default_value = "example.com")]
     domain: String,
@@ -97,6 +97,9 @@ leaves at once and is charged for the wait), the send itself in the closed loop.
 answers a challenge is intended for the moment the challenge came in. `lost` is a request \
 without a final answer within the timeout; `late` are the lost ones that were answered after \
 all. Exit status: 0 nothing lost or wrong, 1 something was, 2 usage.";
+
+#[derive(Clone)]
+struct Sources(Vec<IpAddr>);
 
 #[derive(Clone)]
 struct CpuList(Vec<usize>);
@@ -182,7 +185,7 @@ fn options(arguments: &Arguments) -> Result<Options, String> {
     options.ramp = arguments.ramp;
     options.duration = arguments.seconds;
     options.sockets = arguments.sockets;
-    options.sources = arguments.source.clone();
+    options.sources = arguments.source.iter().flat_map(|one| one.0.clone()).collect();
     options.timeout = arguments.timeout;
     options.retransmit = !arguments.no_retransmit;
     options.algorithm = arguments.algorithm;
@@ -217,6 +220,22 @@ fn duration(text: &str) -> Result<Duration, String> {
     };
     let number: f64 = digits.parse().map_err(|_| format!("`{text}` is not a duration"))?;
     Duration::try_from_secs_f64(number * factor).map_err(|error| error.to_string())
+}
+
+/// Longest range of source addresses.
+const SOURCES_MAX: u32 = 65_536;
+
+fn sources(text: &str) -> Result<Sources, String> {
+    let wrong = || format!("`{text}` is not an address or a range of IPv4 addresses");
+    let Some((first, last)) = text.split_once('-') else {
+        return text.parse().map(|address| Sources(vec![address])).map_err(|_| wrong());
+    };
+    let first: u32 = first.parse::<Ipv4Addr>().map_err(|_| wrong())?.into();
+    let last: u32 = last.parse::<Ipv4Addr>().map_err(|_| wrong())?.into();
+    if last < first || last - first >= SOURCES_MAX {
+        return Err(format!("`{text}` is empty or longer than {SOURCES_MAX} addresses"));
+    }
+    Ok(Sources((first..=last).map(|address| Ipv4Addr::from(address).into()).collect()))
 }
 
 fn cpu_list(text: &str) -> Result<CpuList, String> {

@@ -75,6 +75,8 @@ fn usage_is_status_2() {
         &["register", "--target", "127.0.0.1:9", "--seconds", "-1"],
         &["register", "--target", "127.0.0.1:9", "--algorithm", "sha-1"],
         &["register", "--target", "127.0.0.1:9", "--cpus", "x"],
+        &["register", "--target", "127.0.0.1:9", "--source", "127.0.0.9-127.0.0.1"],
+        &["register", "--target", "127.0.0.1:9", "--source", "::1"],
         &["storm", "--target", "127.0.0.1:9", "--rate", "5"],
         &["mixed", "--target", "127.0.0.1:9", "--weights", "invite=3"],
         &["register", "--target", "127.0.0.1:9", "--subscribers", "/no/such/file"],
@@ -102,6 +104,30 @@ fn list_names_every_scenario_on_a_line() {
     for name in ["register", "refresh", "storm", "flap", "wrong", "mixed"] {
         assert!(text.lines().any(|line| line.starts_with(name)), "{name}");
     }
+}
+
+#[test]
+fn source_addresses_may_be_a_range_and_the_digest_sha_256() {
+    let served = {
+        let mut registrar = Registrar::new(Fault::None);
+        registrar.algorithms = vec!["MD5", "SHA-256"];
+        Served::start("127.0.0.1", registrar, Duration::ZERO).unwrap()
+    };
+    let target = served.address.to_string();
+    let output = program(&[
+        "refresh",
+        "--target",
+        &target,
+        "--users=20",
+        "--seconds=100ms",
+        "--source=127.0.0.2-127.0.0.4,127.0.0.9",
+        "--algorithm=sha-256",
+        "--rate=500",
+        "--threads=2",
+        "--cpus=0",
+    ]);
+    assert_eq!(code(&output), 0, "{}", String::from_utf8_lossy(&output.stdout));
+    assert_eq!(served.stop().complaints, Vec::<String>::new());
 }
 
 #[test]

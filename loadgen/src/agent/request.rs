@@ -19,7 +19,8 @@ pub struct Line {
 impl Line {
     /// The pieces for one local address.
     pub fn new(local: SocketAddr) -> Self {
-        let host = local.to_string();
+        // Without an IPv6 scope, which means nothing to the other side.
+        let host = SocketAddr::new(local.ip(), local.port()).to_string();
         Line {
             via: format!("Via: SIP/2.0/UDP {host};rport;branch=z9hG4bK").into_bytes(),
             host: host.into_bytes(),
