@@ -3,9 +3,10 @@
 //! wrong usage.
 
 use aorta_load::options::{AlgorithmChoice, Options, Pace};
-use aorta_load::{Algorithm, Error, Progress, Roster, Scenario, Summary, Weights, report, socket};
+use aorta_load::report::progress::ProgressLine;
+use aorta_load::{Algorithm, Error, Roster, Scenario, Summary, Weights, report, socket};
 use clap::Parser;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -140,8 +141,8 @@ fn main() -> ExitCode {
         }
     }
     if arguments.json {
-        let summary = serde_json::to_string(&Summary::from(&outcome));
-        text.push_str(&summary.expect("a summary has only string keys and finite numbers"));
+        let summary = Summary::from(&outcome).to_json();
+        text.push_str(&summary);
         text.push('\n');
     }
     // A reader that has gone away is no failure of the run.
@@ -263,56 +264,4 @@ fn algorithm(text: &str) -> Result<AlgorithmChoice, String> {
     Algorithm::from_token(text.as_bytes())
         .map(AlgorithmChoice::Only)
         .ok_or_else(|| format!("no algorithm `{text}`: first, md5 or sha-256"))
-}
-
-/// Progress on stderr: one line written over again on a terminal, a line now and then elsewhere.
-struct ProgressLine {
-    terminal: bool,
-    quiet: bool,
-    shown: u64,
-}
-
-/// Seconds between lines where stderr is no terminal.
-const PLAIN_SECONDS: u64 = 5;
-
-impl ProgressLine {
-    fn new(quiet: bool) -> Self {
-        ProgressLine { terminal: std::io::stderr().is_terminal(), quiet, shown: 0 }
-    }
-
-    fn show(&mut self, progress: &Progress) {
-        self.shown += 1;
-        if self.quiet || (!self.terminal && !self.shown.is_multiple_of(PLAIN_SECONDS)) {
-            return;
-        }
-        let tally = &progress.tally;
-        let text = if progress.warming {
-            "registering the users first ...".to_owned()
-        } else {
-            format!(
-                "{:>4} s  {:>8} requests/s  {:>8} registrations/s  p50 {:.0} us  p99 {:.0} us  \
-                 under way {}  again {}  lost {}  wrong {}",
-                progress.elapsed.as_secs(),
-                progress.requests_per_second,
-                progress.registrations_per_second,
-                progress.latency_us.0,
-                progress.latency_us.1,
-                progress.outstanding,
-                tally.retransmissions,
-                tally.lost,
-                tally.wrong
-            )
-        };
-        if self.terminal {
-            eprint!("\r\x1b[K{text}");
-        } else {
-            eprintln!("{text}");
-        }
-    }
-
-    fn end(&self) {
-        if self.terminal && !self.quiet && self.shown > 0 {
-            eprintln!();
-        }
-    }
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use aorta_load::report::progress::ProgressLine;
 use aorta_load::{Options, Outcome, Pace, Roster, Scenario, Summary};
 
 use super::accounts::TEST_DOMAIN;
@@ -98,12 +99,10 @@ fn storm(options: Options, signals: &Signals) -> Result<Outcome, Failure> {
     let load = thread::Builder::new().name("load".into()).spawn({
         let stop = Arc::clone(&stop);
         move || {
-            aorta_load::run(&options, &stop, &mut |p| {
-                eprintln!(
-                    "{:?} {} {} {:?}",
-                    p.elapsed, p.requests_per_second, p.registrations_per_second, p.latency_us
-                )
-            })
+            let mut line = ProgressLine::new(false);
+            let outcome = aorta_load::run(&options, &stop, &mut |progress| line.show(progress));
+            line.end();
+            outcome
         }
     });
     let load = load.map_err(|error| Failure::new(format!("cannot start a thread: {error}")))?;

@@ -4,6 +4,7 @@
 mod chart;
 pub mod hdr;
 pub mod html;
+pub mod progress;
 pub mod summary;
 
 use crate::options::Pace;
