@@ -82,8 +82,12 @@ impl Mmsg {
 }
 
 impl DatagramPath for Mmsg {
-    fn sources(&self) -> Vec<RawFd> {
-        self.listeners.iter().map(Listener::fd).collect()
+    fn sources(&self) -> usize {
+        self.listeners.len()
+    }
+
+    fn polled(&self) -> Vec<(RawFd, usize)> {
+        self.listeners.iter().map(Listener::fd).zip(0..).collect()
     }
 
     fn receive(

@@ -162,6 +162,23 @@ impl Uring {
         }
     }
 
+    /// Arms the receives that have ended, if any.
+    fn arm_and_enter(&mut self, counters: &mut Counters) {
+        if !self.unarmed.is_empty() {
+            self.arm();
+            self.enter_counted(counters);
+        }
+    }
+
+    fn enter_counted(&mut self, counters: &mut Counters) {
+        if let Err(error) = self.enter() {
+            let errno = error.raw_os_error();
+            if !matches!(errno, Some(libc::EINTR | libc::EAGAIN | libc::EBUSY)) {
+                counters.receive_errors += 1;
+            }
+        }
+    }
+
     /// Submits what is queued and lets the kernel do what it deferred. Never waits.
     fn enter(&mut self) -> io::Result<()> {
         let queued = self.ring.submission().len() as u32;
@@ -200,8 +217,16 @@ fn build_ring() -> Result<IoUring, StartError> {
 }
 
 impl DatagramPath for Uring {
-    fn sources(&self) -> Vec<RawFd> {
-        vec![self.ring.as_raw_fd()]
+    fn sources(&self) -> usize {
+        1
+    }
+
+    /// Both the sockets and the ring: where the kernel defers the receive to our next enter, the
+    /// ring wakes nobody, but the datagram still lies in its socket; where it does not, the
+    /// datagram has left the socket, and the ring tells of its completion.
+    fn polled(&self) -> Vec<(RawFd, usize)> {
+        let ring = self.ring.as_raw_fd();
+        self.listeners.iter().map(Listener::fd).chain([ring]).map(|fd| (fd, 0)).collect()
     }
 
     fn receive(
@@ -211,16 +236,9 @@ impl DatagramPath for Uring {
         counters: &mut Counters,
         each: &mut impl FnMut(Now, &Datagram<'_>, &mut Counters),
     ) -> usize {
-        if !self.unarmed.is_empty() {
-            self.arm();
-        }
+        self.arm_and_enter(counters);
         if self.ring.completion().is_empty() {
-            if let Err(error) = self.enter() {
-                let errno = error.raw_os_error();
-                if !matches!(errno, Some(libc::EINTR | libc::EAGAIN | libc::EBUSY)) {
-                    counters.receive_errors += 1;
-                }
-            }
+            self.enter_counted(counters);
             if self.ring.completion().is_empty() {
                 return 0;
             }
@@ -258,6 +276,9 @@ impl DatagramPath for Uring {
         if taken > 0 {
             counters.batches_in += 1;
         }
+        // At once, not with the next receive: a socket that is not armed wakes nobody. An empty
+        // datagram ends a receive as much as an error or the want of buffers.
+        self.arm_and_enter(counters);
         taken
     }
 
