@@ -509,3 +509,48 @@ fn phones_differ_in_what_sets_phones_apart() {
     assert_eq!(server.user_agents.len(), 12);
     assert_eq!(server.complaints, Vec::<String>::new());
 }
+
+#[test]
+fn hostile_answers_never_panic_and_every_request_ends_once() {
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = move |below: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        (seed % below as u64) as usize
+    };
+    for scenario in Scenario::all() {
+        let mut lab = Lab::of(scenario, Fault::None);
+        let failed_before = lab.tally().lost;
+        let mut buffer = [0u8; 3072];
+        for _ in 0..2000 {
+            let Some(id) = lab.fleet.begin(0, lab.now, lab.now) else { break };
+            let mut next = Some(id);
+            while let Some(id) = next.take() {
+                let Some(length) = lab.fleet.write(id, lab.now, &mut buffer) else { break };
+                for mut answer in lab.server.answer(&buffer[..length]) {
+                    for _ in 0..random(4) {
+                        let at = random(answer.len());
+                        match random(4) {
+                            0 => answer[at] = random(256) as u8,
+                            1 => answer[at] = b"\r\n\"<>;:,= @"[random(11)],
+                            2 => answer.truncate(at.max(1)),
+                            _ => drop(answer.splice(at..at, *b"\r\nContact: ,;")),
+                        }
+                    }
+                    next = lab.fleet.handle_datagram(&answer, lab.now).or(next);
+                }
+            }
+            // Whoever got nothing it could use waits in vain.
+            lab.now += 33 * SECOND;
+            while lab.fleet.poll_timers(lab.now).is_some() {}
+            let tally = lab.tally();
+            let ended = tally.requests + tally.lost - failed_before;
+            assert_eq!(tally.sent, ended + u64::from(lab.fleet.outstanding()), "{scenario:?}");
+        }
+        let tally = lab.tally();
+        if !scenario.storm {
+            assert!(tally.wrong > 50 && tally.lost > 50, "{scenario:?} {tally:?}");
+        }
+    }
+}

@@ -94,7 +94,7 @@ impl Registrar {
     /// Answers to one request, in the order they are sent.
     pub fn answer(&mut self, datagram: &[u8]) -> Vec<Vec<u8>> {
         self.requests += 1;
-        let text = String::from_utf8(datagram.to_vec()).expect("a request is text");
+        let text = String::from_utf8_lossy(datagram).into_owned();
         let retransmitted = self.inspect(&text);
         match self.fault {
             Fault::Silence => return Vec::new(),
