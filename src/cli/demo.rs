@@ -116,10 +116,14 @@ fn storm(options: Options, signals: &Signals) -> Result<Outcome, Failure> {
 }
 
 fn look_around(target: SocketAddr, signals: &Signals) {
+    eprintln!("aorta: the registrar stays up; Ctrl-C ends it. From another terminal:");
     eprintln!(
-        "aorta: the registrar stays up; Ctrl-C ends it. From another terminal:\n\
-         aorta:   sipsak -U -C sip:u1@127.0.0.1:5070 -s sip:u1@{TEST_DOMAIN} -p {target} -a p1 -x 300 -vv\n\
-         aorta:   cargo run --release -p aorta-load -- flap --target {target} --rate 1000 --seconds 5"
+        "aorta:   sipsak -p {target} -vv -U -C sip:u1@127.0.0.1:7001 -x 300 -u u1 -a p1 \
+         -s sip:u1@{TEST_DOMAIN}"
+    );
+    eprintln!(
+        "aorta:   cargo run --release -p aorta-load -- flap --target {target} --rate 1000 \
+         --seconds 5"
     );
     let _ = signals.wait_for_signal();
 }
