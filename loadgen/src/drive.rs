@@ -7,7 +7,7 @@ use crate::plan::{Nanos, Plan, SECOND};
 use crate::record::{Latencies, Sample, Tally};
 use crate::socket::{Outgoing, Port, Received, Waiter, thread_cpu, wake_on_time};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 /// Most actions begun between two looks at the sockets.
@@ -52,6 +52,8 @@ pub struct Interval {
     pub latencies: Latencies,
     /// Actions under way.
     pub outstanding: u32,
+    /// Takes the latencies back, emptied, so that the thread need not ask for memory.
+    pub back: Sender<Latencies>,
 }
 
 /// What is left when a thread ends.
@@ -96,6 +98,7 @@ pub struct Worker<'a> {
     cursor: usize,
     begun: u64,
     unsent: u64,
+    spares: (Sender<Latencies>, Receiver<Latencies>),
     /// End of the current second and its number; none while warming up.
     second: Option<(Nanos, u64)>,
 }
@@ -108,7 +111,13 @@ impl<'a> Worker<'a> {
         shared: &'a Shared<'a>,
         reports: Sender<Report>,
     ) -> Self {
+        let spares = channel();
+        let mut spare = Latencies::default();
+        // Touches the memory now rather than in the second that is measured.
+        spare.reset();
+        let _ = spares.0.send(spare);
         Worker {
+            spares,
             waiter: Waiter::new(&ports),
             fleet,
             ports,
@@ -342,11 +351,13 @@ impl<'a> Worker<'a> {
     /// Hands over the figures of the second that is over.
     fn deliver(&mut self) {
         let Some((end, number)) = self.second else { return };
+        let spare = self.spares.1.try_recv().unwrap_or_default();
         let interval = Interval {
+            back: self.spares.0.clone(),
             second: number,
             length: (self.now() + SECOND).saturating_sub(end).min(SECOND),
             tally: self.fleet.recorder.tally.clone(),
-            latencies: std::mem::take(&mut self.fleet.recorder.latencies),
+            latencies: std::mem::replace(&mut self.fleet.recorder.latencies, spare),
             outstanding: self.fleet.outstanding(),
         };
         let _ = self.reports.send(Report::Interval(Box::new(interval)));

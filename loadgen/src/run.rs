@@ -352,11 +352,14 @@ impl Sum {
     }
 
     /// Adds one thread's second; tells how the run goes when it was the last of that second.
-    fn add(&mut self, interval: Interval) -> Option<Progress> {
+    fn add(&mut self, mut interval: Interval) -> Option<Progress> {
         let part = self.seconds.entry(interval.second).or_default();
         part.threads += 1;
         part.length = part.length.max(interval.length);
         part.latencies.add(&interval.latencies);
+        interval.latencies.reset();
+        // A thread that has ended needs no memory.
+        let _ = interval.back.send(interval.latencies);
         part.tally.add(&interval.tally);
         part.outstanding += interval.outstanding;
         if part.threads < self.threads {
