@@ -436,7 +436,9 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_or_refused_without_panic(text in "\\PC{0,40}", tail in any::<Vec<u8>>()) {
+        fn any_bytes_are_read_or_refused_without_panic(
+            text in "\\PC{0,40}", tail in any::<Vec<u8>>(),
+        ) {
             let mut bytes = b"sip:".to_vec();
             bytes.extend_from_slice(text.as_bytes());
             bytes.extend_from_slice(&tail);

@@ -443,7 +443,8 @@ mod tests {
         assert!(text.ends_with(
             "WWW-Authenticate: Digest realm=\"a\\\"b\\\\c  \\\x01\"\r\n\
              Min-Expires: 18446744073709551615\r\nPath: <sip:p>, <sip:q>\r\n\
-             Contact: <sip:a@192.0.2.1>;expires=60;q=0.305;+sip.instance=\"<urn:uuid:1>\";reg-id=1\r\n\
+             Contact: <sip:a@192.0.2.1>;expires=60;q=0.305;+sip.instance=\"<urn:uuid:1>\";\
+             reg-id=1\r\n\
              Contact: <sip:a@192.0.2.1>;expires=60\r\nContent-Length: 0\r\n\r\n"
         ));
     }
@@ -471,7 +472,11 @@ mod tests {
 
         /// Whatever stands in the copied headers, the response has the lines it should have.
         #[test]
-        fn nothing_copied_begins_a_line(values in proptest::collection::vec("[a:<>\";, \\\\\0]{0,8}((\r\n|\n)[ \t][a<>;=\"]{0,6}){0,2}", 4)) {
+        fn nothing_copied_begins_a_line(
+            values in proptest::collection::vec(
+                "[a:<>\";, \\\\\0]{0,8}((\r\n|\n)[ \t][a<>;=\"]{0,6}){0,2}", 4,
+            ),
+        ) {
             let text = format!(
                 "OPTIONS sip:h SIP/2.0\r\nVia: SIP/2.0/UDP h;{}\r\nFrom: {}\r\nTo: {}\r\n\
                  Call-ID: {}\r\nCSeq: 1 OPTIONS\r\n\r\n",

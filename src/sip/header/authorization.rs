@@ -357,7 +357,9 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_or_refused_without_panic(tail in any::<Vec<u8>>(), text in "[a-e=\", \\\\]{0,40}") {
+        fn any_bytes_are_read_or_refused_without_panic(
+            tail in any::<Vec<u8>>(), text in "[a-e=\", \\\\]{0,40}",
+        ) {
             let _ = Credentials::parse(&tail);
             let _ = parse(&format!("Digest {text}"));
         }

@@ -321,7 +321,9 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_or_refused_without_panic(value in any::<Vec<u8>>(), text in "[a<>\"\\\\;,:= *@sip]{0,40}") {
+        fn any_bytes_are_read_or_refused_without_panic(
+            value in any::<Vec<u8>>(), text in "[a<>\"\\\\;,:= *@sip]{0,40}",
+        ) {
             let mut contacts = Contacts::new();
             let _ = contacts.parse([&value[..], text.as_bytes()]);
         }
