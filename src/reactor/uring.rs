@@ -5,8 +5,9 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::thread;
 
-use io_uring::types::{BufRingEntry, Fixed, RecvMsgOut};
+use io_uring::types::{BufRingEntry, CancelBuilder, Fixed, RecvMsgOut};
 use io_uring::{IoUring, cqueue, opcode};
 
 use super::address::{CONTROL_BYTES, NAME_BYTES, read_local_ip, read_name};
@@ -38,7 +39,7 @@ const _: () = assert!(BUFFERS.is_power_of_two() && BUFFERS as usize >= 2 * BATCH
 
 /// Receives by io_uring; all sockets are one source.
 pub(super) struct Uring {
-    // Dropped first: with the ring gone the kernel no longer writes to what follows.
+    // Its receives are cancelled before anything of this is dropped, and it goes first.
     ring: IoUring,
     buffers: Buffers,
     /// One per socket; the kernel reads it when a receive is armed, and we to find the payload.
@@ -187,6 +188,19 @@ impl Uring {
             self.ring.submitter().enter::<libc::sigset_t>(queued, 0, ENTER_GETEVENTS, None)
         };
         outcome.map(drop)
+    }
+}
+
+impl Drop for Uring {
+    /// Closing a ring ends its receives some time later; the buffers are unmapped at once. So the
+    /// receives are ended first.
+    fn drop(&mut self) {
+        let all = CancelBuilder::any();
+        if let Err(error) = self.ring.submitter().register_sync_cancel(None, all) {
+            // Nothing to cancel is what an unarmed ring says.
+            let nothing = error.raw_os_error() == Some(libc::ENOENT);
+            assert!(nothing || thread::panicking(), "a receive could not be cancelled: {error}");
+        }
     }
 }
 
