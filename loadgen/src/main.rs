@@ -64,7 +64,8 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     subscribers: Option<PathBuf>,
     /// Which challenges to answer
-    #[arg(long, value_name = "first|md5|sha-256", default_value = "first", value_parser = algorithm)]
+    #[arg(long, value_name = "first|md5|sha-256", default_value = "first")]
+    #[arg(value_parser = algorithm)]
     algorithm: AlgorithmChoice,
     /// Seconds to register for
     #[arg(long, value_name = "S", default_value_t = 3600)]

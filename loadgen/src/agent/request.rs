@@ -89,7 +89,8 @@ const CLASSES: [(&str, &str, &str, bool, bool); 12] = [
     ),
     (
         "FPBX-16.0.40(18.20.2)",
-        "OPTIONS, REGISTER, SUBSCRIBE, NOTIFY, PUBLISH, INVITE, ACK, BYE, CANCEL, UPDATE, PRACK, MESSAGE, REFER",
+        "OPTIONS, REGISTER, SUBSCRIBE, NOTIFY, PUBLISH, INVITE, ACK, BYE, CANCEL, UPDATE, PRACK, \
+         MESSAGE, REFER",
         "",
         false,
         false,

@@ -13,8 +13,9 @@ const STYLE: &str = "\
 --a:#1565c0;--b:#d9730d;--c:#2e8b57;--bad:#b3261e;--good:#1b7f3b}\
 @media(prefers-color-scheme:dark){:root{--ink:#e6e9ee;--soft:#9aa5b4;--rule:#333c49;\
 --paper:#14181e;--a:#64a8f0;--b:#f0a458;--c:#6cc793;--bad:#ff8a80;--good:#7bd694}}\
-body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:60rem;\
-margin:2rem auto;padding:0 1rem}h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}\
+body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);\
+max-width:60rem;margin:2rem auto;padding:0 1rem}\
+h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}\
 p{margin:.3rem 0}.soft{color:var(--soft)}.bad{color:var(--bad);font-weight:600}\
 .good{color:var(--good);font-weight:600}table{border-collapse:collapse;\
 font-variant-numeric:tabular-nums}th,td{padding:.25rem .8rem;text-align:right;\
