@@ -52,14 +52,14 @@ fn main() {
     let keys = NonceKeys::from(NonceKey::new(b"0123456789abcdef"));
     let mut sequence = NonceSequence::default();
     let source: IpAddr = "192.0.2.7".parse().expect("an address");
-    let nonce = keys.mint(sequence.next(NOW), source, REALM);
+    let nonce = keys.mint(sequence.next(NOW, 0), source, REALM);
     let judge = |nonce: &NonceText| keys.judge(nonce.as_bytes(), NOW, source, REALM, LIFETIME_S);
     assert!(matches!(judge(&nonce), Judged::Fresh { .. }));
 
     row(
         "nonce: mint",
         ns_per_call(|| {
-            let place = sequence.next(black_box(NOW));
+            let place = sequence.next(black_box(NOW), 0);
             black_box(keys.mint(place, black_box(source), REALM));
         }),
         "",
@@ -114,7 +114,7 @@ fn main() {
 /// `authenticate` and all it needs, each call the next count of one nonce.
 fn whole_verdict(keys: &NonceKeys) {
     let source: IpAddr = "192.0.2.7".parse().expect("an address");
-    let nonce = keys.mint(NonceSequence::default().next(NOW), source, REALM);
+    let nonce = keys.mint(NonceSequence::default().next(NOW, 0), source, REALM);
     let mut accounts = Accounts::new();
     let ha1s = Ha1s::from_password("alice@example.com", "secret", false);
     let alice = accounts.insert(AorKey(1), b"alice@example.com", &ha1s).expect("room");

@@ -13,15 +13,15 @@ mod harness;
 use harness::measure;
 
 const REGISTER: &str = "REGISTER sip:example.com SIP/2.0\r\n\
-    Via: SIP/2.0/UDP 192.0.2.31:5060;branch=z9hG4bK-524287-1---f0c32b1a9d2ae94f;rport\r\n\
+    Via: SIP/2.0/UDP 192.0.2.31:5060;branch=z9hG4bK-524287-1---f0c32b1a9d2a;rport\r\n\
     Max-Forwards: 70\r\n\
     Contact: <sip:u123456@192.0.2.31:5060;transport=udp;ob>;expires=3600\r\n\
-    To: \"User 123456\" <sip:u123456@example.com>\r\n\
+    To: <sip:u123456@example.com>\r\n\
     From: \"User 123456\" <sip:u123456@example.com>;tag=8a3f5c21\r\n\
     Call-ID: 92740NzE1YjQ5ZTM1NjQ4M2I2@192.0.2.31\r\n\
     CSeq: 41 REGISTER\r\n\
     Expires: 3600\r\n\
-    Allow: INVITE, ACK, CANCEL, OPTIONS, BYE, REFER, NOTIFY\r\n\
+    Allow: INVITE, ACK, CANCEL, BYE\r\n\
     Supported: replaces, path\r\n\
     User-Agent: Acme Phone 5.12\r\n\
     Authorization: Digest username=\"u123456\", realm=\"example.com\", \

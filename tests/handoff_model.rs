@@ -2,6 +2,7 @@
 //! order for each pair of shards, byte for byte; one it refused never does; nobody sleeps through
 //! an arrival. What the interleavings prove on four slots, at full size.
 #![cfg(not(aorta_loom))]
+#![allow(clippy::disallowed_methods, reason = "real threads are waited for, by the clock")]
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::{Arc, Barrier, OnceLock};

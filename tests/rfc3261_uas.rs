@@ -114,7 +114,10 @@ fn s16_3_max_forwards_0_ends_what_a_proxy_would_pass_on() {
     // The server itself is the target: nothing is passed on.
     assert_eq!(status(&hops(request("OPTIONS", "sip:example.com", ""), zero)), 200);
     assert_eq!(status(&hops(request("REGISTER", "sip:example.com", ""), zero)), 401);
-    assert_eq!(status(&hops(request("OPTIONS", "sip:u1@example.com", ""), "Max-Forwards: 256")), 400);
+    assert_eq!(
+        status(&hops(request("OPTIONS", "sip:u1@example.com", ""), "Max-Forwards: 256")),
+        400
+    );
 }
 
 #[test]
@@ -127,8 +130,13 @@ fn s10_3_step_1_other_domains_are_not_relayed() {
 fn s17_2_1_ack_is_never_answered_however_broken() {
     assert!(ask(&request("ACK", "sip:u1@example.com", "")).is_none());
     assert!(ask(&request("ACK", "sip:u1@example.com", "Require: foo\r\n")).is_none());
-    assert!(ask(&request("ACK", "sip:u1@example.com", "").replace("CSeq: 1 ACK", "CSeq: x")).is_none());
-    assert!(ask(&request("ACK", "sip:u1@example.com", "").replace("SIP/2.0\r\nVia", "SIP/3.0\r\nVia")).is_none());
+    assert!(
+        ask(&request("ACK", "sip:u1@example.com", "").replace("CSeq: 1 ACK", "CSeq: x")).is_none()
+    );
+    assert!(
+        ask(&request("ACK", "sip:u1@example.com", "").replace("SIP/2.0\r\nVia", "SIP/3.0\r\nVia"))
+            .is_none()
+    );
 }
 
 #[test]
@@ -216,8 +224,16 @@ fn s18_2_2_and_rfc3581_s4_where_the_answer_goes() {
 #[test]
 fn keepalives_and_noise_are_swallowed() {
     let mut cluster = Cluster::new(&Options::default());
-    let noise: [&[u8]; 8] =
-        [b"", b"\r\n", b"\r\n\r\n", b"\0\0\0\0", b"\0", b"HELLO", b"GET / HTTP/1.1\r\n\r\n", b"\xff"];
+    let noise: [&[u8]; 8] = [
+        b"",
+        b"\r\n",
+        b"\r\n\r\n",
+        b"\0\0\0\0",
+        b"\0",
+        b"HELLO",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\xff",
+    ];
     for bytes in noise {
         assert_eq!(cluster.give(0, source(), bytes), None, "{bytes:?}");
     }

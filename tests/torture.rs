@@ -16,8 +16,10 @@ use aorta::sip::{
 macro_rules! torture {
     ($($name:ident),* $(,)?) => {
         /// Every file, by its name.
-        const FILES: &[(&str, &[u8])] =
-            &[$((stringify!($name), include_bytes!(concat!("torture/", stringify!($name), ".dat")))),*];
+        const FILES: &[(&str, &[u8])] = &[$((
+            stringify!($name),
+            include_bytes!(concat!("torture/", stringify!($name), ".dat")),
+        )),*];
     };
 }
 

@@ -1,5 +1,7 @@
 //! A small stopwatch for the benchmarks: the median of batches, printed beside its limit.
 
+#![allow(clippy::disallowed_methods, reason = "a stopwatch reads the clock")]
+
 use std::time::Instant;
 
 /// Batches whose median counts.

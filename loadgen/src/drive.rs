@@ -7,13 +7,11 @@ use crate::plan::{Nanos, Plan, SECOND};
 use crate::record::{Latencies, Sample, Tally};
 use crate::socket::{Outgoing, Port, Received, Waiter, thread_cpu, wake_on_time};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 /// Most actions begun between two looks at the sockets.
 const BEGIN_MAX: u32 = 128;
-/// Sockets without a request under way are looked at each time this many rounds have passed.
-const SWEEP_ROUNDS: u32 = 1024;
 /// Longest sleep.
 const NAP_MAX: Nanos = SECOND / 20;
 /// An intended send nearer than this is waited for without sleeping.
@@ -46,12 +44,16 @@ pub enum Report {
 pub struct Interval {
     /// Seconds since the start, counted from 0.
     pub second: u64,
+    /// How long it was: the last one is shorter.
+    pub length: Nanos,
     /// Counters since the start.
     pub tally: Tally,
     /// Latencies of this second.
     pub latencies: Latencies,
     /// Actions under way.
     pub outstanding: u32,
+    /// Takes the latencies back, emptied, so that the thread need not ask for memory.
+    pub back: Sender<Latencies>,
 }
 
 /// What is left when a thread ends.
@@ -72,6 +74,8 @@ pub struct Done {
 pub struct Shared<'a> {
     /// Raised to end the run at once.
     pub stop: &'a AtomicBool,
+    /// Raised where the run cannot go on.
+    pub halt: AtomicBool,
     /// Nanoseconds after `epoch` at which measuring starts; 0 until that is known.
     pub start: AtomicU64,
     /// Where times count from.
@@ -91,11 +95,10 @@ pub struct Worker<'a> {
     /// The socket whose requests are in `outgoing`.
     outgoing_port: usize,
     waiter: Waiter,
-    woken: bool,
     cursor: usize,
     begun: u64,
     unsent: u64,
-    rounds: u32,
+    spares: (Sender<Latencies>, Receiver<Latencies>),
     /// End of the current second and its number; none while warming up.
     second: Option<(Nanos, u64)>,
 }
@@ -108,7 +111,13 @@ impl<'a> Worker<'a> {
         shared: &'a Shared<'a>,
         reports: Sender<Report>,
     ) -> Self {
+        let spares = channel();
+        let mut spare = Latencies::default();
+        // Touches the memory now rather than in the second that is measured.
+        spare.reset();
+        let _ = spares.0.send(spare);
         Worker {
+            spares,
             waiter: Waiter::new(&ports),
             fleet,
             ports,
@@ -117,11 +126,9 @@ impl<'a> Worker<'a> {
             received: Received::new(),
             outgoing: Outgoing::new(),
             outgoing_port: 0,
-            woken: false,
             cursor: 0,
             begun: 0,
             unsent: 0,
-            rounds: 0,
             second: None,
         }
     }
@@ -132,10 +139,20 @@ impl<'a> Worker<'a> {
         wake_on_time();
         if self.fleet.is_warming() {
             let pace = Pacing::Window(window, Nanos::MAX);
+            let is_dead = |worker: &Self| {
+                let tally = &worker.fleet.recorder.tally;
+                tally.requests == 0 && tally.lost >= u64::from(window)
+            };
             self.rounds_until(&pace, |worker| {
-                worker.fleet.outstanding() == 0 && !worker.fleet.has_idle()
+                let is_done = worker.fleet.outstanding() == 0 && !worker.fleet.has_idle();
+                is_done || is_dead(worker)
             });
+            // Nobody answers: to try all users, each until its timeout, would take hours.
+            if is_dead(&self) {
+                self.shared.halt.store(true, Ordering::Relaxed);
+            }
             self.fleet.begin_measuring();
+            self.begun = 0;
         }
         // A receiver that is gone means that the run is over.
         let _ = self.reports.send(Report::Ready);
@@ -151,17 +168,13 @@ impl<'a> Worker<'a> {
         let cpu = thread_cpu();
         self.second = Some((start + SECOND, 0));
         let pace = pacing(start);
-        self.rounds_until(&pace, |worker| {
-            worker.fleet.outstanding() == 0 && worker.is_over(&pace)
-        });
+        self.rounds_until(&pace, |worker| worker.fleet.outstanding() == 0 && worker.is_over(&pace));
         let unfinished = u64::from(self.fleet.outstanding());
         let cpu = thread_cpu() - cpu;
         if self.fleet.has_abandoned() && !self.is_stopped() {
             let end = self.now() + LINGER_MAX.min(self.shared.timeout);
             let none = Pacing::Window(0, 0);
-            self.rounds_until(&none, |worker| {
-                worker.now() >= end || !worker.fleet.has_abandoned()
-            });
+            self.rounds_until(&none, |worker| worker.now() >= end || !worker.fleet.has_abandoned());
         }
         self.deliver();
         let samples = std::mem::take(&mut self.fleet.recorder.samples);
@@ -175,7 +188,7 @@ impl<'a> Worker<'a> {
     }
 
     fn is_stopped(&self) -> bool {
-        self.shared.stop.load(Ordering::Relaxed)
+        self.shared.stop.load(Ordering::Relaxed) || self.shared.halt.load(Ordering::Relaxed)
     }
 
     fn is_over(&self, pace: &Pacing) -> bool {
@@ -193,25 +206,17 @@ impl<'a> Worker<'a> {
             if self.second.is_some_and(|(end, _)| now >= end) {
                 self.deliver();
             }
-            self.rounds = self.rounds.wrapping_add(1);
-            self.woken = !worked;
-            if !worked {
-                self.sleep(pace, now);
-            }
+            let wait = if worked { 0 } else { self.pause(pace, now) };
+            self.waiter.wait(wait);
         }
     }
 
-    /// Takes what the sockets have, and sends what that leads to.
+    /// Takes what the sockets have that the last wait found ready, and sends what that leads
+    /// to. Asking for all of them in one call is cheaper than trying each.
     fn receive(&mut self) -> bool {
         let mut worked = false;
-        let sweep = self.rounds.is_multiple_of(SWEEP_ROUNDS);
         for index in 0..self.ports.len() {
-            let look = if self.woken {
-                self.waiter.is_ready(index)
-            } else {
-                sweep || self.fleet.in_flight(index) > 0
-            };
-            if !look {
+            if !self.waiter.is_ready(index) {
                 continue;
             }
             let count = match self.received.receive(&self.ports[index]) {
@@ -320,7 +325,8 @@ impl<'a> Worker<'a> {
         self.fleet.recorder.tally.unreachable += trouble.unreachable;
     }
 
-    fn sleep(&mut self, pace: &Pacing, now: Nanos) {
+    /// How long nothing will be due.
+    fn pause(&self, pace: &Pacing, now: Nanos) -> Nanos {
         let mut until = self.fleet.next_timer(now, NAP_MAX);
         if let Some((end, _)) = self.second {
             until = until.min(end);
@@ -339,16 +345,19 @@ impl<'a> Worker<'a> {
             until = until.min(next);
         }
         let wait = until.saturating_sub(now);
-        self.waiter.wait(if wait < SPIN { 0 } else { wait });
+        if wait < SPIN { 0 } else { wait }
     }
 
     /// Hands over the figures of the second that is over.
     fn deliver(&mut self) {
         let Some((end, number)) = self.second else { return };
+        let spare = self.spares.1.try_recv().unwrap_or_default();
         let interval = Interval {
+            back: self.spares.0.clone(),
             second: number,
+            length: (self.now() + SECOND).saturating_sub(end).min(SECOND),
             tally: self.fleet.recorder.tally.clone(),
-            latencies: std::mem::take(&mut self.fleet.recorder.latencies),
+            latencies: std::mem::replace(&mut self.fleet.recorder.latencies, spare),
             outstanding: self.fleet.outstanding(),
         };
         let _ = self.reports.send(Report::Interval(Box::new(interval)));

@@ -3,10 +3,11 @@
 //! wrong usage.
 
 use aorta_load::options::{AlgorithmChoice, Options, Pace};
-use aorta_load::{Algorithm, Error, Progress, Roster, Scenario, Summary, Weights, report, socket};
+use aorta_load::report::progress::ProgressLine;
+use aorta_load::{Algorithm, Error, Roster, Scenario, Summary, Weights, report, socket};
 use clap::Parser;
-use std::io::{IsTerminal as _, Write as _};
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -47,9 +48,9 @@ struct Arguments {
     /// Source sockets of each thread
     #[arg(long, value_name = "N", default_value_t = 32)]
     sockets: usize,
-    /// Source addresses, used in turn
-    #[arg(long, value_name = "ADDRESS,...", value_delimiter = ',')]
-    source: Vec<IpAddr>,
+    /// Source addresses, used in turn; a range as in 127.0.0.2-127.0.0.9 stands for all in it
+    #[arg(long, value_name = "ADDRESS,...", value_delimiter = ',', value_parser = sources)]
+    source: Vec<Sources>,
     /// Domain of the users
     #[arg(long, default_value = "example.com")]
     domain: String,
@@ -63,7 +64,8 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     subscribers: Option<PathBuf>,
     /// Which challenges to answer
-    #[arg(long, value_name = "first|md5|sha-256", default_value = "first", value_parser = algorithm)]
+    #[arg(long, value_name = "first|md5|sha-256", default_value = "first")]
+    #[arg(value_parser = algorithm)]
     algorithm: AlgorithmChoice,
     /// Seconds to register for
     #[arg(long, value_name = "S", default_value_t = 3600)]
@@ -97,6 +99,9 @@ leaves at once and is charged for the wait), the send itself in the closed loop.
 answers a challenge is intended for the moment the challenge came in. `lost` is a request \
 without a final answer within the timeout; `late` are the lost ones that were answered after \
 all. Exit status: 0 nothing lost or wrong, 1 something was, 2 usage.";
+
+#[derive(Clone)]
+struct Sources(Vec<IpAddr>);
 
 #[derive(Clone)]
 struct CpuList(Vec<usize>);
@@ -137,8 +142,8 @@ fn main() -> ExitCode {
         }
     }
     if arguments.json {
-        let summary = serde_json::to_string(&Summary::from(&outcome));
-        text.push_str(&summary.expect("a summary has only string keys and finite numbers"));
+        let summary = Summary::from(&outcome).to_json();
+        text.push_str(&summary);
         text.push('\n');
     }
     // A reader that has gone away is no failure of the run.
@@ -153,6 +158,9 @@ fn usage(why: &str) -> ExitCode {
 
 fn options(arguments: &Arguments) -> Result<Options, String> {
     let scenario: Scenario = arguments.scenario.parse()?;
+    if scenario.storm && (arguments.rate.is_some() || arguments.window.is_some()) {
+        return Err("storm has neither --rate nor --window: --ramp spreads its start".to_owned());
+    }
     let target = arguments.target.as_deref().ok_or("--target HOST:PORT is needed")?;
     let roster = match &arguments.subscribers {
         Some(file) => Roster::read(file),
@@ -179,7 +187,7 @@ fn options(arguments: &Arguments) -> Result<Options, String> {
     options.ramp = arguments.ramp;
     options.duration = arguments.seconds;
     options.sockets = arguments.sockets;
-    options.sources = arguments.source.clone();
+    options.sources = arguments.source.iter().flat_map(|one| one.0.clone()).collect();
     options.timeout = arguments.timeout;
     options.retransmit = !arguments.no_retransmit;
     options.algorithm = arguments.algorithm;
@@ -216,10 +224,30 @@ fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * factor).map_err(|error| error.to_string())
 }
 
+/// Longest range of source addresses.
+const SOURCES_MAX: u32 = 65_536;
+
+fn sources(text: &str) -> Result<Sources, String> {
+    let wrong = || format!("`{text}` is not an address or a range of IPv4 addresses");
+    let Some((first, last)) = text.split_once('-') else {
+        return text.parse().map(|address| Sources(vec![address])).map_err(|_| wrong());
+    };
+    let first: u32 = first.parse::<Ipv4Addr>().map_err(|_| wrong())?.into();
+    let last: u32 = last.parse::<Ipv4Addr>().map_err(|_| wrong())?.into();
+    if last < first || last - first >= SOURCES_MAX {
+        return Err(format!("`{text}` is empty or longer than {SOURCES_MAX} addresses"));
+    }
+    Ok(Sources((first..=last).map(|address| Ipv4Addr::from(address).into()).collect()))
+}
+
 fn cpu_list(text: &str) -> Result<CpuList, String> {
     let mut cpus = Vec::new();
     let number = |text: &str| {
-        text.trim().parse::<usize>().ok().filter(|cpu| *cpu < 4096).ok_or(format!("no CPU `{text}`"))
+        text.trim()
+            .parse::<usize>()
+            .ok()
+            .filter(|cpu| *cpu < 4096)
+            .ok_or(format!("no CPU `{text}`"))
     };
     for part in text.split(',') {
         match part.split_once('-') {
@@ -237,56 +265,4 @@ fn algorithm(text: &str) -> Result<AlgorithmChoice, String> {
     Algorithm::from_token(text.as_bytes())
         .map(AlgorithmChoice::Only)
         .ok_or_else(|| format!("no algorithm `{text}`: first, md5 or sha-256"))
-}
-
-/// Progress on stderr: one line written over again on a terminal, a line now and then elsewhere.
-struct ProgressLine {
-    terminal: bool,
-    quiet: bool,
-    shown: u64,
-}
-
-/// Seconds between lines where stderr is no terminal.
-const PLAIN_SECONDS: u64 = 5;
-
-impl ProgressLine {
-    fn new(quiet: bool) -> Self {
-        ProgressLine { terminal: std::io::stderr().is_terminal(), quiet, shown: 0 }
-    }
-
-    fn show(&mut self, progress: &Progress) {
-        self.shown += 1;
-        if self.quiet || (!self.terminal && !self.shown.is_multiple_of(PLAIN_SECONDS)) {
-            return;
-        }
-        let tally = &progress.tally;
-        let text = if progress.warming {
-            "registering the users first ...".to_owned()
-        } else {
-            format!(
-                "{:>4} s  {:>8} requests/s  {:>8} registrations/s  p50 {:.0} us  p99 {:.0} us  \
-                 under way {}  again {}  lost {}  wrong {}",
-                progress.elapsed.as_secs(),
-                progress.requests_per_second,
-                progress.registrations_per_second,
-                progress.latency_us.0,
-                progress.latency_us.1,
-                progress.outstanding,
-                tally.retransmissions,
-                tally.lost,
-                tally.wrong
-            )
-        };
-        if self.terminal {
-            eprint!("\r\x1b[K{text}");
-        } else {
-            eprintln!("{text}");
-        }
-    }
-
-    fn end(&self) {
-        if self.terminal && !self.quiet && self.shown > 0 {
-            eprintln!();
-        }
-    }
 }

@@ -184,12 +184,14 @@ pub struct Recorder {
 
 impl Recorder {
     /// Forgets the warm-up's figures. What was lost or wrong in it stays, for it is a failure
-    /// of the run all the same.
+    /// of the run all the same, and so does what tells why.
     pub fn begin_measuring(&mut self) {
         let before = std::mem::take(&mut self.tally);
         self.tally.lost = before.lost;
         self.tally.wrong = before.wrong;
         self.tally.late = before.late;
+        self.tally.send_errors = before.send_errors;
+        self.tally.unreachable = before.unreachable;
         self.tally.reasons = before.reasons;
         self.latencies.reset();
     }

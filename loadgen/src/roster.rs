@@ -157,8 +157,7 @@ impl Roster {
 
     /// Splits the accounts in turn into `parts` rosters, one for each thread.
     pub fn deal(&self, parts: usize) -> Vec<Roster> {
-        let mut hands =
-            vec![Roster { domains: self.domains.clone(), ..Roster::default() }; parts];
+        let mut hands = vec![Roster { domains: self.domains.clone(), ..Roster::default() }; parts];
         for (index, entry) in self.entries.iter().enumerate() {
             let hand = &mut hands[index % parts];
             let start = hand.text.len() as u32;

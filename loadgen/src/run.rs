@@ -19,6 +19,8 @@ use std::time::{Duration, Instant, SystemTime};
 const SAMPLES_MAX: usize = 8;
 /// Most actions under way in a warm-up where no window says so.
 const WARM_UP_WINDOW: u32 = 128;
+/// A shorter last second is added to the one before.
+const PART_MIN: Duration = Duration::from_millis(250);
 /// From the last thread's readiness to the start.
 const LEAD: Nanos = 3_000_000;
 
@@ -44,12 +46,21 @@ pub struct Progress {
 /// One second of a run.
 #[derive(Debug, Clone)]
 pub struct Second {
+    /// How long it was: the last one may be shorter, or a little longer.
+    pub length: Duration,
     /// Requests answered.
     pub requests: u64,
     /// Registrations granted.
     pub registrations: u64,
     /// Latencies of what was answered.
     pub latencies: Latencies,
+}
+
+impl Second {
+    /// What a count of this second is in one.
+    pub fn rate(&self, count: u64) -> u64 {
+        (count as f64 / self.length.as_secs_f64().max(1e-3)) as u64
+    }
 }
 
 /// Everything measured in a run.
@@ -114,6 +125,7 @@ pub fn run(
     }
     let shared = Shared {
         stop,
+        halt: AtomicBool::new(false),
         start: AtomicU64::new(0),
         epoch: Instant::now(),
         timeout: nanos(options.timeout),
@@ -139,7 +151,7 @@ pub fn run(
             match std::thread::Builder::new().name(name).spawn_scoped(scope, work) {
                 Ok(handle) => handles.push(handle),
                 Err(error) => {
-                    stop.store(true, Ordering::Relaxed);
+                    shared.halt.store(true, Ordering::Relaxed);
                     return Err(Error::System {
                         operation: "starting a thread".to_owned(),
                         error,
@@ -153,7 +165,7 @@ pub fn run(
             handles.iter().any(|handle| handle.is_finished())
         });
         if outcome.is_err() {
-            stop.store(true, Ordering::Relaxed);
+            shared.halt.store(true, Ordering::Relaxed);
         }
         for handle in handles {
             handle.join().map_err(|_| Error::Thread)?;
@@ -282,7 +294,8 @@ fn collect(
     let mut latencies = Latencies::default();
     timeline.iter().for_each(|second| latencies.add(&second.latencies));
     let since = |at: Nanos| at.saturating_sub(start) as f64 / SECOND as f64;
-    let asked = match options.scenario.storm || interrupted {
+    let cut_short = interrupted || shared.halt.load(Ordering::Relaxed);
+    let asked = match options.scenario.storm || cut_short {
         true => 0.0,
         false => options.duration.as_secs_f64(),
     };
@@ -314,10 +327,20 @@ fn collect(
     })
 }
 
+/// One second of the threads that have reported it.
+#[derive(Default)]
+struct Part {
+    threads: usize,
+    length: Nanos,
+    latencies: Latencies,
+    tally: Tally,
+    outstanding: u32,
+}
+
 /// Seconds of all threads on their way to becoming one timeline.
 struct Sum {
     threads: usize,
-    seconds: BTreeMap<u64, (usize, Latencies, Tally, u32)>,
+    seconds: BTreeMap<u64, Part>,
     timeline: Vec<Second>,
     tally: Tally,
 }
@@ -329,41 +352,45 @@ impl Sum {
     }
 
     /// Adds one thread's second; tells how the run goes when it was the last of that second.
-    fn add(&mut self, interval: Interval) -> Option<Progress> {
-        let entry = self.seconds.entry(interval.second).or_default();
-        entry.0 += 1;
-        entry.1.add(&interval.latencies);
-        entry.2.add(&interval.tally);
-        entry.3 += interval.outstanding;
-        if entry.0 < self.threads {
+    fn add(&mut self, mut interval: Interval) -> Option<Progress> {
+        let part = self.seconds.entry(interval.second).or_default();
+        part.threads += 1;
+        part.length = part.length.max(interval.length);
+        part.latencies.add(&interval.latencies);
+        interval.latencies.reset();
+        // A thread that has ended needs no memory.
+        let _ = interval.back.send(interval.latencies);
+        part.tally.add(&interval.tally);
+        part.outstanding += interval.outstanding;
+        if part.threads < self.threads {
             return None;
         }
-        let (_, latencies, tally, outstanding) = self.seconds.remove(&interval.second)?;
-        let second = self.close(latencies, tally);
+        let part = self.seconds.remove(&interval.second)?;
+        let outstanding = part.outstanding;
+        self.close(part);
+        let second = self.timeline.last()?;
+        let corrected = &second.latencies.corrected;
+        let quantile = |q| corrected.value_at_quantile(q) as f64 / 1000.0;
         Some(Progress {
-            elapsed: Duration::from_secs(interval.second + 1),
+            elapsed: Duration::from_secs(interval.second) + second.length,
             warming: false,
             tally: self.tally.clone(),
-            requests_per_second: second.0,
-            registrations_per_second: second.1,
-            latency_us: second.2,
+            requests_per_second: second.rate(second.requests),
+            registrations_per_second: second.rate(second.registrations),
+            latency_us: (quantile(0.5), quantile(0.99)),
             outstanding,
         })
     }
 
-    fn close(&mut self, latencies: Latencies, tally: Tally) -> (u64, u64, (f64, f64)) {
+    fn close(&mut self, part: Part) {
         // Counted from the histograms, which hold this second alone in every thread.
-        let second = Second {
-            requests: latencies.corrected.len(),
-            registrations: latencies.registration.len(),
-            latencies,
-        };
-        let quantile = |q| second.latencies.corrected.value_at_quantile(q) as f64 / 1000.0;
-        let figures =
-            (second.requests, second.registrations, (quantile(0.5), quantile(0.99)));
-        self.timeline.push(second);
-        self.tally = tally;
-        figures
+        self.timeline.push(Second {
+            length: Duration::from_nanos(part.length),
+            requests: part.latencies.corrected.len(),
+            registrations: part.latencies.registration.len(),
+            latencies: part.latencies,
+        });
+        self.tally = part.tally;
     }
 
     fn warming(&self) -> Progress {
@@ -380,8 +407,19 @@ impl Sum {
 
     /// Threads end in different seconds: the last ones are added up from those that were there.
     fn finish(mut self) -> Vec<Second> {
-        for (_, latencies, tally, _) in std::mem::take(&mut self.seconds).into_values() {
-            self.close(latencies, tally);
+        for part in std::mem::take(&mut self.seconds).into_values() {
+            self.close(part);
+        }
+        // A moment after the last full second would look like a collapse of the rate.
+        if self.timeline.len() > 1
+            && self.timeline.last().is_some_and(|last| last.length < PART_MIN)
+            && let Some(last) = self.timeline.pop()
+            && let Some(second) = self.timeline.last_mut()
+        {
+            second.length += last.length;
+            second.requests += last.requests;
+            second.registrations += last.registrations;
+            second.latencies.add(&last.latencies);
         }
         self.timeline
     }

@@ -256,7 +256,7 @@ mod tests {
         }
 
         fn nonce(&mut self) -> Vec<u8> {
-            let place = self.sequence.next(self.now);
+            let place = self.sequence.next(self.now, 0);
             self.keys.mint(place, source(), REALM).as_bytes().to_vec()
         }
 
@@ -308,7 +308,7 @@ mod tests {
         for algorithm in [Algorithm::Md5, Algorithm::Sha256] {
             for (kind, password, known, unknown) in table {
                 let mut shard = Shard::new();
-                let place = shard.sequence.next(NOW);
+                let place = shard.sequence.next(NOW, 0);
                 let nonce = match kind {
                     "fresh" | "old" => shard.keys.mint(place, source(), REALM).0.to_vec(),
                     "other source" => {
@@ -377,7 +377,7 @@ mod tests {
     #[test]
     fn challenge_and_answer_agree_over_the_wire() {
         let mut shard = Shard::new();
-        let place = shard.sequence.next(NOW);
+        let place = shard.sequence.next(NOW, 0);
         let minted = shard.keys.mint(place, source(), REALM);
         let mut out = [0; CHALLENGE_VALUE_BYTES_MAX];
         let len = write_value(HashName::Sha256, REALM, &minted, false, &mut out).unwrap();
@@ -549,11 +549,19 @@ mod tests {
         /// Whatever the fields hold: no panic, never in, and nothing tells who exists.
         #[test]
         fn strangers_never_get_in_and_never_learn_who_exists(
-            username in prop_oneof![Just(b"alice".to_vec()), prop::collection::vec(any::<u8>(), 0..20)],
-            nonce in prop_oneof![Just(None), prop::collection::vec(any::<u8>(), 0..300).prop_map(Some)],
+            username in prop_oneof![
+                Just(b"alice".to_vec()),
+                prop::collection::vec(any::<u8>(), 0..20),
+            ],
+            nonce in prop_oneof![
+                Just(None),
+                prop::collection::vec(any::<u8>(), 0..300).prop_map(Some),
+            ],
             uri in prop::collection::vec(any::<u8>(), 0..200),
             response in prop_oneof!["[0-9a-f]{32}", "[0-9a-fA-F]{64}", ".{0,70}"],
-            algorithm in prop::sample::select(vec![Algorithm::Md5, Algorithm::Sha256, Algorithm::Other]),
+            algorithm in prop::sample::select(
+                vec![Algorithm::Md5, Algorithm::Sha256, Algorithm::Other],
+            ),
             qop in prop::sample::select(vec![None, Some(Qop::Auth), Some(Qop::Other)]),
             nc in prop::option::of(any::<u32>()),
             cnonce in prop::option::of(prop::collection::vec(any::<u8>(), 0..300)),

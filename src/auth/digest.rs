@@ -343,7 +343,9 @@ mod tests {
         }
 
         #[test]
-        fn parse_hex_takes_only_hex_of_its_length(text in prop::collection::vec(any::<u8>(), 0..40)) {
+        fn parse_hex_takes_only_hex_of_its_length(
+            text in prop::collection::vec(any::<u8>(), 0..40),
+        ) {
             let good = text.len() == 32 && text.iter().all(u8::is_ascii_hexdigit);
             prop_assert_eq!(parse_hex::<16>(&text).is_some(), good);
         }

@@ -11,10 +11,10 @@
 //! | 7-14 | SipHash-2-4-128 over bytes 0-6, the source address and the realm, its first half |
 //!
 //! Twenty characters keep the text that MD5 sees, with a cnonce of up to 18, within two blocks.
-//! The number within the second makes nonces of one second differ and puts the nonces of one
-//! minting shard in order, which is what lets an account forget old ones safely
-//! ([`counts`](crate::auth::counts)). No key number travels along: there are two keys at most, and
-//! trying the other costs a few nanoseconds.
+//! The number within the second makes nonces of one second differ. It follows the clock, a
+//! microsecond at least for each nonce, and so puts the nonces of all shards in order, which is
+//! what lets an account forget old ones safely ([`counts`](crate::auth::counts)). No key number
+//! travels along: there are two keys at most, and trying the other costs a few nanoseconds.
 
 use std::hash::Hasher;
 use std::hint::black_box;
@@ -30,6 +30,8 @@ pub const NONCE_TEXT_BYTES: usize = 20;
 const RAW_BYTES: usize = 15;
 const HEAD_BYTES: usize = 7;
 const NUMBER_BITS: u32 = 20;
+const NUMBER_MAX: u32 = (1 << NUMBER_BITS) - 1;
+const _: () = assert!(NUMBER_MAX > 1_000_000, "every microsecond of a second has its number");
 
 /// A nonce as it stands in a challenge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +66,7 @@ impl NonceId {
 
     fn new(head: u64, mac: u64) -> NonceId {
         let time = head >> 24;
-        let number = head & ((1 << NUMBER_BITS) - 1);
+        let number = head & u64::from(NUMBER_MAX);
         NonceId(time << 32 | number << 12 | mac >> 52)
     }
 }
@@ -135,20 +137,12 @@ impl From<NonceKey> for NonceKeys {
     }
 }
 
-/// Numbers the nonces of one minting shard: each call gives a later place than the call before.
-#[derive(Clone, Copy, Debug)]
+/// Numbers the nonces of one minting shard: each call gives a later place than the call before,
+/// and than any call on another shard some microseconds before.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct NonceSequence {
     time: u32,
     number: u32,
-    first: u32,
-    step: u32,
-}
-
-/// The sequence of a shard that mints alone.
-impl Default for NonceSequence {
-    fn default() -> Self {
-        NonceSequence::interleaved(0, 1)
-    }
 }
 
 /// A place in a [`NonceSequence`].
@@ -159,31 +153,25 @@ pub struct NoncePlace {
 }
 
 impl NonceSequence {
-    /// The `nth` of `of` sequences that share a key and give no place twice: two phones behind one
-    /// address, challenged in one second by two shards, must not get one nonce. Their numbers take
-    /// turns, so that shards that mint at one pace stay in order with each other too.
-    #[must_use]
-    pub fn interleaved(nth: u8, of: u8) -> Self {
-        debug_assert!(nth < of, "{nth} of {of}");
-        let first = u32::from(nth);
-        NonceSequence { time: 0, number: first, first, step: u32::from(of) }
-    }
-
-    /// The next place at `now`.
+    /// The next place at `now`, `now_us` microseconds into its second.
     ///
     /// A clock stepped back by no more than [`CLOCK_SKEW_S_MAX`] is waited for, so that the order
     /// holds; past that the new time is obeyed, because nonces from further ahead would not be
-    /// accepted. Beyond 2^20 nonces in a second, over all interleaved sequences, numbers repeat,
-    /// and two nonces given to one source may be the same: should they meet on one account, the
-    /// second phone is challenged anew.
-    pub fn next(&mut self, now: UnixTime) -> NoncePlace {
+    /// accepted. A shard that mints more than a million a second runs ahead of the clock, and past
+    /// 2^20 numbers repeat: two nonces given to one source may then be the same, as they may where
+    /// two shards mint in the same microsecond. Should such two meet on one account, the second
+    /// phone is challenged anew.
+    pub fn next(&mut self, now: UnixTime, now_us: u32) -> NoncePlace {
         let now = now.0 as u32;
         // A new second reads as one far behind, and begins a new count as well.
         if self.time.wrapping_sub(now) > CLOCK_SKEW_S_MAX {
-            *self = NonceSequence { time: now, number: self.first, ..*self };
+            *self = NonceSequence { time: now, number: 0 };
+        }
+        if self.time == now {
+            self.number = self.number.max(now_us).min(NUMBER_MAX);
         }
         let place = NoncePlace { time: self.time, number: self.number };
-        self.number = (self.number + self.step) & ((1 << NUMBER_BITS) - 1);
+        self.number = (self.number + 1).min(NUMBER_MAX);
         place
     }
 }
@@ -298,7 +286,7 @@ mod tests {
     }
 
     fn minted() -> NonceText {
-        keys().mint(NonceSequence::default().next(NOW), source(), REALM)
+        keys().mint(NonceSequence::default().next(NOW, 0), source(), REALM)
     }
 
     fn judge(text: &[u8], now: UnixTime) -> Judged {
@@ -354,7 +342,7 @@ mod tests {
         let forgotten = NonceKeys::from(next);
         let judged = forgotten.judge(&minted().0, NOW, source(), REALM, LIFETIME);
         assert_eq!(judged, Judged::Foreign);
-        let place = NonceSequence::default().next(NOW);
+        let place = NonceSequence::default().next(NOW, 0);
         assert_eq!(
             rotated.mint(place, source(), REALM),
             NonceKeys::from(next).mint(place, source(), REALM)
@@ -387,29 +375,12 @@ mod tests {
     }
 
     #[test]
-    fn interleaved_sequences_give_no_place_twice() {
-        let mut sequences = [0, 1, 2].map(|nth| NonceSequence::interleaved(nth, 3));
-        let mut seen = std::collections::HashSet::new();
-        for second in [0, 1] {
-            let mut last = 0;
-            for _ in 0..100 {
-                for sequence in &mut sequences {
-                    let place = sequence.next(later(second));
-                    assert!(seen.insert((place.time, place.number)), "{place:?}");
-                    assert!(place.number >= last, "at one pace they are in order: {place:?}");
-                    last = place.number;
-                }
-            }
-        }
-    }
-
-    #[test]
     fn nonces_of_one_second_differ_and_stay_in_order() {
         let mut sequence = NonceSequence::default();
         let mut last = NonceId::default();
         for second in [0, 0, 0, 1, 1, 0, 1, 2, 40, 31, 40] {
             let now = later(second);
-            let nonce = keys().mint(sequence.next(now), source(), REALM);
+            let nonce = keys().mint(sequence.next(now, 0), source(), REALM);
             let Judged::Fresh { id, .. } = judge(&nonce.0, now) else { panic!("not fresh") };
             assert!(id > last, "{second}");
             last = id;
@@ -417,10 +388,31 @@ mod tests {
     }
 
     #[test]
+    fn nonces_of_all_shards_are_in_the_order_of_the_clock() {
+        let mut busy = NonceSequence::default();
+        let mut idle = NonceSequence::default();
+        let id = |place| {
+            let nonce = keys().mint(place, source(), REALM);
+            let Judged::Fresh { id, .. } = judge(&nonce.0, NOW) else { panic!("not fresh") };
+            id
+        };
+        for us in (0..400_000).step_by(1000) {
+            let from_busy = (0..100).map(|_| id(busy.next(NOW, us))).next_back();
+            // A shard that mints its first nonce of the second now is not behind the busy one.
+            assert!(Some(id(idle.next(NOW, us + 200))) > from_busy, "{us}");
+        }
+        // The end of the second neither wraps nor runs into the next.
+        let last = id(busy.next(NOW, 999_999));
+        assert!((0..100_000).map(|_| id(busy.next(NOW, 999_999))).is_sorted());
+        assert!(id(busy.next(later(0), 999_999)) > last);
+        assert!(NonceId::first_of(later(1)) > id(busy.next(NOW, 999_999)));
+    }
+
+    #[test]
     fn clock_stepped_far_back_is_obeyed() {
         let mut sequence = NonceSequence::default();
-        sequence.next(later(3600));
-        let nonce = keys().mint(sequence.next(NOW), source(), REALM);
+        sequence.next(later(3600), 0);
+        let nonce = keys().mint(sequence.next(NOW, 0), source(), REALM);
         assert!(matches!(judge(&nonce.0, NOW), Judged::Fresh { issued: NOW, .. }));
     }
 

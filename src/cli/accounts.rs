@@ -16,9 +16,7 @@ pub const TEST_DOMAIN: &str = "example.com";
 /// is loaded then.
 pub fn load(settings: &Settings) -> Result<Vec<Subscriber>, Failure> {
     let mut accounts = match &settings.serve.subscribers {
-        Some(file) => {
-            store::load(file).map_err(|error| Failure::new(error.to_string()))?
-        }
+        Some(file) => store::load(file).map_err(|error| Failure::new(error.to_string()))?,
         None => Vec::new(),
     };
     if settings.serve.test_accounts > 0 {
@@ -39,8 +37,7 @@ pub fn load(settings: &Settings) -> Result<Vec<Subscriber>, Failure> {
 /// The domains served: those the configuration names, and those of the accounts.
 pub fn domains(settings: &Settings, accounts: &[Subscriber]) -> Vec<Domain> {
     let mut domains: Vec<Domain> = settings.domains().collect();
-    let mut known: HashSet<String> =
-        domains.iter().map(|domain| domain.name.clone()).collect();
+    let mut known: HashSet<String> = domains.iter().map(|domain| domain.name.clone()).collect();
     let mut last = "";
     for account in accounts {
         let Some((_, domain)) = account.user_at_domain.rsplit_once('@') else {

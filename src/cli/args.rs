@@ -1,6 +1,7 @@
 //! The command line as clap reads it. What a value means is the parameter table's: here are only
 //! names and shapes.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -71,10 +72,10 @@ pub struct ServeArgs {
 #[derive(Args, Clone, Debug)]
 pub struct DemoArgs {
     /// How long the storm lasts.
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = number(1..=3600))]
     pub seconds: u32,
     /// Number of test accounts.
-    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = number(1..=10_000_000))]
     pub users: u32,
     /// Number of reactors; one for every allowed CPU unless given.
     #[arg(long, value_name = "N")]
@@ -83,7 +84,7 @@ pub struct DemoArgs {
     #[arg(long, value_name = "NAME")]
     pub backend: Option<String>,
     /// Requests under way at any time, over all threads of the load generator.
-    #[arg(long, value_name = "W", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "W", value_parser = number(1..=1_000_000))]
     pub window: Option<u32>,
     /// Where the histograms and the report go.
     #[arg(long, value_name = "DIR", default_value = "aorta-demo-out")]
@@ -94,6 +95,10 @@ pub struct DemoArgs {
     /// Ends with the summary as one line of JSON; can be had with or without --exit.
     #[arg(long)]
     pub json: bool,
+}
+
+fn number(range: RangeInclusive<i64>) -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(range)
 }
 
 /// `aorta config`.

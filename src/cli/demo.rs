@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use aorta_load::report::progress::ProgressLine;
 use aorta_load::{Options, Outcome, Pace, Roster, Scenario, Summary};
 
 use super::accounts::TEST_DOMAIN;
@@ -98,9 +99,10 @@ fn storm(options: Options, signals: &Signals) -> Result<Outcome, Failure> {
     let load = thread::Builder::new().name("load".into()).spawn({
         let stop = Arc::clone(&stop);
         move || {
-            aorta_load::run(&options, &stop, &mut |p| {
-                eprintln!("{:?} {} {} {:?}", p.elapsed, p.requests_per_second, p.registrations_per_second, p.latency_us)
-            })
+            let mut line = ProgressLine::new(false);
+            let outcome = aorta_load::run(&options, &stop, &mut |progress| line.show(progress));
+            line.end();
+            outcome
         }
     });
     let load = load.map_err(|error| Failure::new(format!("cannot start a thread: {error}")))?;
@@ -114,10 +116,14 @@ fn storm(options: Options, signals: &Signals) -> Result<Outcome, Failure> {
 }
 
 fn look_around(target: SocketAddr, signals: &Signals) {
+    eprintln!("aorta: the registrar stays up; Ctrl-C ends it. From another terminal:");
     eprintln!(
-        "aorta: the registrar stays up; Ctrl-C ends it. From another terminal:\n\
-         aorta:   sipsak -U -C sip:u1@127.0.0.1:5070 -s sip:u1@{TEST_DOMAIN} -p {target} -a p1 -x 300 -vv\n\
-         aorta:   cargo run --release -p aorta-load -- flap --target {target} --rate 1000 --seconds 5"
+        "aorta:   sipsak -p {target} -vv -U -C sip:u1@127.0.0.1:7001 -x 300 -u u1 -a p1 \
+         -s sip:u1@{TEST_DOMAIN}"
+    );
+    eprintln!(
+        "aorta:   cargo run --release -p aorta-load -- flap --target {target} --rate 1000 \
+         --seconds 5"
     );
     let _ = signals.wait_for_signal();
 }

@@ -19,7 +19,9 @@ pub fn load(args: &SettingsArgs) -> Result<Settings, Failure> {
     };
     for assignment in &args.set {
         let (key, value) = assignment.split_once('=').ok_or_else(|| {
-            Failure::new(format!("--set {assignment}: expected KEY=VALUE, as in --set auth.nonce_lifetime=30m"))
+            Failure::new(format!(
+                "--set {assignment}: expected KEY=VALUE, as in --set auth.nonce_lifetime=30m"
+            ))
         })?;
         set(&mut settings, key.trim(), value.trim())?;
     }
@@ -59,9 +61,8 @@ pub fn read(file: &Path) -> Result<Settings, Failure> {
     let name = file.display().to_string();
     let text = fs::read_to_string(file)
         .map_err(|error| Failure::new(format!("cannot read the configuration {name}: {error}")))?;
-    config::load(&text, &name).map_err(|refusals| {
-        Failure::lines(refusals.iter().map(ToString::to_string).collect())
-    })
+    config::load(&text, &name)
+        .map_err(|refusals| Failure::lines(refusals.iter().map(ToString::to_string).collect()))
 }
 
 /// Sets one parameter from the command line.

@@ -76,14 +76,17 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
     pub(super) async fn run(mut self, turner: Option<&Turner>) -> (Counters, P::Final) {
         while !self.shared.stop.load(Ordering::Relaxed) {
             let turned = self.turn();
-            let mut tasks = false;
-            if self.counters.turns.is_multiple_of(LOOK_EVERY_TURNS) {
-                tasks = self.look(turned.now);
-            }
             let due = turned.deadline.is_some_and(|deadline| deadline <= turned.now.mono);
-            if self.hot == 0 && !turned.more && !due && !tasks {
-                tasks = self.sleep(&turned);
-            }
+            let dry = self.hot == 0 && !turned.more && !due;
+            // Either look or sleep, never both: a wake that a look takes is for what the next
+            // turn finds, be it a stop or a message to the plane.
+            let tasks = if self.counters.turns.is_multiple_of(LOOK_EVERY_TURNS) {
+                self.look(turned.now)
+            } else if dry {
+                self.sleep(&turned)
+            } else {
+                false
+            };
             if let Some(turner) = turner
                 && tasks
             {
@@ -212,7 +215,7 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
     /// After a stop: answers what is in the sockets, then what is in the rings, until every
     /// reactor has done the first and this one the second, or the time is up.
     fn drain(&mut self) {
-        let all = self.path.sources().len();
+        let all = self.path.sources();
         let give_up = self.clock.now().mono + self.shared.drain_max;
         while self.clock.now().mono < give_up {
             let taken: usize = (0..all).map(|source| self.receive(source)).sum();

@@ -24,13 +24,17 @@ pub enum Backend {
 
 /// A backend. A source is something that can be polled: a socket, or a ring over all of them.
 pub(super) trait DatagramPath {
-    /// The descriptor of each source; readable means that `receive` has something to take.
-    fn sources(&self) -> Vec<RawFd>;
+    /// How many sources there are.
+    fn sources(&self) -> usize;
+
+    /// The descriptors to wait on, each with its source: while one of them is readable, `receive`
+    /// has something to take, and while it has, one of them is.
+    fn polled(&self) -> Vec<(RawFd, usize)>;
 
     /// Takes at most [`BATCH_MAX`] datagrams from one source without waiting and shows each to
     /// `each`, with the clocks as they were read once for the batch. Returns how many were taken,
-    /// those that were not shown included; fewer than [`BATCH_MAX`] means the source is dry or
-    /// nearly so.
+    /// those that were not shown included; fewer than [`BATCH_MAX`] means that `polled` will tell
+    /// when there is more.
     fn receive(
         &mut self,
         source: usize,

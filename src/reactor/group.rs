@@ -227,7 +227,7 @@ impl Seat {
             .and_then(|executor| {
                 let path = path()?;
                 let waker = &self.shared.wakers[self.number];
-                let idle = Idle::new(&path.sources(), waker, executor.ring_fds())?;
+                let idle = Idle::new(&path.polled(), waker, executor.ring_fds())?;
                 let tasks = match self.settings.tasks {
                     Some(spawn) => Some((spawn, TurnSignal::new()?)),
                     None => None,
@@ -245,7 +245,7 @@ impl Seat {
         let data_plane = DataPlane {
             shard,
             plane: make(shard),
-            hot: ((1u64 << path.sources().len()) - 1) as u32,
+            hot: ((1u64 << path.sources()) - 1) as u32,
             path,
             outbox,
             sender: Sender::new(sockets),

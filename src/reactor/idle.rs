@@ -29,7 +29,8 @@ pub(super) struct Readiness {
 /// The descriptors of one reactor.
 pub(super) struct Idle {
     polls: Vec<libc::pollfd>,
-    sources: usize,
+    /// The source each descriptor of the datagram path stands for.
+    sources: Vec<usize>,
     timer: OwnedFd,
     /// When the timer will fire; `None` if it is not armed.
     armed: Option<Instant>,
@@ -40,13 +41,14 @@ const WAKER: usize = 1;
 const SOURCES: usize = 2;
 
 impl Idle {
-    /// Waits for `sources` (at most 32), `waker`, and the descriptors of the tasks.
+    /// Waits for the descriptors of the datagram path, each with the number of its source (below
+    /// 32), for `waker`, and for the descriptors of the tasks.
     pub(super) fn new(
-        sources: &[RawFd],
+        polled: &[(RawFd, usize)],
         waker: &Waker,
         tasks: &[RawFd],
     ) -> Result<Idle, StartError> {
-        assert!(sources.len() <= 32, "the sources of a reactor fit a mask");
+        assert!(polled.iter().all(|&(_, source)| source < 32), "sources fit a mask");
         // SAFETY: no memory is passed.
         let fd = unsafe {
             libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_NONBLOCK | libc::TFD_CLOEXEC)
@@ -59,11 +61,12 @@ impl Idle {
         let timer = unsafe { OwnedFd::from_raw_fd(fd) };
         let polls = [timer.as_raw_fd(), waker.fd()]
             .into_iter()
-            .chain(sources.iter().copied())
+            .chain(polled.iter().map(|&(fd, _)| fd))
             .chain(tasks.iter().copied())
             .map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 })
             .collect();
-        Ok(Idle { polls, sources: sources.len(), timer, armed: None })
+        let sources = polled.iter().map(|&(_, source)| source).collect();
+        Ok(Idle { polls, sources, timer, armed: None })
     }
 
     /// Looks without waiting.
@@ -127,8 +130,8 @@ impl Idle {
             self.armed = None;
         }
         readiness.woken = self.polls[WAKER].revents != 0;
-        let (sources, tasks) = self.polls[SOURCES..].split_at(self.sources);
-        for (source, poll) in sources.iter().enumerate() {
+        let (polled, tasks) = self.polls[SOURCES..].split_at(self.sources.len());
+        for (&source, poll) in self.sources.iter().zip(polled) {
             // Errors count as ready: receiving takes them.
             readiness.sources |= u32::from(poll.revents != 0) << source;
         }
@@ -147,7 +150,8 @@ mod tests {
         let quiet = UdpSocket::bind("127.0.0.1:0").unwrap();
         let ready = UdpSocket::bind("127.0.0.1:0").unwrap();
         let waker = Waker::new().unwrap();
-        let mut idle = Idle::new(&[quiet.as_raw_fd(), ready.as_raw_fd()], &waker, &[]).unwrap();
+        let mut idle =
+            Idle::new(&[(quiet.as_raw_fd(), 0), (ready.as_raw_fd(), 1)], &waker, &[]).unwrap();
         assert_eq!(idle.look(), Readiness::default());
         quiet.send_to(b"x", ready.local_addr().unwrap()).unwrap();
         assert_eq!(idle.sleep(Instant::ZERO, None).sources, 0b10);

@@ -82,8 +82,12 @@ impl Mmsg {
 }
 
 impl DatagramPath for Mmsg {
-    fn sources(&self) -> Vec<RawFd> {
-        self.listeners.iter().map(Listener::fd).collect()
+    fn sources(&self) -> usize {
+        self.listeners.len()
+    }
+
+    fn polled(&self) -> Vec<(RawFd, usize)> {
+        self.listeners.iter().map(Listener::fd).zip(0..).collect()
     }
 
     fn receive(
@@ -132,7 +136,7 @@ impl DatagramPath for Mmsg {
                 continue;
             }
             let name_len = (message.msg_namelen as usize).min(NAME_BYTES);
-            let control_len = (message.msg_controllen as usize).min(CONTROL_BYTES);
+            let control_len = CONTROL_BYTES.min(message.msg_controllen as _);
             // SAFETY: the kernel writes to the arena only within recvmmsg, which has returned and
             // is not called again before these slices end.
             let (name, control, bytes) = unsafe {

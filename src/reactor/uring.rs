@@ -5,8 +5,9 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::thread;
 
-use io_uring::types::{BufRingEntry, Fixed, RecvMsgOut};
+use io_uring::types::{BufRingEntry, CancelBuilder, Fixed, RecvMsgOut};
 use io_uring::{IoUring, cqueue, opcode};
 
 use super::address::{CONTROL_BYTES, NAME_BYTES, read_local_ip, read_name};
@@ -38,7 +39,7 @@ const _: () = assert!(BUFFERS.is_power_of_two() && BUFFERS as usize >= 2 * BATCH
 
 /// Receives by io_uring; all sockets are one source.
 pub(super) struct Uring {
-    // Dropped first: with the ring gone the kernel no longer writes to what follows.
+    // Its receives are cancelled before anything of this is dropped, and it goes first.
     ring: IoUring,
     buffers: Buffers,
     /// One per socket; the kernel reads it when a receive is armed, and we to find the payload.
@@ -162,6 +163,23 @@ impl Uring {
         }
     }
 
+    /// Arms the receives that have ended, if any.
+    fn arm_and_enter(&mut self, counters: &mut Counters) {
+        if !self.unarmed.is_empty() {
+            self.arm();
+            self.enter_counted(counters);
+        }
+    }
+
+    fn enter_counted(&mut self, counters: &mut Counters) {
+        if let Err(error) = self.enter() {
+            let errno = error.raw_os_error();
+            if !matches!(errno, Some(libc::EINTR | libc::EAGAIN | libc::EBUSY)) {
+                counters.receive_errors += 1;
+            }
+        }
+    }
+
     /// Submits what is queued and lets the kernel do what it deferred. Never waits.
     fn enter(&mut self) -> io::Result<()> {
         let queued = self.ring.submission().len() as u32;
@@ -170,6 +188,19 @@ impl Uring {
             self.ring.submitter().enter::<libc::sigset_t>(queued, 0, ENTER_GETEVENTS, None)
         };
         outcome.map(drop)
+    }
+}
+
+impl Drop for Uring {
+    /// Closing a ring ends its receives some time later; the buffers are unmapped at once. So the
+    /// receives are ended first.
+    fn drop(&mut self) {
+        let all = CancelBuilder::any();
+        if let Err(error) = self.ring.submitter().register_sync_cancel(None, all) {
+            // Nothing to cancel is what an unarmed ring says.
+            let nothing = error.raw_os_error() == Some(libc::ENOENT);
+            assert!(nothing || thread::panicking(), "a receive could not be cancelled: {error}");
+        }
     }
 }
 
@@ -200,8 +231,16 @@ fn build_ring() -> Result<IoUring, StartError> {
 }
 
 impl DatagramPath for Uring {
-    fn sources(&self) -> Vec<RawFd> {
-        vec![self.ring.as_raw_fd()]
+    fn sources(&self) -> usize {
+        1
+    }
+
+    /// Both the sockets and the ring: where the kernel defers the receive to our next enter, the
+    /// ring wakes nobody, but the datagram still lies in its socket; where it does not, the
+    /// datagram has left the socket, and the ring tells of its completion.
+    fn polled(&self) -> Vec<(RawFd, usize)> {
+        let ring = self.ring.as_raw_fd();
+        self.listeners.iter().map(Listener::fd).chain([ring]).map(|fd| (fd, 0)).collect()
     }
 
     fn receive(
@@ -211,16 +250,9 @@ impl DatagramPath for Uring {
         counters: &mut Counters,
         each: &mut impl FnMut(Now, &Datagram<'_>, &mut Counters),
     ) -> usize {
-        if !self.unarmed.is_empty() {
-            self.arm();
-        }
+        self.arm_and_enter(counters);
         if self.ring.completion().is_empty() {
-            if let Err(error) = self.enter() {
-                let errno = error.raw_os_error();
-                if !matches!(errno, Some(libc::EINTR | libc::EAGAIN | libc::EBUSY)) {
-                    counters.receive_errors += 1;
-                }
-            }
+            self.enter_counted(counters);
             if self.ring.completion().is_empty() {
                 return 0;
             }
@@ -258,6 +290,9 @@ impl DatagramPath for Uring {
         if taken > 0 {
             counters.batches_in += 1;
         }
+        // At once, not with the next receive: a socket that is not armed wakes nobody. An empty
+        // datagram ends a receive as much as an error or the want of buffers.
+        self.arm_and_enter(counters);
         taken
     }
 

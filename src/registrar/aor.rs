@@ -225,7 +225,8 @@ mod tests {
                 let mut text = b"sip:".to_vec();
                 for &(byte, escape, upper) in &user {
                     if all || escape || !stands_in_the_clear(byte) {
-                        let hex = if upper { format!("%{byte:02X}") } else { format!("%{byte:02x}") };
+                        let hex = format!("%{byte:02x}");
+                        let hex = if upper { hex.to_ascii_uppercase() } else { hex };
                         text.extend_from_slice(hex.as_bytes());
                     } else {
                         text.push(byte);

@@ -25,7 +25,9 @@ struct AorHead {
 
 const EMPTY: AorHead = AorHead { first: NIL, count: 0, accepted: 0 };
 
+/// Two whole cache lines: the 16 bytes this costs save a third line on every second visit.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Slot {
     binding: Binding,
     /// The next binding of the AOR, or the next vacant slot.
@@ -268,7 +270,8 @@ impl Location {
         }
         for &aor in aors {
             if let Some(slot) = self.slots.get(self.head(aor).first as usize) {
-                sum ^= u64::from(slot.generation) ^ slot.binding.fingerprint();
+                sum ^=
+                    u64::from(slot.generation ^ slot.binding.cseq()) ^ slot.binding.fingerprint();
             }
         }
         for &aor in aors {
@@ -277,6 +280,13 @@ impl Location {
             }
         }
         sum
+    }
+
+    /// Reads what the rules will compare in the oldest binding of an AOR, so that its cache misses
+    /// overlap with each other and with what is computed first.
+    #[must_use]
+    pub(super) fn touch(&self, aor: AorId) -> u64 {
+        self.slots.get(self.head(aor).first as usize).map_or(0, |slot| slot.binding.touch())
     }
 
     /// Checks the chain of one AOR: cheap enough to do after every change.
@@ -333,7 +343,7 @@ mod tests {
     #[test]
     fn stays_within_the_sizes_its_budget_counts_with() {
         assert!(size_of::<AorHead>() <= 16);
-        assert!(size_of::<Slot>() <= 112);
+        assert!(size_of::<Slot>() <= 128);
     }
 
     #[test]

@@ -155,7 +155,7 @@ impl Plan {
             });
             let target = match found {
                 None => None,
-                Some(Found::Earlier(at, _)) => {
+                Some((Found::Earlier(at, _), _)) => {
                     let entry = &mut self.entries[at];
                     entry.contact = number as u8;
                     entry.granted_s = granted_s;
@@ -164,10 +164,11 @@ impl Plan {
                     }
                     continue;
                 }
-                Some(Found::Stored(position, id, binding)) => {
+                Some((Found::Stored(position, id, binding), by)) => {
                     check_order(request, binding)?;
                     claims.claim(position);
-                    Some(Target { binding: id, same_contact: has_contact(binding, contact) })
+                    let same_contact = by == By::Contact || has_contact(binding, contact);
+                    Some(Target { binding: id, same_contact })
                 }
             };
             self.entries.push(Entry { contact: number as u8, granted_s, target });
@@ -260,6 +261,10 @@ pub(super) fn is_retransmission(location: &Location, request: &Register<'_>) -> 
         Contacts::Wildcard => return false,
         Contacts::List(contacts) => contacts,
     };
+    let left_some = |(_, binding): (_, &Binding)| binding.fingerprint() == request.fingerprint;
+    if !location.bindings(request.aor).any(left_some) {
+        return false;
+    }
     let mut live = false;
     for contact in contacts {
         let stored = location.bindings(request.aor);
@@ -267,7 +272,7 @@ pub(super) fn is_retransmission(location: &Location, request: &Register<'_>) -> 
         let found = find_same(contact, stored, |binding| has_contact(binding, contact));
         let goes = contact.expires.or(request.expires) == Some(0);
         match found {
-            Some(binding) if !goes && binding.fingerprint() == request.fingerprint => {
+            Some((binding, _)) if !goes && binding.fingerprint() == request.fingerprint => {
                 live = true;
             }
             None if goes => {}
@@ -295,6 +300,13 @@ enum Found<'a> {
     Stored(usize, BindingId, &'a Binding),
 }
 
+/// What two addresses were found to be the same by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Flow,
+    Contact,
+}
+
 /// The candidate that is one binding with `contact`. RFC 5626 6: where both name instance and
 /// reg-id, these decide and the URIs do not matter, since one phone registers one URI over several
 /// flows. Otherwise RFC 3261 10.3 step 7: the first whose URI is the same by 19.1.4.
@@ -302,16 +314,16 @@ fn find_same<'a, T>(
     contact: &Contact<'_>,
     candidates: impl Iterator<Item = (T, Flow<'a>)>,
     same_contact: impl Fn(&T) -> bool,
-) -> Option<T> {
+) -> Option<(T, By)> {
     let wanted = flow(contact);
     let mut by_contact = None;
     for (candidate, flow) in candidates {
         if wanted.is_some() && flow.is_some() {
             if wanted == flow {
-                return Some(candidate);
+                return Some((candidate, By::Flow));
             }
         } else if by_contact.is_none() && same_contact(&candidate) {
-            by_contact = Some(candidate);
+            by_contact = Some((candidate, By::Contact));
             if wanted.is_none() {
                 break;
             }

@@ -12,7 +12,7 @@ use crate::time::{Instant, Now};
 
 /// Entries of the wheel that may move in one turn for each binding that may leave: moving one is
 /// that much cheaper than a departure.
-const MOVES_PER_EXPIRY: usize = 8;
+const MOVES_PER_EXPIRY: usize = 4;
 
 /// Tables up to this size are checked whole after every change in debug builds.
 const CHECKED_WHOLE_MAX: usize = 64;
@@ -80,6 +80,7 @@ impl Registrar {
         outputs: &mut Vec<Event>,
     ) -> Result<Accepted, Refusal> {
         let now = now.mono;
+        std::hint::black_box(self.location.touch(request.aor));
         self.clear_expired(request.aor, now, outputs);
         let mut accepted = Accepted::unchanged(request.aor, now, request.fingerprint);
         if self.is_retransmission(request) {

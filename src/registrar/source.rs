@@ -5,17 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 /// An IP address and port without padding. What a `SocketAddr` has beyond that survives where it
 /// matters: the scope of an IPv6 link-local address lives in bytes that are always zero there
 /// (RFC 4291 2.5.6). The flow label does not survive: it is the sender's, not ours to repeat.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Source {
     ip: [u8; 16],
     port: [u8; 2],
     v6: bool,
-}
-
-impl Default for Source {
-    fn default() -> Self {
-        Source { ip: [0; 16], port: [0; 2], v6: false }
-    }
 }
 
 /// fe80::/64: the 54 bits behind the prefix are zero.

@@ -363,7 +363,10 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(256))]
         #[test]
-        fn behaves_like_an_ordered_map(ops in ops(), origin in prop_oneof![Just(0u32), 0..1u32 << 31]) {
+        fn behaves_like_an_ordered_map(
+            ops in ops(),
+            origin in prop_oneof![Just(0u32), 0..1u32 << 31],
+        ) {
             let mut wheel = Wheel::default();
             drain(&mut wheel, origin);
             let mut model: BTreeMap<u32, u32> = BTreeMap::new();

@@ -1,8 +1,8 @@
 //! One shard: its accounts, their bindings, and the one entrance for datagrams. Everything that
 //! happens here is a function of what was handed in, clocks and secrets included.
 
-use crate::auth::accounts::{AccountId, Accounts, AorKey, InsertError};
 use crate::auth::account::Ha1s;
+use crate::auth::accounts::{AccountId, Accounts, AorKey, InsertError};
 use crate::auth::ha2::Ha2Cache;
 use crate::auth::nonce::{NonceKeys, NonceSequence};
 use crate::config;
@@ -71,7 +71,6 @@ impl Shard {
     #[must_use]
     pub fn new(setup: Setup) -> Shard {
         let Setup { id, ownership, keys, registrar, auth, domains } = setup;
-        let shards = ownership.shards();
         let core = Core {
             id,
             ownership,
@@ -82,7 +81,7 @@ impl Shard {
             registrar: Registrar::new(registrar, keys.spread),
             keys,
             ha2s: Ha2Cache::new(),
-            nonces: NonceSequence::interleaved(id.0, shards),
+            nonces: NonceSequence::default(),
             counters: Counters::default(),
             events: Vec::new(),
         };

@@ -44,7 +44,8 @@ impl Identity {
     fn from_parts(key: &[u8; 16], call_id: &[u8], cseq: u32, branch: &[u8], tag: &[u8]) -> Self {
         let mut hasher = SipHasher13::new_with_key(key);
         // The lengths keep one field from running into the next.
-        hasher.write_u64(call_id.len() as u64 ^ (branch.len() as u64) << 20 ^ u64::from(cseq) << 32);
+        hasher
+            .write_u64(call_id.len() as u64 ^ (branch.len() as u64) << 20 ^ u64::from(cseq) << 32);
         hasher.write_u64(tag.len() as u64 ^ (branch.len() as u64) << 32);
         hasher.write(call_id);
         hasher.write(branch);

@@ -1,20 +1,20 @@
 //! REGISTER (RFC 3261 10.3), from the request to its answer: whose it is, whether its sender may,
 //! what the registrar makes of it.
 
+use crate::auth::accounts::AorKey;
 use crate::auth::challenge::{strongest_first, write_value};
 use crate::auth::check::{Check, Verdict, authenticate};
 use crate::auth::username::form_of;
-use crate::auth::accounts::AorKey;
 use crate::limits::{AOR_BYTES_MAX, CHALLENGE_VALUE_BYTES_MAX};
-use crate::registrar::{Accepted, AorId, Contacts, Refusal, Register};
 use crate::registrar::aor::{Aor, AorError};
+use crate::registrar::{Accepted, AorId, Contacts, Refusal, Register};
 use crate::shard::Handled;
 use crate::shard::answer::Answer;
 use crate::shard::core::Core;
 use crate::shard::identity::Identity;
 use crate::shard::request::{Arrival, answer_of, refuse};
 use crate::sip::header::contact::{self, ContactError};
-use crate::sip::write::{ContactLine, Full, Response, Responder};
+use crate::sip::write::{ContactLine, Full, Responder, Response};
 use crate::sip::{Fault, HeaderName, Message, ParseError, RequestHead};
 
 /// A REGISTER whose head is good and that is for this registrar.
@@ -221,7 +221,7 @@ fn challenge(
     stale: bool,
     out: &mut [u8],
 ) -> Handled {
-    let place = core.nonces.next(arrival.now.wall);
+    let place = core.nonces.next(arrival.now.wall, arrival.now.wall_us);
     let nonce = core.keys.nonce.mint(place, arrival.datagram.source.ip(), aor.domain());
     let offered = core.domains.find(aor.domain()).map_or(core.auth.algorithms, |d| d.algorithms);
     answer_of(core, responder, identity, out).with(401, |response| {

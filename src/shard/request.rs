@@ -6,7 +6,6 @@ use crate::shard::core::Core;
 use crate::shard::counters::DropReason;
 use crate::shard::identity::Identity;
 use crate::shard::{Datagram, Handled, register};
-use crate::sip::header::option_tag::OptionTags;
 use crate::sip::uri::Scheme;
 use crate::sip::write::{Full, Responder, Response};
 use crate::sip::{HeaderName, Message, Method, ParseError, RequestHead};
@@ -55,28 +54,24 @@ pub(super) fn handle<'a>(
             register::handle(core, arrival, message, &head, &identity, out)
         }
         Ok(()) => answer_of(core, responder, &identity, out).with(200, capabilities),
-        Err(refusal) => refusal.answer(answer_of(core, responder, &identity, out)),
+        Err(refusal) => refusal.answer(message, answer_of(core, responder, &identity, out)),
     }
 }
 
 /// Why a request is refused before anybody asks what it wants.
-enum Refusal<'a> {
+enum Refusal {
     /// The status says it all.
     Status(u16),
     /// The method is not served; Allow lists those that are (RFC 3261 21.4.6).
     Method(u16),
-    /// Extensions it requires and that are not supported (RFC 3261 8.2.2.3).
-    Extensions(OptionTags<'a>),
+    /// It requires extensions that are not supported (RFC 3261 8.2.2.3).
+    Extensions,
     /// A header that can be read only by those who need it.
     Fault(ParseError),
 }
 
 /// The rules, in the order of RFC 3261 8.2: the method comes first, then the headers.
-fn check<'a>(
-    core: &mut Core,
-    message: Message<'a>,
-    head: &RequestHead<'a>,
-) -> Result<(), Refusal<'a>> {
+fn check(core: &mut Core, message: Message<'_>, head: &RequestHead<'_>) -> Result<(), Refusal> {
     match head.method {
         Method::Register | Method::Options => {}
         // There are no calls and no transactions that could be cancelled (RFC 3261 9.2, 15.1.2).
@@ -104,20 +99,24 @@ fn check<'a>(
         return Err(Refusal::Status(404));
     }
     // Nothing optional is supported, so all that is required is not. Proxy-Require is for proxies.
+    if message.first(HeaderName::Require).is_none() {
+        return Ok(());
+    }
     match message.option_tags(HeaderName::Require) {
         Ok(tags) if tags.is_empty() => Ok(()),
-        Ok(tags) => Err(Refusal::Extensions(tags)),
+        Ok(_) => Err(Refusal::Extensions),
         Err(error) => Err(Refusal::Fault(error)),
     }
 }
 
-impl Refusal<'_> {
+impl Refusal {
     #[cold]
-    fn answer(&self, answer: Answer<'_>) -> Handled {
+    fn answer(self, message: Message<'_>, answer: Answer<'_>) -> Handled {
         match self {
-            Refusal::Status(status) => answer.plain(*status),
-            Refusal::Method(status) => answer.with(*status, |r| r.header_text("Allow", ALLOW)),
-            Refusal::Extensions(tags) => answer.with(420, |response| {
+            Refusal::Status(status) => answer.plain(status),
+            Refusal::Method(status) => answer.with(status, |r| r.header_text("Allow", ALLOW)),
+            Refusal::Extensions => answer.with(420, |response| {
+                let tags = message.option_tags(HeaderName::Require).unwrap_or_default();
                 response.header("Unsupported", |out| {
                     for (nth, tag) in tags.iter().enumerate() {
                         out.put(if nth == 0 { b"" } else { b", " })?;
@@ -126,7 +125,7 @@ impl Refusal<'_> {
                     Ok(())
                 })
             }),
-            Refusal::Fault(error) => refuse(answer, *error),
+            Refusal::Fault(error) => refuse(answer, error),
         }
     }
 }

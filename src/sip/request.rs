@@ -11,6 +11,7 @@ use crate::sip::header::via::Via;
 use crate::sip::header::{HeaderName, call_id, expires, max_forwards, option_tag, route};
 use crate::sip::message::{Message, StartLine};
 use crate::sip::method::Method;
+use crate::sip::table::NameSet;
 use crate::sip::uri::Uri;
 
 /// The headers without which a request cannot be processed, read and found good.
@@ -62,10 +63,10 @@ impl<'a> Message<'a> {
             return Err(ParseError { part: Part::StartLine, fault: Fault::Mismatch });
         };
         let via = self.via()?;
-        for name in SINGLE {
-            if self.is_repeated(name) {
-                return Err(ParseError::header(name, Fault::Repeated));
-            }
+        if !self.table.repeated().is_disjoint(NameSet::of(&SINGLE)) {
+            let twice = SINGLE.into_iter().find(|&name| self.is_repeated(name));
+            let name = twice.unwrap_or(HeaderName::Other);
+            return Err(ParseError::header(name, Fault::Repeated));
         }
         let from = self.from()?;
         let to = self.to()?;
@@ -208,7 +209,7 @@ impl<'a> Message<'a> {
         self.first(HeaderName::ContentEncoding).filter(|v| !v.eq_ignore_ascii_case(b"identity"))
     }
 
-    #[inline]
+    #[inline(always)]
     fn required<T>(
         &self,
         name: HeaderName,
@@ -222,7 +223,7 @@ impl<'a> Message<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sip::message::{Framing, Parsed, parse};
+    use crate::sip::parse::{Framing, Parsed, parse};
     use crate::sip::table::HeaderTable;
 
     const GOOD: &str = "REGISTER sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\n\

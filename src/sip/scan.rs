@@ -1,17 +1,18 @@
-//! Cursor, byte classes and the memchr line finder: the only unsafe of L0.
+//! Byte classes and searches: the only unsafe of L0. [`crate::sip::cursor`] reads with them.
 //!
 //! Knows the lexical rules of RFC 3261 25.1 (token, LWS, quoted-string, the character sets
 //! of a URI) and nothing about any header.
 
-use memchr::memchr2;
-
-/// A set of bytes, one bit in [`CLASSES`].
+/// A set of bytes: one bit in the table of all classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Class(u16);
 
 impl Class {
     /// `token`: alphanum and ``-.!%*_+`'~``.
     pub const TOKEN: Class = Class(1);
+    /// What stands unescaped between quotes: white space, `qdtext` (RFC 3261 25.1), and every
+    /// byte beyond ASCII.
+    pub const QUOTED: Class = Class(1 << 1);
     /// What a user part holds unescaped: unreserved and `&=+$,;?/`.
     pub const USER: Class = Class(1 << 2);
     /// What a password holds unescaped: unreserved and `&=+$,`.
@@ -51,7 +52,11 @@ impl Class {
     #[inline]
     #[must_use]
     pub fn span(self, bytes: &[u8]) -> usize {
-        bytes.iter().position(|&b| !self.has(b)).unwrap_or(bytes.len())
+        let mut len = 0;
+        while len < bytes.len() && self.has(bytes[len]) {
+            len += 1;
+        }
+        len
     }
 }
 
@@ -92,6 +97,9 @@ const fn class_table() -> [u16; 256] {
         if byte >= 0x80 {
             t[b] |= Class::DISPLAY.0;
         }
+        if byte >= b' ' && byte != 0x7f && byte != b'"' && byte != b'\\' {
+            t[b] |= Class::QUOTED.0;
+        }
         b += 1;
     }
     const TOKEN: &[u8] = b"-.!%*_+`'~";
@@ -110,29 +118,33 @@ const fn class_table() -> [u16; 256] {
     t = mark(t, Class::PARAM_VALUE, TOKEN);
     t = mark(t, Class::PARAM_VALUE, b"[]:");
     t = mark(t, Class::LWS, b" \t\r\n");
+    t = mark(t, Class::QUOTED, b"\t\r\n");
     t = mark(t, Class::URI, b"!#$%&'()*+,-./:;=?@[]_~");
     t = mark(t, Class::SCHEME, b"+-.");
     t = mark(t, Class::RESERVED, b";/?:@&=+$,");
     t
 }
 
-/// Whether every byte is of `class` or part of a whole escape, `%` and two hexadecimal digits.
+/// Length of the longest prefix whose bytes are of `class` or part of a whole escape, `%` and two
+/// hexadecimal digits.
+#[inline]
+#[must_use]
+pub fn escaped_span(bytes: &[u8], class: Class) -> usize {
+    let mut at = 0;
+    loop {
+        at += class.span(&bytes[at..]);
+        match bytes[at..] {
+            [b'%', h, l, ..] if Class::HEX.has(h) && Class::HEX.has(l) => at += 3,
+            _ => return at,
+        }
+    }
+}
+
+/// Whether every byte is of `class` or part of a whole escape.
 #[inline]
 #[must_use]
 pub fn is_escaped(bytes: &[u8], class: Class) -> bool {
-    let mut i = 0;
-    while i < bytes.len() {
-        if class.has(bytes[i]) {
-            i += 1;
-        } else if bytes[i] == b'%'
-            && matches!(bytes[i + 1..], [h, l, ..] if Class::HEX.has(h) && Class::HEX.has(l))
-        {
-            i += 3;
-        } else {
-            return false;
-        }
-    }
-    true
+    escaped_span(bytes, class) == bytes.len()
 }
 
 /// Without the linear white space at both ends.
@@ -150,6 +162,19 @@ pub fn trim(mut bytes: &[u8]) -> &[u8] {
         bytes = rest;
     }
     bytes
+}
+
+/// Whether `text` is `lower`, which is in lower case, in any case. The length is known where this
+/// is compiled, so the comparison is a few words and no loop.
+#[inline]
+#[must_use]
+pub fn eq_in_any_case<const N: usize>(text: &[u8], lower: &[u8; N]) -> bool {
+    let Ok(text) = <&[u8; N]>::try_from(text) else { return false };
+    let mut differ = 0;
+    for (&t, &l) in text.iter().zip(lower) {
+        differ |= (t ^ l) & if l.is_ascii_lowercase() { !0x20 } else { !0 };
+    }
+    differ == 0
 }
 
 /// A decimal number that fills `digits`; one past `u32::MAX` counts as `u32::MAX`. `None` if
@@ -223,7 +248,7 @@ pub struct Line {
 #[inline]
 #[must_use]
 pub fn line(bytes: &[u8]) -> Option<Line> {
-    let at = memchr2(b'\r', b'\n', bytes)?;
+    let at = line_end(bytes)?;
     if bytes[at] == b'\n' {
         return Some(Line { len: at, next: at + 1, bare_cr: false });
     }
@@ -233,141 +258,111 @@ pub fn line(bytes: &[u8]) -> Option<Line> {
     line_with_bare_cr(bytes, at)
 }
 
+/// Place of the first CR or LF. Lines are short: sixteen bytes at a time without a call beat a
+/// search made for long texts.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(super) fn line_end(bytes: &[u8]) -> Option<usize> {
+    // SAFETY: SSE2 is part of every x86_64.
+    unsafe { line_end_sse2(bytes) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "sse2")]
+fn line_end_sse2(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(block) = bytes[at..].first_chunk() {
+        let mask = line_end_mask(block);
+        if mask != 0 {
+            return Some(at + mask.trailing_zeros() as usize);
+        }
+        at += 16;
+    }
+    if at == bytes.len() {
+        return None;
+    }
+    // The last sixteen bytes: those among them that were looked at before hold no line end.
+    let Some(block) = bytes.last_chunk() else {
+        return bytes.iter().position(|&b| b == b'\r' || b == b'\n');
+    };
+    let mask = line_end_mask(block);
+    (mask != 0).then(|| bytes.len() - 16 + mask.trailing_zeros() as usize)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "sse2")]
+fn line_end_mask(block: &[u8; 16]) -> u32 {
+    use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8};
+    let block = load(block);
+    let cr = _mm_cmpeq_epi8(block, _mm_set1_epi8(b'\r' as i8));
+    let lf = _mm_cmpeq_epi8(block, _mm_set1_epi8(b'\n' as i8));
+    _mm_movemask_epi8(_mm_or_si128(cr, lf)).cast_unsigned()
+}
+
+/// The same where there is no SSE2.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline]
+pub(super) fn line_end(bytes: &[u8]) -> Option<usize> {
+    memchr::memchr2(b'\r', b'\n', bytes)
+}
+
+/// Length of a prefix of which every byte is of [`Class::QUOTED`], not always the longest one.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(super) fn quoted_prefix(bytes: &[u8]) -> usize {
+    // SAFETY: SSE2 is part of every x86_64.
+    unsafe { quoted_prefix_sse2(bytes) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "sse2")]
+fn quoted_prefix_sse2(bytes: &[u8]) -> usize {
+    use std::arch::x86_64::{
+        _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8,
+    };
+    let (quote, backslash) = (_mm_set1_epi8(b'"' as i8), _mm_set1_epi8(b'\\' as i8));
+    let (control, delete) = (_mm_set1_epi8(0x1f), _mm_set1_epi8(0x7f));
+    let mut at = 0;
+    while let Some(block) = bytes[at..].first_chunk() {
+        let block = load(block);
+        let signs = _mm_or_si128(_mm_cmpeq_epi8(block, quote), _mm_cmpeq_epi8(block, backslash));
+        let controls = _mm_or_si128(
+            _mm_cmpeq_epi8(_mm_min_epu8(block, control), block),
+            _mm_cmpeq_epi8(block, delete),
+        );
+        let mask = _mm_movemask_epi8(_mm_or_si128(signs, controls));
+        if mask != 0 {
+            return at + mask.trailing_zeros() as usize;
+        }
+        at += 16;
+    }
+    at
+}
+
+/// The same where there is no SSE2: [`Class::span`] does it all.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline]
+pub(super) fn quoted_prefix(_: &[u8]) -> usize {
+    0
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "sse2")]
+fn load(block: &[u8; 16]) -> std::arch::x86_64::__m128i {
+    // SAFETY: `block` is 16 readable bytes, and the load needs no alignment.
+    unsafe { std::arch::x86_64::_mm_loadu_si128(block.as_ptr().cast()) }
+}
+
 #[cold]
 fn line_with_bare_cr(bytes: &[u8], from: usize) -> Option<Line> {
     let lf = from + memchr::memchr(b'\n', &bytes[from..])?;
     let len = if bytes[lf - 1] == b'\r' { lf - 1 } else { lf };
     // `a\r\r\n` has one CR too many, and `a\r` up to the LF has one that is not a line end.
     Some(Line { len, next: lf + 1, bare_cr: true })
-}
-
-/// Reads forward through a header value.
-#[derive(Clone, Copy, Debug)]
-pub struct Cursor<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Cursor<'a> {
-    /// At the start of `bytes`.
-    #[inline]
-    #[must_use]
-    pub const fn new(bytes: &'a [u8]) -> Self {
-        Cursor { bytes, at: 0 }
-    }
-
-    /// Bytes consumed so far.
-    #[inline]
-    #[must_use]
-    pub const fn at(&self) -> usize {
-        self.at
-    }
-
-    /// What has not been consumed.
-    #[inline]
-    #[must_use]
-    pub fn rest(&self) -> &'a [u8] {
-        self.bytes.get(self.at..).unwrap_or_default()
-    }
-
-    /// The cursor `bytes` further on, at most at the end.
-    #[inline]
-    #[must_use]
-    pub fn past(&self, bytes: usize) -> Self {
-        let at = self.at.saturating_add(bytes).min(self.bytes.len());
-        Cursor { bytes: self.bytes, at }
-    }
-
-    /// What was consumed since `start`, an earlier value of [`Cursor::at`].
-    #[inline]
-    #[must_use]
-    pub fn since(&self, start: usize) -> &'a [u8] {
-        self.bytes.get(start..self.at).unwrap_or_default()
-    }
-
-    /// Whether everything is consumed.
-    #[inline]
-    #[must_use]
-    pub const fn is_end(&self) -> bool {
-        self.at >= self.bytes.len()
-    }
-
-    /// The next byte, not consumed.
-    #[inline]
-    #[must_use]
-    pub fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
-    }
-
-    /// Consumes `byte` if it is next.
-    #[inline]
-    pub fn eat(&mut self, byte: u8) -> bool {
-        let found = self.peek() == Some(byte);
-        self.at += usize::from(found);
-        found
-    }
-
-    /// Consumes the longest run of `class`, which may be empty.
-    #[inline]
-    pub fn take(&mut self, class: Class) -> &'a [u8] {
-        let start = self.at;
-        while let Some(b) = self.peek()
-            && class.has(b)
-        {
-            self.at += 1;
-        }
-        self.since(start)
-    }
-
-    /// Consumes linear white space.
-    #[inline]
-    pub fn lws(&mut self) {
-        while let Some(b) = self.peek()
-            && Class::LWS.has(b)
-        {
-            self.at += 1;
-        }
-    }
-
-    /// Consumes `byte` with white space on both sides, as in `SEMI`, `COMMA`, `EQUAL`. Where it
-    /// is not next, nothing but the white space is consumed.
-    #[inline]
-    pub fn eat_spaced(&mut self, byte: u8) -> bool {
-        self.lws();
-        let found = self.eat(byte);
-        if found {
-            self.lws();
-        }
-        found
-    }
-
-    /// Consumes a quoted string whose opening quote is next; gives what stands between the
-    /// quotes. `None` if it does not close, or holds a control byte that no quoted-pair escapes
-    /// (qdtext; quoted-pair is %x00-09 / %x0B-0C / %x0E-7F).
-    pub fn quoted(&mut self) -> Option<&'a [u8]> {
-        if !self.eat(b'"') {
-            return None;
-        }
-        let start = self.at;
-        loop {
-            match self.peek()? {
-                b'"' => {
-                    let inner = self.since(start);
-                    self.at += 1;
-                    return Some(inner);
-                }
-                b'\\' => {
-                    let escaped = *self.bytes.get(self.at + 1)?;
-                    if escaped == b'\r' || escaped == b'\n' || escaped >= 0x80 {
-                        return None;
-                    }
-                    self.at += 2;
-                }
-                b if Class::LWS.has(b) || (b >= 0x20 && b != 0x7f) => self.at += 1,
-                _ => return None,
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -389,12 +384,14 @@ mod tests {
             assert_eq!(Class::URI_HEADER.has(b), unreserved(b) || b"[]/?:+$".contains(&b));
             assert_eq!(Class::HOST.has(b), alnum(b) || b == b'-' || b == b'.' || b == b'_');
             assert_eq!(Class::PARAM_VALUE.has(b), token || b == b'[' || b == b']' || b == b':');
+            let quoted = b"\t\r\n".contains(&b) || (b >= 0x20 && !b"\"\\\x7f".contains(&b));
+            assert_eq!(Class::QUOTED.has(b), quoted, "quoted {b:#x}");
             assert_eq!(Class::LWS.has(b), b == b' ' || b == b'\t' || b == b'\r' || b == b'\n');
             let uri = b > b' ' && b < 0x7f && !b"<>\"\\^`{|}".contains(&b);
             assert_eq!(Class::URI.has(b), uri, "uri {b:#x}");
             assert_eq!(Class::SCHEME.has(b), alnum(b) || b == b'+' || b == b'-' || b == b'.');
-            assert_eq!(Class::HEX.has(b), (b as char).is_digit(16));
-            assert_eq!(Class::DIGIT.has(b), (b as char).is_digit(10));
+            assert_eq!(Class::HEX.has(b), b"0123456789abcdefABCDEF".contains(&b));
+            assert_eq!(Class::DIGIT.has(b), b"0123456789".contains(&b));
             assert_eq!(Class::DISPLAY.has(b), token || b >= 0x80);
             assert_eq!(Class::RESERVED.has(b), b";/?:@&=+$,".contains(&b));
         }
@@ -427,19 +424,35 @@ mod tests {
         assert_eq!(of(b""), None);
     }
 
+    /// Every byte at every place of inputs around the width of a block, against a plain search.
     #[test]
-    fn a_quoted_string_closes_at_the_first_quote_that_no_backslash_escapes() {
-        let of = |b: &'static [u8]| Cursor::new(b).quoted();
-        assert_eq!(of(b"\"a\\\"b\"c"), Some(&b"a\\\"b"[..]));
-        assert_eq!(of(b"\"\""), Some(&b""[..]));
-        assert_eq!(of(b"\"a\r\n b\""), Some(&b"a\r\n b"[..]));
-        assert_eq!(of(b"\"\\\0\\\x7f\""), Some(&b"\\\0\\\x7f"[..]));
-        assert_eq!(of(b"\"a\0\""), None);
-        assert_eq!(of(b"\"a"), None);
-        assert_eq!(of(b"\"a\\\""), None);
-        assert_eq!(of(b"\"a\\"), None);
-        assert_eq!(of(b"\"\\\r\n\""), None);
-        assert_eq!(of(b"a"), None);
+    fn the_searches_find_every_byte_at_every_place() {
+        for len in 0..40 {
+            for at in 0..len {
+                for byte in 0..=255u8 {
+                    let mut text = vec![b'a'; len];
+                    text[at] = byte;
+                    let end = text.iter().position(|&b| b == b'\r' || b == b'\n');
+                    assert_eq!(line_end(&text), end, "{len} {at} {byte:#x}");
+                    let quoted = text.iter().take_while(|&&b| Class::QUOTED.has(b)).count();
+                    assert!(quoted_prefix(&text) <= quoted, "{len} {at} {byte:#x}");
+                    assert_eq!(Class::QUOTED.span(&text), quoted);
+                    let token = text.iter().take_while(|&&b| Class::TOKEN.has(b)).count();
+                    assert_eq!(Class::TOKEN.span(&text), token);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn case_is_folded_for_letters_only() {
+        for byte in 0..=255u8 {
+            for lower in [b'a', b'z', b'-', b'+', b'9'] {
+                let equal = byte.eq_ignore_ascii_case(&lower);
+                assert_eq!(eq_in_any_case(&[b'X', byte], &[b'x', lower]), equal);
+            }
+        }
+        assert!(!eq_in_any_case(b"ab", b"abc") && !eq_in_any_case(b"abcd", b"abc"));
     }
 
     #[test]

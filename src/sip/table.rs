@@ -25,6 +25,36 @@ const _: () = assert!(HEADERS_MAX < NONE as usize);
 const _: () = assert!(HEADER_NAME_BYTES_MAX <= u8::MAX as usize);
 const _: () = assert!(MESSAGE_BYTES_MAX <= u16::MAX as usize);
 
+/// A set of known names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NameSet(u32);
+
+const _: () = assert!(KNOWN_COUNT <= 32);
+
+impl NameSet {
+    /// These names.
+    pub const fn of(names: &[HeaderName]) -> NameSet {
+        let (mut set, mut i) = (0, 0);
+        while i < names.len() {
+            set |= 1 << names[i] as u32;
+            i += 1;
+        }
+        NameSet(set)
+    }
+
+    /// Whether no name is in both.
+    #[inline]
+    pub const fn is_disjoint(self, other: NameSet) -> bool {
+        self.0 & other.0 == 0
+    }
+
+    /// Whether `name` is in it.
+    #[inline]
+    pub const fn has(self, name: HeaderName) -> bool {
+        (name as u32) < 32 && self.0 >> name as u32 & 1 != 0
+    }
+}
+
 /// Room for the header fields of one message, reused for the next.
 #[derive(Clone, Debug)]
 pub struct HeaderTable {
@@ -32,6 +62,7 @@ pub struct HeaderTable {
     len: u8,
     first: [u8; KNOWN_COUNT],
     last: [u8; KNOWN_COUNT],
+    repeated: NameSet,
 }
 
 impl Default for HeaderTable {
@@ -67,6 +98,7 @@ impl HeaderTable {
             len: 0,
             first: [NONE; KNOWN_COUNT],
             last: [NONE; KNOWN_COUNT],
+            repeated: NameSet(0),
         }
     }
 
@@ -75,6 +107,7 @@ impl HeaderTable {
     pub(super) fn clear(&mut self) {
         self.len = 0;
         self.first = [NONE; KNOWN_COUNT];
+        self.repeated = NameSet(0);
     }
 
     /// Appends a field; false if the table is full. The offsets are those of a message of at
@@ -101,6 +134,7 @@ impl HeaderTable {
                 *first = at;
             } else {
                 self.entries[usize::from(*last)].next = at;
+                self.repeated.0 |= 1 << field.name as u32;
             }
             *last = at;
         }
@@ -133,6 +167,12 @@ impl HeaderTable {
     #[inline]
     pub(super) fn first(&self, name: HeaderName) -> Option<usize> {
         self.first.get(name as usize).filter(|&&at| at != NONE).map(|&at| usize::from(at))
+    }
+
+    /// Known names of which there is more than one field.
+    #[inline]
+    pub(super) fn repeated(&self) -> NameSet {
+        self.repeated
     }
 
     /// Index of the next field of the same known name as the n-th.

@@ -1,9 +1,9 @@
-//! Writes responses into a buffer of the caller: no allocation, and nothing of a request can
-//! begin a line of its own in the answer.
+//! Writes responses into a buffer of the caller (RFC 3261 8.2.6, 18.2, RFC 3581): what is copied
+//! from the request, what is added to it, and where the response goes.
 
-use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
+use crate::sip::cursor::Cursor;
 use crate::sip::header::HeaderName;
 use crate::sip::header::address::take_param;
 use crate::sip::header::contact::QValue;
@@ -11,124 +11,8 @@ use crate::sip::header::from_to::FromTo;
 use crate::sip::header::via::{Rport, Via};
 use crate::sip::message::Message;
 use crate::sip::request::RequestHead;
-use crate::sip::scan::{Class, Cursor};
 use crate::sip::status;
-
-/// The buffer is too small; what it holds is of no use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
-
-/// Writes forward into a buffer.
-#[derive(Debug)]
-pub struct Writer<'b> {
-    buf: &'b mut [u8],
-    len: usize,
-}
-
-impl<'b> Writer<'b> {
-    /// At the start of `buf`.
-    #[inline]
-    #[must_use]
-    pub fn new(buf: &'b mut [u8]) -> Self {
-        Writer { buf, len: 0 }
-    }
-
-    /// What has been written.
-    #[must_use]
-    pub fn written(&self) -> &[u8] {
-        &self.buf[..self.len]
-    }
-
-    /// Writes `bytes` as they are. They must not come from the network: see [`Writer::text`].
-    ///
-    /// # Errors
-    /// [`Full`], as of every writer below.
-    #[inline]
-    pub fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {
-        let end = self.len + bytes.len();
-        self.buf.get_mut(self.len..end).ok_or(Full)?.copy_from_slice(bytes);
-        self.len = end;
-        Ok(())
-    }
-
-    /// Writes text that came from the network, folds taken out: each line end, with the white
-    /// space behind it, becomes one space (RFC 3261 7.3.1), so that no second line begins.
-    ///
-    /// # Errors
-    /// [`Full`].
-    #[inline]
-    pub fn text(&mut self, text: &[u8]) -> Result<(), Full> {
-        let mut rest = text;
-        while let Some(at) = memchr::memchr2(b'\r', b'\n', rest) {
-            self.put(&rest[..at])?;
-            self.put(b" ")?;
-            rest = &rest[at + Class::LWS.span(&rest[at..])..];
-        }
-        self.put(rest)
-    }
-
-    /// Writes a quoted string that means `plain` (RFC 3261 25.1). Line ends, which none can
-    /// hold, become spaces; other control bytes are escaped.
-    ///
-    /// # Errors
-    /// [`Full`].
-    pub fn quoted(&mut self, plain: &[u8]) -> Result<(), Full> {
-        self.put(b"\"")?;
-        for &byte in plain {
-            match byte {
-                b'\r' | b'\n' => self.put(b" ")?,
-                b'"' | b'\\' | 0x7f => self.put(&[b'\\', byte])?,
-                b if b < 0x20 && b != b'\t' => self.put(&[b'\\', b])?,
-                b => self.put(&[b])?,
-            }
-        }
-        self.put(b"\"")
-    }
-
-    /// Writes a decimal number.
-    ///
-    /// # Errors
-    /// [`Full`].
-    #[inline]
-    pub fn number(&mut self, mut n: u64) -> Result<(), Full> {
-        let mut digits = [0u8; 20];
-        let mut at = digits.len();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (n % 10) as u8;
-            n /= 10;
-            if n == 0 {
-                return self.put(&digits[at..]);
-            }
-        }
-    }
-
-    /// Writes an address as `received` has it: IPv6 without brackets (RFC 3261 25.1), an IPv4
-    /// address mapped into IPv6 as the IPv4 address it is.
-    ///
-    /// # Errors
-    /// [`Full`].
-    pub fn ip(&mut self, ip: IpAddr) -> Result<(), Full> {
-        match ip.to_canonical() {
-            IpAddr::V4(v4) => {
-                let [a, b, c, d] = v4.octets();
-                self.number(u64::from(a))?;
-                for octet in [b, c, d] {
-                    self.put(b".")?;
-                    self.number(u64::from(octet))?;
-                }
-                Ok(())
-            }
-            IpAddr::V6(v6) => write!(self, "{v6}").map_err(|_| Full),
-        }
-    }
-}
-
-impl std::fmt::Write for Writer<'_> {
-    fn write_str(&mut self, s: &str) -> std::fmt::Result {
-        self.put(s.as_bytes()).map_err(|Full| std::fmt::Error)
-    }
-}
+pub use crate::sip::writer::{Full, Writer};
 
 /// What all responses to one request have in common.
 #[derive(Clone, Copy, Debug)]
@@ -368,14 +252,14 @@ impl<'b> Response<'b> {
     #[inline]
     pub fn finish(mut self) -> Result<usize, Full> {
         self.out.put(b"Content-Length: 0\r\n\r\n")?;
-        Ok(self.out.len)
+        Ok(self.out.len())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sip::message::{Framing, Parsed, parse};
+    use crate::sip::parse::{Framing, Parsed, parse};
     use crate::sip::table::HeaderTable;
     use proptest::prelude::*;
 
@@ -559,7 +443,8 @@ mod tests {
         assert!(text.ends_with(
             "WWW-Authenticate: Digest realm=\"a\\\"b\\\\c  \\\x01\"\r\n\
              Min-Expires: 18446744073709551615\r\nPath: <sip:p>, <sip:q>\r\n\
-             Contact: <sip:a@192.0.2.1>;expires=60;q=0.305;+sip.instance=\"<urn:uuid:1>\";reg-id=1\r\n\
+             Contact: <sip:a@192.0.2.1>;expires=60;q=0.305;+sip.instance=\"<urn:uuid:1>\";\
+             reg-id=1\r\n\
              Contact: <sip:a@192.0.2.1>;expires=60\r\nContent-Length: 0\r\n\r\n"
         ));
     }
@@ -587,7 +472,11 @@ mod tests {
 
         /// Whatever stands in the copied headers, the response has the lines it should have.
         #[test]
-        fn nothing_copied_begins_a_line(values in proptest::collection::vec("[a:<>\";, \\\\\0]{0,8}((\r\n|\n)[ \t][a<>;=\"]{0,6}){0,2}", 4)) {
+        fn nothing_copied_begins_a_line(
+            values in proptest::collection::vec(
+                "[a:<>\";, \\\\\0]{0,8}((\r\n|\n)[ \t][a<>;=\"]{0,6}){0,2}", 4,
+            ),
+        ) {
             let text = format!(
                 "OPTIONS sip:h SIP/2.0\r\nVia: SIP/2.0/UDP h;{}\r\nFrom: {}\r\nTo: {}\r\n\
                  Call-ID: {}\r\nCSeq: 1 OPTIONS\r\n\r\n",

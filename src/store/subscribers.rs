@@ -451,7 +451,10 @@ mod tests {
         }
 
         #[test]
-        fn canonical_names_stay_as_they_are(user in "[a-zA-Z0-9;?/%]{1,8}", domain in "[a-zA-Z]{1,8}") {
+        fn canonical_names_stay_as_they_are(
+            user in "[a-zA-Z0-9;?/%]{1,8}",
+            domain in "[a-zA-Z]{1,8}",
+        ) {
             if let Ok(name) = canonical(&format!("{user}@{domain}")) {
                 prop_assert_eq!(canonical(&name), Ok(name));
             }

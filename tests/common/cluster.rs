@@ -90,7 +90,7 @@ impl Cluster {
         Cluster {
             shards,
             mesh: mesh(count, default_slots(count)),
-            now: Now { mono: Instant::from_secs(1000), wall: UnixTime(1_800_000_000) },
+            now: Now { mono: Instant::from_secs(1000), wall: UnixTime(1_800_000_000), wall_us: 0 },
             out: vec![0; RESPONSE_BYTES_MAX],
         }
     }

@@ -109,8 +109,7 @@ pub fn granted(
     let mut granted = None;
     for contact in answer.contacts() {
         if own.is(contact.uri) {
-            let expires =
-                contact.expires().or(answer.expires).ok_or(Wrong::ExpiresMissing)?;
+            let expires = contact.expires().or(answer.expires).ok_or(Wrong::ExpiresMissing)?;
             granted = Some(expires);
         } else if alone {
             return Err(Wrong::ContactForeign);

@@ -19,7 +19,8 @@ pub struct Line {
 impl Line {
     /// The pieces for one local address.
     pub fn new(local: SocketAddr) -> Self {
-        let host = local.to_string();
+        // Without an IPv6 scope, which means nothing to the other side.
+        let host = SocketAddr::new(local.ip(), local.port()).to_string();
         Line {
             via: format!("Via: SIP/2.0/UDP {host};rport;branch=z9hG4bK").into_bytes(),
             host: host.into_bytes(),
@@ -30,18 +31,91 @@ impl Line {
 /// Phones as they are sold: name, methods, extensions, whether they send an instance
 /// (RFC 5626 4.1), whether they write the expiry into Contact or into a header of its own.
 const CLASSES: [(&str, &str, &str, bool, bool); 12] = [
-    ("Yealink SIP-T46U 108.86.0.45", "INVITE, ACK, BYE, CANCEL, OPTIONS, NOTIFY, REFER, UPDATE", "", false, false),
-    ("Grandstream GXP2170 1.0.11.64", "INVITE, ACK, OPTIONS, CANCEL, BYE, SUBSCRIBE, NOTIFY, INFO, REFER, UPDATE", "path", true, false),
-    ("snomD785/10.1.184.15", "INVITE, ACK, CANCEL, BYE, REFER, OPTIONS, NOTIFY, SUBSCRIBE, PRACK, MESSAGE, INFO, UPDATE", "path, gruu", true, false),
-    ("PolycomVVX-VVX_411-UA/5.9.7.3480", "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE, SUBSCRIBE, NOTIFY, PRACK, UPDATE, REFER", "", false, true),
-    ("Cisco/SPA525G2-7.6.2c", "ACK, BYE, CANCEL, INFO, INVITE, NOTIFY, OPTIONS, REFER", "replaces", false, true),
-    ("Linphone-Desktop/5.2.4 (SDK 5.3.40)", "INVITE, ACK, CANCEL, OPTIONS, BYE, REFER, NOTIFY, MESSAGE, SUBSCRIBE, INFO, PRACK, UPDATE", "replaces, outbound, gruu, path", true, false),
-    ("MicroSIP/3.21.4", "PRACK, INVITE, ACK, BYE, CANCEL, UPDATE, INFO, SUBSCRIBE, NOTIFY, REFER, MESSAGE, OPTIONS", "", false, false),
-    ("Zoiper v2.10.20.2", "INVITE, ACK, CANCEL, BYE, NOTIFY, REFER, MESSAGE, OPTIONS, INFO, SUBSCRIBE", "", false, true),
-    ("FPBX-16.0.40(18.20.2)", "OPTIONS, REGISTER, SUBSCRIBE, NOTIFY, PUBLISH, INVITE, ACK, BYE, CANCEL, UPDATE, PRACK, MESSAGE, REFER", "", false, false),
-    ("Fanvil X6U 2.4.12", "INVITE, ACK, OPTIONS, BYE, CANCEL, REFER, NOTIFY, INFO, PRACK, SUBSCRIBE, MESSAGE, UPDATE", "", false, false),
-    ("Gigaset N510 IP PRO/42.258.00", "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, REFER, SUBSCRIBE, NOTIFY", "replaces", false, true),
-    ("baresip v3.10.1 (x86_64/Linux)", "INVITE, ACK, BYE, CANCEL, OPTIONS, NOTIFY, SUBSCRIBE, INFO, MESSAGE, UPDATE, REFER", "gruu", true, true),
+    (
+        "Yealink SIP-T46U 108.86.0.45",
+        "INVITE, ACK, BYE, CANCEL, OPTIONS, NOTIFY, REFER, UPDATE",
+        "",
+        false,
+        false,
+    ),
+    (
+        "Grandstream GXP2170 1.0.11.64",
+        "INVITE, ACK, OPTIONS, CANCEL, BYE, SUBSCRIBE, NOTIFY, INFO, REFER, UPDATE",
+        "path",
+        true,
+        false,
+    ),
+    (
+        "snomD785/10.1.184.15",
+        "INVITE, ACK, CANCEL, BYE, REFER, OPTIONS, NOTIFY, SUBSCRIBE, PRACK, MESSAGE, INFO, UPDATE",
+        "path, gruu",
+        true,
+        false,
+    ),
+    (
+        "PolycomVVX-VVX_411-UA/5.9.7.3480",
+        "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE, SUBSCRIBE, NOTIFY, PRACK, UPDATE, REFER",
+        "",
+        false,
+        true,
+    ),
+    (
+        "Cisco/SPA525G2-7.6.2c",
+        "ACK, BYE, CANCEL, INFO, INVITE, NOTIFY, OPTIONS, REFER",
+        "replaces",
+        false,
+        true,
+    ),
+    (
+        "Linphone-Desktop/5.2.4 (SDK 5.3.40)",
+        "INVITE, ACK, CANCEL, OPTIONS, BYE, REFER, NOTIFY, MESSAGE, SUBSCRIBE, INFO, PRACK, UPDATE",
+        "replaces, outbound, gruu, path",
+        true,
+        false,
+    ),
+    (
+        "MicroSIP/3.21.4",
+        "PRACK, INVITE, ACK, BYE, CANCEL, UPDATE, INFO, SUBSCRIBE, NOTIFY, REFER, MESSAGE, OPTIONS",
+        "",
+        false,
+        false,
+    ),
+    (
+        "Zoiper v2.10.20.2",
+        "INVITE, ACK, CANCEL, BYE, NOTIFY, REFER, MESSAGE, OPTIONS, INFO, SUBSCRIBE",
+        "",
+        false,
+        true,
+    ),
+    (
+        "FPBX-16.0.40(18.20.2)",
+        "OPTIONS, REGISTER, SUBSCRIBE, NOTIFY, PUBLISH, INVITE, ACK, BYE, CANCEL, UPDATE, PRACK, \
+         MESSAGE, REFER",
+        "",
+        false,
+        false,
+    ),
+    (
+        "Fanvil X6U 2.4.12",
+        "INVITE, ACK, OPTIONS, BYE, CANCEL, REFER, NOTIFY, INFO, PRACK, SUBSCRIBE, MESSAGE, UPDATE",
+        "",
+        false,
+        false,
+    ),
+    (
+        "Gigaset N510 IP PRO/42.258.00",
+        "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, REFER, SUBSCRIBE, NOTIFY",
+        "replaces",
+        false,
+        true,
+    ),
+    (
+        "baresip v3.10.1 (x86_64/Linux)",
+        "INVITE, ACK, BYE, CANCEL, OPTIONS, NOTIFY, SUBSCRIBE, INFO, MESSAGE, UPDATE, REFER",
+        "gruu",
+        true,
+        true,
+    ),
 ];
 
 #[derive(Debug)]
@@ -100,7 +174,14 @@ impl Held {
     }
 
     /// Keeps a challenge whose values were bounded when it was read.
-    pub fn keep(&mut self, nonce: &[u8], opaque: &[u8], algorithm: Algorithm, qop: bool, proxy: bool) {
+    pub fn keep(
+        &mut self,
+        nonce: &[u8],
+        opaque: &[u8],
+        algorithm: Algorithm,
+        qop: bool,
+        proxy: bool,
+    ) {
         self.text.clear();
         self.text.extend_from_slice(nonce);
         self.text.extend_from_slice(opaque);
@@ -166,8 +247,9 @@ impl Stationery {
             options: format!("OPTIONS sip:{name} SIP/2.0\r\n").into_bytes(),
             at: format!("@{name}>").into_bytes(),
             uri: format!("sip:{name}").into_bytes(),
-            ha2: ALGORITHMS
-                .map(|algorithm| digest::ha2(algorithm, b"REGISTER", format!("sip:{name}").as_bytes())),
+            ha2: ALGORITHMS.map(|algorithm| {
+                digest::ha2(algorithm, b"REGISTER", format!("sip:{name}").as_bytes())
+            }),
             realm: name.clone().into_bytes(),
             generation: 0,
         };
@@ -242,7 +324,7 @@ impl Stationery {
         out.put(user);
         out.put(&domain.at);
         out.put(b";tag=");
-        out.put(&self.from_tag(request.agent));
+        out.put(&self.tag_of(request.agent));
         if options {
             out.put(b"\r\nTo: <");
             out.put(&domain.uri);
@@ -360,7 +442,7 @@ impl Stationery {
         (agent.wrapping_mul(0x9e37_79b1) >> 8) as usize % self.classes.len()
     }
 
-    fn from_tag(&self, agent: u32) -> [u8; 8] {
+    fn tag_of(&self, agent: u32) -> [u8; 8] {
         hex8(agent.wrapping_mul(0x9e37_79b1) ^ self.key[1])
     }
 
@@ -386,7 +468,7 @@ impl Stationery {
     /// Whether a From tag is this agent's.
     #[inline]
     pub fn is_from_tag(&self, agent: u32, tag: &[u8]) -> bool {
-        tag == self.from_tag(agent)
+        tag == self.tag_of(agent)
     }
 }
 

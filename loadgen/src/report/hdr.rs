@@ -71,6 +71,7 @@ pub fn interval_log(outcome: &Outcome) -> io::Result<Vec<u8>> {
         let mut builder = IntervalLogWriterBuilder::new();
         let comment = format!("{} against {}", outcome.scenario, outcome.target);
         let mut log = builder
+            .add_comment("[Histogram log format version 1.3]")
             .add_comment(&comment)
             .with_start_time(outcome.started)
             .with_base_time(outcome.started)
@@ -79,7 +80,7 @@ pub fn interval_log(outcome: &Outcome) -> io::Result<Vec<u8>> {
         let tag = |name| Tag::new(name);
         for (number, second) in outcome.timeline.iter().enumerate() {
             let at = Duration::from_secs(number as u64);
-            let length = Duration::from_secs(1);
+            let length = second.length;
             for (histogram, tag) in [
                 (&second.latencies.corrected, None),
                 (&second.latencies.uncorrected, tag("uncorrected")),

@@ -1,8 +1,10 @@
 //! What is made of a run's figures: a table to read, a summary for machines, histogram files
 //! for HdrHistogram's tools, a page for people. Nothing here measures.
 
+mod chart;
 pub mod hdr;
 pub mod html;
+pub mod progress;
 pub mod summary;
 
 use crate::options::Pace;
@@ -125,6 +127,9 @@ fn render(out: &mut String, outcome: &Outcome) -> std::fmt::Result {
 
 fn row(out: &mut String, name: &str, histogram: &Histogram<u64>) -> std::fmt::Result {
     write!(out, "  {name:<34}")?;
+    if histogram.is_empty() {
+        return writeln!(out, "{:>10}", "-");
+    }
     for (_, quantile) in QUANTILES {
         write!(out, "{:>10.0}", microseconds(histogram, quantile))?;
     }

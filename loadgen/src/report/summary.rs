@@ -2,6 +2,7 @@
 //! never changed.
 
 use super::microseconds;
+use crate::options::Pace;
 use crate::run::Outcome;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,10 @@ pub struct Summary {
     pub target: String,
     /// Accounts.
     pub users: u32,
+    /// Actions a second that were planned, in the open loop.
+    pub rate: Option<f64>,
+    /// Actions kept under way, in the closed loop.
+    pub window: Option<u32>,
     /// What the rates are over: to the last answer, at least the time asked for.
     pub seconds: f64,
     /// Requests that got a final answer in time.
@@ -113,11 +118,18 @@ impl From<&Histogram<u64>> for Quantiles {
 impl From<&Outcome> for Summary {
     fn from(outcome: &Outcome) -> Self {
         let tally = &outcome.tally;
+        let (planned, window) = match outcome.pace {
+            _ if outcome.scenario == "storm" => (None, None),
+            Pace::Rate(rate) => (Some(rate), None),
+            Pace::Window(window) => (None, Some(window)),
+        };
         let rate = |count: u64| round(count as f64 / outcome.seconds.max(1e-9), 10.0);
         Summary {
             scenario: outcome.scenario.to_owned(),
             target: outcome.target.to_string(),
             users: outcome.users,
+            rate: planned,
+            window,
             seconds: round(outcome.seconds, 1e6),
             requests: tally.requests,
             requests_per_second: rate(tally.requests),

@@ -21,7 +21,7 @@ fn next(phone: &Phone, weights: &Weights) -> Action {
     if (u64::from(phone.account) + 1) * wrong / total > u64::from(phone.account) * wrong / total {
         return Action::WrongPassword;
     }
-    let mut left = (u64::from(phone.draw) * (total - wrong) >> 32) as u32;
+    let mut left = ((u64::from(phone.draw) * (total - wrong)) >> 32) as u32;
     for (weight, action) in [
         (weights.refresh, Action::Refresh),
         (weights.register, Action::Register),
@@ -50,7 +50,7 @@ mod tests {
         let mut counts = std::collections::HashMap::new();
         for account in 0..100u32 {
             for step in 0..1000u32 {
-                let draw = (step << 22).wrapping_add(account << 3);
+                let draw = step * (u32::MAX / 1000) + account;
                 let action = next(&Phone { account, registered: true, draw }, &weights);
                 *counts.entry(format!("{action:?}")).or_insert(0u32) += 1;
             }

@@ -58,14 +58,8 @@ pub struct Shape {
     pub next: fn(&Phone, &Weights) -> Action,
 }
 
-static SHAPES: [Shape; 6] = [
-    register::SHAPE,
-    refresh::SHAPE,
-    storm::SHAPE,
-    flap::SHAPE,
-    wrong::SHAPE,
-    mixed::SHAPE,
-];
+static SHAPES: [Shape; 6] =
+    [register::SHAPE, refresh::SHAPE, storm::SHAPE, flap::SHAPE, wrong::SHAPE, mixed::SHAPE];
 
 /// A scenario, chosen by name from the library.
 #[derive(Clone, Copy)]

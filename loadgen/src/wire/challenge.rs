@@ -44,7 +44,8 @@ impl<'a> Challenge<'a> {
         };
         while let Some((name, value, next)) = next_parameter(rest) {
             rest = next;
-            if value.len() > PARAMETER_MAX {
+            // A control character would be written into the next request as it is.
+            if value.len() > PARAMETER_MAX || value.iter().any(u8::is_ascii_control) {
                 return None;
             }
             match name.len() {
@@ -133,6 +134,7 @@ mod tests {
             b"Digest",
             b"Digest ",
             b"Digest realm=\"r\"",
+            b"Digest realm=\"r\", nonce=\"n\r\nContact: *\"",
             b"Digest nonce=\"n\"",
             b"Digest nonce=\"n, realm=\"r",
             b"",

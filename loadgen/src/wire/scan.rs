@@ -390,7 +390,7 @@ mod tests {
                 let mut bytes = OK.to_vec();
                 bytes[at] = byte;
                 if let Ok(answer) = Answer::scan(&bytes) {
-                    answer.contacts().for_each(|contact| drop(contact.expires()));
+                    answer.contacts().for_each(|contact| _ = contact.expires());
                 }
             }
         }

@@ -1,7 +1,8 @@
 //! `name-addr / addr-spec` with header parameters (RFC 3261 25.1): what From, To, Contact, Route
 //! and Path are made of. What the parameters mean is the business of each header.
 
-use crate::sip::scan::{Class, Cursor};
+use crate::sip::cursor::Cursor;
+use crate::sip::scan::{Class, eq_in_any_case};
 use crate::sip::uri::Uri;
 
 /// One address and the parameters behind it.
@@ -53,11 +54,11 @@ pub struct Param<'a> {
 }
 
 impl Param<'_> {
-    /// Whether this is the parameter called `name`, in any case.
+    /// Whether this is the parameter called `name`, given in lower case and matched in any case.
     #[inline]
     #[must_use]
-    pub fn is(&self, name: &[u8]) -> bool {
-        self.name.eq_ignore_ascii_case(name)
+    pub fn is<const N: usize>(&self, name: &[u8; N]) -> bool {
+        eq_in_any_case(self.name, name)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Digest credentials of Authorization and Proxy-Authorization (RFC 3261 20.7, RFC 7616 3.4).
 //! Whether they are right is the auth layer's question.
 
-use crate::sip::scan::{Class, Cursor, unescaped_eq};
+use crate::sip::cursor::Cursor;
+use crate::sip::scan::{Class, eq_in_any_case, unescaped_eq};
 
 /// Digest algorithm named in credentials or a challenge (RFC 8760 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +71,7 @@ impl<'a> Credentials<'a> {
         if scheme.is_empty() {
             return Err(CredentialsError::Malformed);
         }
-        if !scheme.eq_ignore_ascii_case(b"Digest") {
+        if !eq_in_any_case(scheme, b"digest") {
             return Err(CredentialsError::OtherScheme);
         }
         if !cursor.peek().is_some_and(|b| Class::LWS.has(b)) {
@@ -153,33 +154,32 @@ impl<'a> Found<'a> {
 
     #[inline]
     fn slot(&mut self, name: &[u8]) -> Option<&mut Option<&'a [u8]>> {
-        let (slot, full): (_, &[u8]) = match (name.len(), name[0] | 0x20) {
-            (8, b'u') => (&mut self.username, b"username"),
-            (5, b'r') => (&mut self.realm, b"realm"),
-            (5, b'n') => (&mut self.nonce, b"nonce"),
-            (3, b'u') => (&mut self.uri, b"uri"),
-            (8, b'r') => (&mut self.response, b"response"),
-            (9, b'a') => (&mut self.algorithm, b"algorithm"),
-            (3, b'q') => (&mut self.qop, b"qop"),
-            (2, b'n') => (&mut self.nc, b"nc"),
-            (6, b'c') => (&mut self.cnonce, b"cnonce"),
-            (6, b'o') => (&mut self.opaque, b"opaque"),
+        let (slot, found) = match (name.len(), name[0] | 0x20) {
+            (8, b'u') => (&mut self.username, eq_in_any_case(name, b"username")),
+            (5, b'r') => (&mut self.realm, eq_in_any_case(name, b"realm")),
+            (5, b'n') => (&mut self.nonce, eq_in_any_case(name, b"nonce")),
+            (3, b'u') => (&mut self.uri, eq_in_any_case(name, b"uri")),
+            (8, b'r') => (&mut self.response, eq_in_any_case(name, b"response")),
+            (9, b'a') => (&mut self.algorithm, eq_in_any_case(name, b"algorithm")),
+            (3, b'q') => (&mut self.qop, eq_in_any_case(name, b"qop")),
+            (2, b'n') => (&mut self.nc, eq_in_any_case(name, b"nc")),
+            (6, b'c') => (&mut self.cnonce, eq_in_any_case(name, b"cnonce")),
+            (6, b'o') => (&mut self.opaque, eq_in_any_case(name, b"opaque")),
             _ => return None,
         };
-        name.eq_ignore_ascii_case(full).then_some(slot)
+        found.then_some(slot)
     }
 
     fn into_credentials(self) -> Result<Credentials<'a>, CredentialsError> {
         let needed = |part: Option<&'a [u8]>| part.ok_or(CredentialsError::Malformed);
         let algorithm = match self.algorithm {
             None => Algorithm::Md5,
-            Some(name) if name.eq_ignore_ascii_case(b"MD5") => Algorithm::Md5,
-            Some(name) if name.eq_ignore_ascii_case(b"SHA-256") => Algorithm::Sha256,
+            Some(name) if eq_in_any_case(name, b"md5") => Algorithm::Md5,
+            Some(name) if eq_in_any_case(name, b"sha-256") => Algorithm::Sha256,
             Some(_) => Algorithm::Other,
         };
-        let qop = self
-            .qop
-            .map(|name| if name.eq_ignore_ascii_case(b"auth") { Qop::Auth } else { Qop::Other });
+        let qop =
+            self.qop.map(|name| if eq_in_any_case(name, b"auth") { Qop::Auth } else { Qop::Other });
         let nc = match self.nc {
             Some(text) => Some((text, nonce_count(text).ok_or(CredentialsError::Malformed)?)),
             None => None,
@@ -357,7 +357,9 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_or_refused_without_panic(tail in any::<Vec<u8>>(), text in "[a-e=\", \\\\]{0,40}") {
+        fn any_bytes_are_read_or_refused_without_panic(
+            tail in any::<Vec<u8>>(), text in "[a-e=\", \\\\]{0,40}",
+        ) {
             let _ = Credentials::parse(&tail);
             let _ = parse(&format!("Digest {text}"));
         }

@@ -3,8 +3,9 @@
 use arrayvec::ArrayVec;
 
 use crate::limits::CONTACTS_MAX;
+use crate::sip::cursor::Cursor;
 use crate::sip::header::address::{Address, Param};
-use crate::sip::scan::{Cursor, decimal, decimal_saturating};
+use crate::sip::scan::{decimal, decimal_saturating};
 use crate::sip::uri::Uri;
 
 /// What a malformed `expires` parameter counts as, seconds (RFC 3261 20.10).
@@ -320,7 +321,9 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_or_refused_without_panic(value in any::<Vec<u8>>(), text in "[a<>\"\\\\;,:= *@sip]{0,40}") {
+        fn any_bytes_are_read_or_refused_without_panic(
+            value in any::<Vec<u8>>(), text in "[a<>\"\\\\;,:= *@sip]{0,40}",
+        ) {
             let mut contacts = Contacts::new();
             let _ = contacts.parse([&value[..], text.as_bytes()]);
         }

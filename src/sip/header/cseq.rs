@@ -1,6 +1,7 @@
 //! CSeq (RFC 3261 20.16).
 
-use crate::sip::scan::{Class, Cursor, decimal};
+use crate::sip::cursor::Cursor;
+use crate::sip::scan::{Class, decimal};
 
 /// Largest sequence number: it MUST be less than 2^31 (RFC 3261 8.1.1.5).
 pub const CSEQ_MAX: u32 = (1 << 31) - 1;

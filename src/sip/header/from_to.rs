@@ -1,7 +1,8 @@
 //! From and To (RFC 3261 20.20, 20.39).
 
+use crate::sip::cursor::Cursor;
 use crate::sip::header::address::Address;
-use crate::sip::scan::{Class, Cursor};
+use crate::sip::scan::Class;
 use crate::sip::uri::Uri;
 
 /// Value of a From or To header.

@@ -120,6 +120,25 @@ impl HeaderName {
         }
     }
 
+    /// Recognises a name that stands, its colon right behind it, at the start of `front`: the
+    /// name, and its length. [`HeaderName::Other`] where it is none of the known ones, with the
+    /// place of the first colon, 24 if there is none.
+    ///
+    /// Every header of every message comes by here: one look-up by a perfect hash, and one
+    /// comparison of the candidate as three words.
+    #[inline]
+    #[must_use]
+    pub fn of_front(front: &[u8; FRONT]) -> (HeaderName, usize) {
+        let words = words(front);
+        let colon = first(b':', words);
+        let at = CANDIDATES[hash(colon, front[0], front[1])] as usize;
+        let Some(spelling) = SPELLINGS.get(at) else { return (HeaderName::Other, colon) };
+        let differ = (words[0] ^ spelling.text[0]) & spelling.care[0]
+            | (words[1] ^ spelling.text[1]) & spelling.care[1]
+            | (words[2] ^ spelling.text[2]) & spelling.care[2];
+        if differ == 0 { (spelling.name, colon) } else { (HeaderName::Other, colon) }
+    }
+
     #[inline]
     fn of_compact(letter: u8) -> HeaderName {
         match letter {
@@ -135,6 +154,108 @@ impl HeaderName {
             _ => HeaderName::Other,
         }
     }
+}
+
+/// Bytes that hold any known name and its colon.
+pub const FRONT: usize = 24;
+
+/// A name and its colon as words to compare with: of each letter all bits but the case, of the
+/// colon and signs all bits, of what follows none.
+#[derive(Clone, Copy)]
+struct Spelling {
+    name: HeaderName,
+    text: [u64; 3],
+    care: [u64; 3],
+}
+
+const COMPACT_COUNT: usize = {
+    let (mut i, mut n) = (0, 0);
+    while i < KNOWN_COUNT {
+        n += HeaderName::KNOWN[i].compact().is_some() as usize;
+        i += 1;
+    }
+    n
+};
+
+static SPELLINGS: [Spelling; KNOWN_COUNT + COMPACT_COUNT] = SPELLED;
+const SPELLED: [Spelling; KNOWN_COUNT + COMPACT_COUNT] = {
+    const fn spell(name: HeaderName, text: &[u8]) -> Spelling {
+        assert!(text.len() < FRONT);
+        let (mut front, mut care) = ([0u8; FRONT], [0u8; FRONT]);
+        let mut i = 0;
+        while i < text.len() {
+            front[i] = text[i];
+            care[i] = if text[i].is_ascii_alphabetic() { !0x20 } else { !0 };
+            i += 1;
+        }
+        front[i] = b':';
+        care[i] = !0;
+        Spelling { name, text: words(&front), care: words(&care) }
+    }
+    let none = Spelling { name: HeaderName::Other, text: [0; 3], care: [0; 3] };
+    let mut all = [none; KNOWN_COUNT + COMPACT_COUNT];
+    let (mut i, mut n) = (0, 0);
+    while i < KNOWN_COUNT {
+        let name = HeaderName::KNOWN[i];
+        all[n] = spell(name, name.as_str().as_bytes());
+        n += 1;
+        if let Some(letter) = name.compact() {
+            all[n] = spell(name, &[letter]);
+            n += 1;
+        }
+        i += 1;
+    }
+    all
+};
+
+/// Which spelling a hash leaves as the candidate. That no two share one is checked here.
+static CANDIDATES: [u8; 64] = {
+    let mut slots = [u8::MAX; 64];
+    let mut i = 0;
+    while i < SPELLED.len() {
+        let front = SPELLED[i].text;
+        let (a, b) = (front[0] as u8, (front[0] >> 8) as u8);
+        let slot = hash(first(b':', front), a, b);
+        assert!(slots[slot] == u8::MAX);
+        slots[slot] = i as u8;
+        i += 1;
+    }
+    slots
+};
+
+/// Perfect over length and first two bytes of the spellings, in any case.
+#[inline]
+const fn hash(len: usize, first: u8, second: u8) -> usize {
+    (len + 3 * (first | 0x20) as usize + 31 * (second | 0x20) as usize) % 64
+}
+
+#[inline]
+const fn words(front: &[u8; FRONT]) -> [u64; 3] {
+    let [a, b, c, d, e, f, g, h, rest @ ..] = front;
+    let [i, j, k, l, m, n, o, p, rest @ ..] = rest;
+    [
+        u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h]),
+        u64::from_le_bytes([*i, *j, *k, *l, *m, *n, *o, *p]),
+        u64::from_le_bytes(*rest),
+    ]
+}
+
+/// Place of the first `byte`; 24 if there is none.
+#[inline]
+const fn first(byte: u8, words: [u64; 3]) -> usize {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let mut i = 0;
+    while i < 3 {
+        let word = words[i] ^ (LOW * byte as u64);
+        // The lowest marked byte is exactly the first that became zero.
+        let zeros = word.wrapping_sub(LOW) & !word & HIGH;
+        if zeros != 0 {
+            return i * 8 + zeros.trailing_zeros() as usize / 8;
+        }
+        i += 1;
+    }
+    FRONT
 }
 
 #[cfg(test)]
@@ -164,6 +285,33 @@ mod tests {
                 assert_eq!(HeaderName::of(&[byte]), expected, "{byte:#x}");
             }
         }
+    }
+
+    /// The two ways to recognise a name agree, whatever byte stands wherever.
+    #[test]
+    fn the_words_at_the_front_say_what_the_name_says() {
+        let spellings = HeaderName::KNOWN.iter().flat_map(|n| {
+            let compact = n.compact().map(|c| vec![c]);
+            compact.into_iter().chain([n.as_str().as_bytes().to_vec()])
+        });
+        for spelling in spellings {
+            for at in 0..spelling.len() {
+                for byte in 0..=255u8 {
+                    let mut front = [b'x'; FRONT];
+                    front[..spelling.len()].copy_from_slice(&spelling);
+                    front[spelling.len()] = b':';
+                    front[at] = byte;
+                    let colon = front.iter().position(|&b| b == b':').unwrap();
+                    // A known name is a token, so nothing else may pass for one.
+                    let name = &front[..colon];
+                    let token = crate::sip::scan::Class::TOKEN.span(name) == colon;
+                    let name = if token { HeaderName::of(name) } else { HeaderName::Other };
+                    assert_eq!(HeaderName::of_front(&front), (name, colon), "{front:?}");
+                }
+            }
+        }
+        assert_eq!(HeaderName::of_front(&[b'x'; FRONT]), (HeaderName::Other, FRONT));
+        assert_eq!(HeaderName::of_front(&[b':'; FRONT]), (HeaderName::Other, 0));
     }
 
     #[test]

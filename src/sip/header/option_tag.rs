@@ -3,8 +3,9 @@
 use arrayvec::ArrayVec;
 
 use crate::limits::OPTION_TAGS_MAX;
+use crate::sip::cursor::Cursor;
 use crate::sip::error::Fault;
-use crate::sip::scan::{Class, Cursor};
+use crate::sip::scan::Class;
 
 /// Option tags of all headers of one name, in order, as they stood.
 pub type OptionTags<'a> = ArrayVec<&'a [u8], OPTION_TAGS_MAX>;

@@ -3,9 +3,10 @@
 use arrayvec::ArrayVec;
 
 use crate::limits::PATHS_MAX;
+use crate::sip::cursor::Cursor;
 use crate::sip::error::Fault;
 use crate::sip::header::address::Address;
-use crate::sip::scan::{Cursor, trim};
+use crate::sip::scan::trim;
 use crate::sip::uri::Uri;
 
 /// One entry of a Path or Route.
@@ -88,7 +89,8 @@ mod tests {
 
         #[test]
         fn what_is_written_is_read_back(
-            hosts in proptest::collection::vec("[a-z][a-z0-9]{0,8}", 1..PATHS_MAX), gap in "( |\r\n\t)?",
+            hosts in proptest::collection::vec("[a-z][a-z0-9]{0,8}", 1..PATHS_MAX),
+            gap in "( |\r\n\t)?",
         ) {
             let list: Vec<_> = hosts.iter().map(|h| format!("<sip:{h};lr>")).collect();
             let text = list.join(&format!("{gap},{gap}"));

@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::sip::cursor::Cursor;
 use crate::sip::header::address::{Param, params, take_params};
-use crate::sip::scan::{Class, Cursor, decimal};
+use crate::sip::scan::{Class, decimal};
 use crate::sip::uri::{host_ip, split_host};
 
 /// Port that a sent-by without one means (RFC 3261 18.1.1).
@@ -354,8 +355,10 @@ mod tests {
 
         #[test]
         fn what_is_written_is_read_back(
-            transport in 0usize..6, host in "[a-z][a-z0-9.]{0,6}[a-z]", port in proptest::option::of(any::<u16>()),
-            branch in "[a-zA-Z0-9.-]{1,12}", rport in proptest::option::of(proptest::option::of(any::<u16>())),
+            transport in 0usize..6, host in "[a-z][a-z0-9.]{0,6}[a-z]",
+            port in proptest::option::of(any::<u16>()),
+            branch in "[a-zA-Z0-9.-]{1,12}",
+            rport in proptest::option::of(proptest::option::of(any::<u16>())),
             gap in "( |\r\n\t)?",
         ) {
             prop_assume!(!host.contains(".."));
@@ -379,7 +382,9 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_or_refused_without_panic(value in any::<Vec<u8>>(), text in "[SIP/2.0U ,;:=a\\[\\]]{0,40}") {
+        fn any_bytes_are_read_or_refused_without_panic(
+            value in any::<Vec<u8>>(), text in "[SIP/2.0U ,;:=a\\[\\]]{0,40}",
+        ) {
             let _ = all([&value[..], text.as_bytes()].into_iter()).count();
             let _ = Via::parse_first(format!("SIP/2.0/UDP {text}").as_bytes());
         }
