@@ -5,10 +5,8 @@
 pub const MESSAGE_BYTES_MAX: usize = 65_535;
 /// Header fields of one message (each repetition counts; comma-separated values do not).
 pub const HEADERS_MAX: usize = 128;
-/// Longest name of a header field, bytes.
-pub const HEADER_NAME_BYTES_MAX: usize = 64;
-/// Via values of one request that a response copies.
-pub const VIAS_MAX: usize = 64;
+/// Longest name of a header field, bytes. RFC 4475 3.1.1.7 has one of 93.
+pub const HEADER_NAME_BYTES_MAX: usize = 255;
 /// Contact values of one REGISTER.
 pub const CONTACTS_MAX: usize = 16;
 /// Route entries of one Path.
@@ -39,6 +37,23 @@ pub const SHARDS_MAX: usize = 128;
 pub const RING_BATCHES_PER_TURN_MAX: usize = 4;
 /// Sockets one reactor listens on.
 pub const LISTENERS_MAX: usize = 16;
+/// Longest nonce of credentials that is hashed, bytes. Ours have 20; another server's may come in.
+pub const NONCE_BYTES_MAX: usize = 256;
+/// Longest cnonce that is hashed, bytes.
+pub const CNONCE_BYTES_MAX: usize = 256;
+/// Longest digest-uri that is hashed, bytes.
+pub const DIGEST_URI_BYTES_MAX: usize = 1024;
+/// Longest `method:uri` whose HA2 is remembered, bytes. Longer ones are hashed each time.
+pub const A2_BYTES_MAX: usize = 126;
+/// Room that one value of WWW-Authenticate needs, bytes, where the realm is a host name.
+pub const CHALLENGE_VALUE_BYTES_MAX: usize = 512;
+/// How far ahead of our clock the clock of a sibling may be, seconds. A nonce from further ahead
+/// is not taken for ours.
+pub const CLOCK_SKEW_S_MAX: u32 = 10;
+/// Longest line of a subscriber file, bytes. The longest account with every HA1 fits.
+pub const SUBSCRIBER_LINE_BYTES_MAX: usize = 1024;
+/// Longest clear password of a subscriber file, bytes.
+pub const PASSWORD_BYTES_MAX: usize = 256;
 /// Accounts of one shard; ids are `u32`.
 pub const ACCOUNTS_MAX: usize = 1 << 28;
 /// Bindings that may leave by expiry in one turn of the loop, so that a million at once do not
@@ -47,6 +62,9 @@ pub const EXPIRIES_PER_TURN_MAX: usize = 256;
 
 const _: () = assert!(MESSAGE_BYTES_MAX <= u16::MAX as usize);
 const _: () = assert!(HEADERS_MAX < u8::MAX as usize);
+const _: () = assert!(HEADER_NAME_BYTES_MAX <= u8::MAX as usize);
 const _: () = assert!(CONTACTS_MAX <= BINDINGS_MAX);
 const _: () = assert!(CONTACT_BYTES_MAX <= u16::MAX as usize);
 const _: () = assert!(SHARDS_MAX <= u8::MAX as usize);
+const _: () = assert!(AOR_BYTES_MAX <= u8::MAX as usize);
+const _: () = assert!(A2_BYTES_MAX <= u8::MAX as usize);

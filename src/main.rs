@@ -1,2 +1,7 @@
-//! stub
-fn main() {}
+//! The `aorta` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    aorta::cli::run()
+}

@@ -71,14 +71,19 @@ pub struct Now {
     pub mono: Instant,
     /// Drives what outlives the process.
     pub wall: UnixTime,
+    /// Microseconds within the second of `wall`: they put the nonces of all shards in order.
+    pub wall_us: u32,
 }
 
 impl Now {
     /// Both clocks at `secs` after `self`; simulations and tests step with it.
     #[must_use]
     pub fn after(self, step: Duration) -> Now {
-        let mono = self.mono + step;
-        let wall_step = mono.as_secs() - self.mono.as_secs();
-        Now { mono, wall: UnixTime(self.wall.0 + wall_step) }
+        let wall = Duration::new(self.wall.0, self.wall_us * 1000) + step;
+        Now {
+            mono: self.mono + step,
+            wall: UnixTime(wall.as_secs()),
+            wall_us: wall.subsec_micros(),
+        }
     }
 }

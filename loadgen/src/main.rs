@@ -1,2 +1,268 @@
-//! stub
-fn main() {}
+//! The program `aorta-load`: arguments in, a run of the library, its report out. Exit status 0
+//! where nothing was lost or wrong, 1 where something was or the run could not begin, 2 for
+//! wrong usage.
+
+use aorta_load::options::{AlgorithmChoice, Options, Pace};
+use aorta_load::report::progress::ProgressLine;
+use aorta_load::{Algorithm, Error, Roster, Scenario, Summary, Weights, report, socket};
+use clap::Parser;
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// A SIP load generator whose latency counts from the intended send time.
+#[derive(Parser)]
+#[command(name = "aorta-load", version, after_help = AFTER_HELP)]
+struct Arguments {
+    /// Scenario, or `list` to name them all
+    scenario: String,
+    /// The registrar: HOST:PORT, [IPV6]:PORT, or HOST alone for port 5060
+    #[arg(long, short, value_name = "HOST:PORT")]
+    target: Option<String>,
+    /// Number of users
+    #[arg(long, short, default_value_t = 1000)]
+    users: u32,
+    /// Number of the first user
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    first_user: u32,
+    /// Open loop: begin this many actions a second, by a plan made before
+    #[arg(long, short, value_name = "R", conflicts_with = "window")]
+    rate: Option<f64>,
+    /// Closed loop: keep this many actions under way [default: 128, where there is no rate]
+    #[arg(long, short, value_name = "W")]
+    window: Option<u32>,
+    /// How long actions are begun: seconds, or with a unit (500ms, 30s, 5m, 2h)
+    #[arg(long, short, value_name = "S", default_value = "10", value_parser = duration)]
+    seconds: Duration,
+    /// Time over which the rate grows, or over which a storm's phones begin
+    #[arg(long, value_name = "S", default_value = "0", value_parser = duration)]
+    ramp: Duration,
+    /// Threads [default: one for each of --cpus, or for every second CPU]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// CPUs to pin the threads to, as in 0,2-5
+    #[arg(long, value_name = "LIST", value_parser = cpu_list)]
+    cpus: Option<CpuList>,
+    /// Source sockets of each thread
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    sockets: usize,
+    /// Source addresses, used in turn; a range as in 127.0.0.2-127.0.0.9 stands for all in it
+    #[arg(long, value_name = "ADDRESS,...", value_delimiter = ',', value_parser = sources)]
+    source: Vec<Sources>,
+    /// Domain of the users
+    #[arg(long, default_value = "example.com")]
+    domain: String,
+    /// Their names: {n} is the number, {n:06} the number in six digits
+    #[arg(long, value_name = "FORMAT", default_value = "u{n}")]
+    user_format: String,
+    /// Their passwords
+    #[arg(long, value_name = "FORMAT", default_value = "p{n}")]
+    password_format: String,
+    /// Accounts from a file instead, one `user@domain password` a line
+    #[arg(long, value_name = "FILE")]
+    subscribers: Option<PathBuf>,
+    /// Which challenges to answer
+    #[arg(long, value_name = "first|md5|sha-256", default_value = "first")]
+    #[arg(value_parser = algorithm)]
+    algorithm: AlgorithmChoice,
+    /// Seconds to register for
+    #[arg(long, value_name = "S", default_value_t = 3600)]
+    expires: u32,
+    /// The server's limit of bindings for an account; at 1 `flap` allows no other contact
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    bindings_max: u32,
+    /// Shares in `mixed` [default: refresh=70,register=10,unregister=5,fetch=5,wrong=5,options=5]
+    #[arg(long, value_name = "ACTION=N,...")]
+    weights: Option<Weights>,
+    /// From the intended send to the loss
+    #[arg(long, value_name = "S", default_value = "32", value_parser = duration)]
+    timeout: Duration,
+    /// Send every request once only
+    #[arg(long)]
+    no_retransmit: bool,
+    /// Write summary.json, histograms and report.html into this directory
+    #[arg(long, short, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// End with the summary as one line of JSON
+    #[arg(long)]
+    json: bool,
+    /// No progress lines
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+const AFTER_HELP: &str = "\
+Latency counts from the intended send: the plan's time in the open loop (a send that is behind \
+leaves at once and is charged for the wait), the send itself in the closed loop. A request that \
+answers a challenge is intended for the moment the challenge came in. `lost` is a request \
+without a final answer within the timeout; `late` are the lost ones that were answered after \
+all. Exit status: 0 nothing lost or wrong, 1 something was, 2 usage.";
+
+#[derive(Clone)]
+struct Sources(Vec<IpAddr>);
+
+#[derive(Clone)]
+struct CpuList(Vec<usize>);
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if arguments.scenario == "list" {
+        for scenario in Scenario::all() {
+            println!("{:<10} {}", scenario.name, scenario.about);
+        }
+        return ExitCode::SUCCESS;
+    }
+    let options = match options(&arguments) {
+        Ok(options) => options,
+        Err(why) => return usage(&why),
+    };
+    let stop = socket::interrupt_flag();
+    let mut line = ProgressLine::new(arguments.quiet);
+    let outcome = match aorta_load::run(&options, stop, &mut |progress| line.show(progress)) {
+        Ok(outcome) => outcome,
+        Err(Error::Option(why)) => return usage(&why),
+        Err(error) => {
+            line.end();
+            eprintln!("aorta-load: {error}");
+            return ExitCode::from(1);
+        }
+    };
+    line.end();
+    let mut text = report::table(&outcome);
+    let mut status = if outcome.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(1) };
+    if let Some(directory) = &arguments.out {
+        match report::write_files(&outcome, directory) {
+            Ok(()) => text.push_str(&format!("  report in {}\n", directory.display())),
+            Err(error) => {
+                eprintln!("aorta-load: cannot write into {}: {error}", directory.display());
+                status = ExitCode::from(1);
+            }
+        }
+    }
+    if arguments.json {
+        let summary = Summary::from(&outcome).to_json();
+        text.push_str(&summary);
+        text.push('\n');
+    }
+    // A reader that has gone away is no failure of the run.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    status
+}
+
+fn usage(why: &str) -> ExitCode {
+    eprintln!("aorta-load: {why}\nFor more information, try '--help'.");
+    ExitCode::from(2)
+}
+
+fn options(arguments: &Arguments) -> Result<Options, String> {
+    let scenario: Scenario = arguments.scenario.parse()?;
+    if scenario.storm && (arguments.rate.is_some() || arguments.window.is_some()) {
+        return Err("storm has neither --rate nor --window: --ramp spreads its start".to_owned());
+    }
+    let target = arguments.target.as_deref().ok_or("--target HOST:PORT is needed")?;
+    let roster = match &arguments.subscribers {
+        Some(file) => Roster::read(file),
+        None => Roster::numbered(
+            &arguments.user_format,
+            &arguments.password_format,
+            &arguments.domain,
+            arguments.first_user,
+            arguments.users,
+        ),
+    };
+    let roster = roster.map_err(|error| error.to_string())?;
+    let cpus = arguments.cpus.clone().map_or(Vec::new(), |list| list.0);
+    let spare = std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2));
+    let usual = if cpus.is_empty() { spare } else { cpus.len() };
+    let mut options = Options::new(scenario, resolve(target)?, roster);
+    options.threads = arguments.threads.unwrap_or(usual.min(options.roster.len() as usize));
+    options.cpus = cpus;
+    options.pace = match (arguments.rate, arguments.window) {
+        (Some(rate), _) => Pace::Rate(rate),
+        (None, Some(window)) => Pace::Window(window),
+        (None, None) => Pace::Window(128.max(options.threads as u32)),
+    };
+    options.ramp = arguments.ramp;
+    options.duration = arguments.seconds;
+    options.sockets = arguments.sockets;
+    options.sources = arguments.source.iter().flat_map(|one| one.0.clone()).collect();
+    options.timeout = arguments.timeout;
+    options.retransmit = !arguments.no_retransmit;
+    options.algorithm = arguments.algorithm;
+    options.expires = arguments.expires;
+    options.bindings_max = arguments.bindings_max;
+    options.weights = arguments.weights.unwrap_or_default();
+    Ok(options)
+}
+
+fn resolve(target: &str) -> Result<SocketAddr, String> {
+    let with_port = target.to_socket_addrs();
+    let mut found = match with_port {
+        Ok(found) => found,
+        Err(error) => {
+            let host = target.trim_start_matches('[').trim_end_matches(']');
+            (host, 5060)
+                .to_socket_addrs()
+                .map_err(|_| format!("cannot resolve the target `{target}`: {error}"))?
+        }
+    };
+    found.next().ok_or_else(|| format!("the target `{target}` has no address"))
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|byte: char| byte.is_ascii_alphabetic());
+    let factor = match &text[digits.len()..] {
+        "" | "s" => 1.0,
+        "ms" => 0.001,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        unit => return Err(format!("no unit `{unit}`: ms, s, m or h")),
+    };
+    let number: f64 = digits.parse().map_err(|_| format!("`{text}` is not a duration"))?;
+    Duration::try_from_secs_f64(number * factor).map_err(|error| error.to_string())
+}
+
+/// Longest range of source addresses.
+const SOURCES_MAX: u32 = 65_536;
+
+fn sources(text: &str) -> Result<Sources, String> {
+    let wrong = || format!("`{text}` is not an address or a range of IPv4 addresses");
+    let Some((first, last)) = text.split_once('-') else {
+        return text.parse().map(|address| Sources(vec![address])).map_err(|_| wrong());
+    };
+    let first: u32 = first.parse::<Ipv4Addr>().map_err(|_| wrong())?.into();
+    let last: u32 = last.parse::<Ipv4Addr>().map_err(|_| wrong())?.into();
+    if last < first || last - first >= SOURCES_MAX {
+        return Err(format!("`{text}` is empty or longer than {SOURCES_MAX} addresses"));
+    }
+    Ok(Sources((first..=last).map(|address| Ipv4Addr::from(address).into()).collect()))
+}
+
+fn cpu_list(text: &str) -> Result<CpuList, String> {
+    let mut cpus = Vec::new();
+    let number = |text: &str| {
+        text.trim()
+            .parse::<usize>()
+            .ok()
+            .filter(|cpu| *cpu < 4096)
+            .ok_or(format!("no CPU `{text}`"))
+    };
+    for part in text.split(',') {
+        match part.split_once('-') {
+            Some((first, last)) => cpus.extend(number(first)?..=number(last)?),
+            None => cpus.push(number(part)?),
+        }
+    }
+    if cpus.is_empty() { Err(format!("`{text}` names no CPU")) } else { Ok(CpuList(cpus)) }
+}
+
+fn algorithm(text: &str) -> Result<AlgorithmChoice, String> {
+    if text == "first" {
+        return Ok(AlgorithmChoice::FirstOffered);
+    }
+    Algorithm::from_token(text.as_bytes())
+        .map(AlgorithmChoice::Only)
+        .ok_or_else(|| format!("no algorithm `{text}`: first, md5 or sha-256"))
+}

@@ -1,1 +1,27 @@
-//! auth
+//! L1: who a request comes from. Digest (RFC 7616, RFC 8760), nonces that need no memory, nonce
+//! counts kept with the account, and the verdict over one set of credentials.
+//!
+//! Time, the nonce key and the accounts come in as arguments; verdicts leave as values. What is
+//! answered to a verdict, who is suspended after too many of them, and where subscribers are read
+//! from is decided elsewhere.
+
+pub mod account;
+pub mod accounts;
+pub mod challenge;
+pub mod check;
+pub mod counts;
+pub mod digest;
+pub mod ha2;
+pub mod malformed;
+pub mod nonce;
+pub mod username;
+
+pub use account::{Account, Ha1s};
+pub use accounts::{AccountId, Accounts, AorKey, InsertError};
+pub use challenge::{strongest_first, write_value};
+pub use check::{Check, Verdict, authenticate};
+pub use digest::{Digest, HashName, HexDigest};
+pub use ha2::Ha2Cache;
+pub use malformed::Malformed;
+pub use nonce::{Judged, NonceId, NonceKey, NonceKeys, NonceSequence, NonceText};
+pub use username::UsernameForm;

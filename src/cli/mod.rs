@@ -1,1 +1,56 @@
-//! cli
+//! L4: the programs of `aorta`. Each turns arguments into a call of the layers below and their
+//! results into lines for a person.
+//!
+//! What a program was asked for goes to standard output, what it has to say beside that to
+//! standard error.
+
+mod accounts;
+mod args;
+mod config;
+mod demo;
+mod report;
+mod serve;
+mod server;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+
+/// Why a program ends with status 1: a line, rarely several, for the operator.
+#[derive(Debug)]
+pub struct Failure {
+    lines: Vec<String>,
+}
+
+impl Failure {
+    fn new(line: impl Into<String>) -> Failure {
+        Failure { lines: vec![line.into()] }
+    }
+
+    fn lines(lines: Vec<String>) -> Failure {
+        Failure { lines }
+    }
+}
+
+/// Reads the command line and runs the program it names. Exit status 0: done; 1: it failed, and
+/// standard error says why; 2: the command line is wrong.
+#[must_use]
+pub fn run() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Config(args) => config::run(&args),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(failure) => {
+            for line in failure.lines {
+                eprintln!("aorta: {line}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}

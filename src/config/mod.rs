@@ -1,7 +1,23 @@
-//! Configuration as plain structs with documented defaults and units. Reading files, checking
-//! ranges and naming origins is [`parameters`]'s; the layers below only see these values.
+//! Configuration as plain structs with documented defaults and units; the layers below only see
+//! these values. Names, aliases and ranges are [`parameters`]', the values together and their
+//! origins [`settings`]', the text of one value [`value`]'s, that of a file [`mod@file`]'s. Nothing
+//! here opens a file: text comes in as an argument.
 
+pub mod file;
 pub mod parameters;
+pub mod refusal;
+pub mod settings;
+pub mod value;
+
+mod nearest;
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+pub use file::load;
+pub use refusal::{Origin, Refusal};
+pub use settings::{Described, Settings};
 
 /// What the registrar core obeys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +65,15 @@ pub enum MinExpiresPolicy {
     Raise,
 }
 
+impl fmt::Display for MinExpiresPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            MinExpiresPolicy::Refuse => "refuse",
+            MinExpiresPolicy::Raise => "raise",
+        })
+    }
+}
+
 /// What authentication obeys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Auth {
@@ -82,6 +107,17 @@ impl Algorithms {
     pub const BOTH: Algorithms = Algorithms { sha256: true, md5: true };
 }
 
+impl fmt::Display for Algorithms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match (self.sha256, self.md5) {
+            (true, true) => "SHA-256, MD5",
+            (true, false) => "SHA-256",
+            (false, true) => "MD5",
+            (false, false) => "none",
+        })
+    }
+}
+
 /// One served domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Domain {
@@ -89,4 +125,81 @@ pub struct Domain {
     pub name: String,
     /// What its challenges offer.
     pub algorithms: Algorithms,
+}
+
+/// What `aorta serve` starts with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Serve {
+    /// Where every reactor listens, at most [`LISTENERS_MAX`](crate::limits::LISTENERS_MAX).
+    /// Default UDP port 5060 of every IPv4 address.
+    pub listen: Vec<Listen>,
+    /// The subscriber file; a relative path starts at the working directory. Default none.
+    pub subscribers: Option<PathBuf>,
+    /// Accounts u1..uN with passwords p1..pN in example.com. Default 0.
+    pub test_accounts: u32,
+    /// Reactors, 1-128; `None` is one for each allowed CPU. Default `None`.
+    pub reactors: Option<u8>,
+    /// The CPUs reactors are pinned to, in this order; `None` is every allowed one. Default `None`.
+    pub cpus: Option<Vec<u16>>,
+    /// How datagrams are moved. Default [`Backend::Mmsg`].
+    pub backend: Backend,
+}
+
+impl Default for Serve {
+    fn default() -> Self {
+        let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), SIP_PORT);
+        Serve {
+            listen: vec![Listen { transport: Transport::Udp, addr: any }],
+            subscribers: None,
+            test_accounts: 0,
+            reactors: None,
+            cpus: None,
+            backend: Backend::default(),
+        }
+    }
+}
+
+/// The port of SIP over UDP and TCP (RFC 3261 18.1.1).
+pub const SIP_PORT: u16 = 5060;
+
+/// One address to listen on, written `udp:HOST:PORT`; port 0 lets the kernel choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Listen {
+    /// The transport.
+    pub transport: Transport,
+    /// The local address.
+    pub addr: SocketAddr,
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Transport::Udp = self.transport;
+        write!(f, "udp:{}", self.addr)
+    }
+}
+
+/// What carries SIP messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// Datagrams.
+    Udp,
+}
+
+/// How a reactor moves datagrams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// recvmmsg and sendmmsg.
+    #[default]
+    Mmsg,
+    /// An io_uring of its own with multishot receive.
+    Uring,
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Backend::Mmsg => "mmsg",
+            Backend::Uring => "uring",
+        })
+    }
 }

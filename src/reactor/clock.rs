@@ -24,7 +24,11 @@ impl Clock {
     pub fn now(&self) -> Now {
         let mono = self.origin.elapsed();
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { mono: Instant::ZERO + mono, wall: UnixTime(wall.as_secs()) }
+        Now {
+            mono: Instant::ZERO + mono,
+            wall: UnixTime(wall.as_secs()),
+            wall_us: wall.subsec_micros(),
+        }
     }
 }
 

@@ -4,7 +4,6 @@
 use std::fs;
 use std::future::Future;
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use glommio::io::BufferedFile;
@@ -24,7 +23,9 @@ const RING_LINK: &str = "anon_inode:[io_uring]";
 
 /// Rings are told apart by which descriptors appear while an executor is made, so rings are made
 /// and closed one thread at a time.
-pub(super) fn rings_lock() -> MutexGuard<'static, ()> {
+#[allow(clippy::disallowed_types, reason = "held while a reactor starts or ends, never between")]
+pub(super) fn rings_lock() -> std::sync::MutexGuard<'static, ()> {
+    use std::sync::{Mutex, PoisonError};
     static RINGS_LOCK: Mutex<()> = Mutex::new(());
     RINGS_LOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,8 @@
 //! What a reactor drives: the shard, seen through the three things a reactor does with it. A seam,
 //! so that tests and benches drive the reactors without a registrar.
 
-use crate::shard::{Datagram, Handled};
+use crate::shard::counters::Counters;
+use crate::shard::{Datagram, Handled, Shard};
 use crate::time::{Instant, Now};
 
 /// One shard's answer to datagrams and time. Made, used and finished on its reactor's thread, so
@@ -26,4 +27,24 @@ pub trait Plane: 'static {
 
     /// The process stops: nothing is received any more.
     fn finish(self, now: Now) -> Self::Final;
+}
+
+impl Plane for Shard {
+    type Final = Counters;
+
+    fn receive(&mut self, now: Now, datagram: &Datagram<'_>, out: &mut [u8]) -> Handled {
+        Shard::receive(self, now, datagram, out)
+    }
+
+    fn receive_handoff(&mut self, now: Now, datagram: &Datagram<'_>, out: &mut [u8]) -> Handled {
+        Shard::receive_handoff(self, now, datagram, out)
+    }
+
+    fn turn(&mut self, now: Now) -> Option<Instant> {
+        Shard::turn(self, now)
+    }
+
+    fn finish(self, _now: Now) -> Counters {
+        self.counters().clone()
+    }
 }

@@ -1,9 +1,19 @@
-//! L2: what one shard does with a datagram, and who owns which address-of-record.
+//! L2: what one shard does with a datagram, who owns which address-of-record, and how datagrams
+//! get from one shard to another.
 
+mod answer;
+mod core;
+pub mod counters;
+mod domains;
+mod identity;
 pub mod mesh;
 pub mod owner;
+mod register;
+mod request;
 
 use std::net::{IpAddr, SocketAddr};
+
+pub use self::core::{Keys, Setup, Shard};
 
 use crate::time::Instant;
 

@@ -35,6 +35,17 @@ fn numbers(endpoint: &mut Endpoint, budget: usize) -> Vec<u64> {
     got
 }
 
+/// Every shard but the first hands it `count` datagrams, numbered from its own hundred on.
+fn fill(endpoints: &mut [Endpoint], count: u64) {
+    for endpoint in &mut endpoints[1..] {
+        let hundred = u64::from(endpoint.shard().0) * 100;
+        for number in hundred..hundred + count {
+            endpoint.push(ShardId(0), &datagram(number, b"")).unwrap();
+        }
+        endpoint.publish(|_| ());
+    }
+}
+
 #[test]
 fn staged_records_wait_for_publish() {
     let (mut one, mut other) = two(8);
@@ -76,7 +87,7 @@ fn a_record_needs_all_its_slots() {
 #[test]
 fn the_longest_datagram_fits_the_smallest_ring_at_any_place() {
     let (mut one, mut other) = two(*SLOTS_PER_RING.start());
-    let bytes: Vec<u8> = (0..MESSAGE_BYTES_MAX).map(|at| (at * 31 >> 3) as u8).collect();
+    let bytes: Vec<u8> = (0..MESSAGE_BYTES_MAX).map(|at| ((at * 31) >> 3) as u8).collect();
     for number in 0..600 {
         one.push(ShardId(1), &datagram(number, &bytes)).unwrap();
         one.publish(|_| ());
@@ -105,13 +116,7 @@ fn a_handoff_to_oneself_is_a_bug() {
 #[test]
 fn shards_take_turns_of_eight() {
     let mut endpoints = connect(4, 64);
-    for from in 1..4 {
-        for number in 0..20 {
-            let number = from as u64 * 100 + number;
-            endpoints[from].push(ShardId(0), &datagram(number, b"")).unwrap();
-        }
-        endpoints[from].publish(|_| ());
-    }
+    fill(&mut endpoints, 20);
     let from: Vec<u64> = numbers(&mut endpoints[0], 99).iter().map(|n| n / 100).collect();
     let mut expected = Vec::new();
     for most in [8, 8, 4] {
@@ -126,13 +131,7 @@ fn shards_take_turns_of_eight() {
 fn a_turn_cut_short_by_the_budget_goes_on_with_the_next_call() {
     for budget in [1, 3, 8, 12, 13] {
         let mut endpoints = connect(3, 256);
-        for from in 1..3 {
-            for number in 0..96 {
-                let number = from as u64 * 100 + number;
-                endpoints[from].push(ShardId(0), &datagram(number, b"")).unwrap();
-            }
-            endpoints[from].publish(|_| ());
-        }
+        fill(&mut endpoints, 96);
         let mut got = Vec::new();
         while got.len() < 96 {
             let more = numbers(&mut endpoints[0], budget);
@@ -183,7 +182,7 @@ fn a_mesh_of_one_has_nothing_to_do() {
     let mut alone = mesh(1, default_slots(1)).pop().expect("one");
     assert_eq!(alone.shard(), ShardId(0));
     alone.publish(|_| panic!("there is nobody"));
-    assert_eq!(numbers(&mut alone, 9), []);
+    assert_eq!(numbers(&mut alone, 9), Vec::<u64>::new());
     assert!(alone.is_empty());
     assert!(alone.prepare_sleep());
 }

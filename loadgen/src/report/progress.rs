@@ -1,0 +1,61 @@
+//! Progress as a line on standard error, for the programs that run a scenario.
+
+use std::io::IsTerminal as _;
+
+use crate::run::Progress;
+
+/// Progress on stderr: one line written over again on a terminal, a line now and then elsewhere.
+pub struct ProgressLine {
+    terminal: bool,
+    quiet: bool,
+    shown: u64,
+}
+
+/// Seconds between lines where stderr is no terminal.
+const PLAIN_SECONDS: u64 = 5;
+
+impl ProgressLine {
+    /// A line nobody has seen yet; `quiet` never shows it.
+    #[must_use]
+    pub fn new(quiet: bool) -> Self {
+        ProgressLine { terminal: std::io::stderr().is_terminal(), quiet, shown: 0 }
+    }
+
+    /// Shows how the run goes.
+    pub fn show(&mut self, progress: &Progress) {
+        self.shown += 1;
+        if self.quiet || (!self.terminal && !self.shown.is_multiple_of(PLAIN_SECONDS)) {
+            return;
+        }
+        let tally = &progress.tally;
+        let text = if progress.warming {
+            "registering the users first ...".to_owned()
+        } else {
+            format!(
+                "{:>4} s  {:>8} requests/s  {:>8} registrations/s  p50 {:.0} us  p99 {:.0} us  \
+                 under way {}  again {}  lost {}  wrong {}",
+                progress.elapsed.as_secs(),
+                progress.requests_per_second,
+                progress.registrations_per_second,
+                progress.latency_us.0,
+                progress.latency_us.1,
+                progress.outstanding,
+                tally.retransmissions,
+                tally.lost,
+                tally.wrong
+            )
+        };
+        if self.terminal {
+            eprint!("\r\x1b[K{text}");
+        } else {
+            eprintln!("{text}");
+        }
+    }
+
+    /// Leaves the last line standing.
+    pub fn end(&self) {
+        if self.terminal && !self.quiet && self.shown > 0 {
+            eprintln!();
+        }
+    }
+}

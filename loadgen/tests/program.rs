@@ -1,0 +1,167 @@
+//! The program: exit statuses, its last line, its files.
+
+mod served;
+mod stub;
+
+use aorta_load::Summary;
+use served::Served;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+use stub::{Fault, Registrar};
+
+fn program(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_aorta-load")).args(arguments).output().unwrap()
+}
+
+fn against(fault: Fault, scenario: &str, more: &[&str]) -> Output {
+    let served = Served::start("127.0.0.1", Registrar::new(fault), Duration::ZERO).unwrap();
+    let target = served.address.to_string();
+    let mut arguments = vec![
+        scenario,
+        "--target",
+        &target,
+        "--users",
+        "20",
+        "--seconds",
+        "100ms",
+        "--threads",
+        "1",
+    ];
+    arguments.extend(more);
+    program(&arguments)
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("an exit status")
+}
+
+#[test]
+fn a_clean_run_is_status_0_and_ends_with_the_summary() {
+    let output = against(Fault::None, "register", &["--json"]);
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    assert_eq!(code(&output), 0, "{text}");
+    let summary: Summary = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!((summary.scenario.as_str(), summary.lost, summary.wrong), ("register", 0, 0));
+    assert!(summary.registrations > 0 && text.contains("p99.99"));
+}
+
+#[test]
+fn wrong_and_lost_are_status_1_and_shown() {
+    let wrong = against(Fault::LongerExpiry, "register", &[]);
+    let text = String::from_utf8(wrong.stdout.clone()).unwrap();
+    assert_eq!(code(&wrong), 1, "{text}");
+    assert!(text.contains("granted more time than asked for") && text.contains("FAILED"));
+    assert!(text.contains("SIP/2.0 200"), "a sample is shown: {text}");
+    let lost = against(Fault::Silence, "register", &["--timeout", "100ms"]);
+    assert_eq!(code(&lost), 1);
+    let accepted = against(Fault::AcceptsAnything, "wrong", &[]);
+    assert_eq!(code(&accepted), 1);
+    let refused = against(Fault::None, "wrong", &[]);
+    assert_eq!(code(&refused), 0);
+}
+
+#[test]
+fn usage_is_status_2() {
+    let long = u64::MAX.to_string();
+    for arguments in [
+        &[][..],
+        &["register"],
+        &["registr", "--target", "127.0.0.1:9"],
+        &["register", "--target", "127.0.0.1:9", "--rate", "0"],
+        &["register", "--target", "127.0.0.1:9", "--rate", "5", "--window", "5"],
+        &["register", "--target", "127.0.0.1:9", "--users", "0"],
+        &["register", "--target", "127.0.0.1:9", "--users", &long],
+        &["register", "--target", "127.0.0.1:9", "--seconds", "3 weeks"],
+        &["register", "--target", "127.0.0.1:9", "--seconds", "-1"],
+        &["register", "--target", "127.0.0.1:9", "--algorithm", "sha-1"],
+        &["register", "--target", "127.0.0.1:9", "--cpus", "x"],
+        &["register", "--target", "127.0.0.1:9", "--source", "127.0.0.9-127.0.0.1"],
+        &["register", "--target", "127.0.0.1:9", "--source", "::1"],
+        &["storm", "--target", "127.0.0.1:9", "--rate", "5"],
+        &["mixed", "--target", "127.0.0.1:9", "--weights", "invite=3"],
+        &["register", "--target", "127.0.0.1:9", "--subscribers", "/no/such/file"],
+        &["register", "--target", "no-such-host.invalid:5060"],
+    ] {
+        let output = program(arguments);
+        assert_eq!(code(&output), 2, "{arguments:?}");
+        assert!(!output.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_world_refusing_is_status_1_with_a_remedy() {
+    let output = program(&["register", "--target", "127.0.0.1:9", "--cpus", "4000"]);
+    assert_eq!(code(&output), 1);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("CPU 4000") && text.contains("may use"), "{text}");
+}
+
+#[test]
+fn list_names_every_scenario_on_a_line() {
+    let output = program(&["list"]);
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    assert_eq!(code(&output), 0);
+    for name in ["register", "refresh", "storm", "flap", "wrong", "mixed"] {
+        assert!(text.lines().any(|line| line.starts_with(name)), "{name}");
+    }
+}
+
+#[test]
+fn source_addresses_may_be_a_range_and_the_digest_sha_256() {
+    let served = {
+        let mut registrar = Registrar::new(Fault::None);
+        registrar.algorithms = vec!["MD5", "SHA-256"];
+        Served::start("127.0.0.1", registrar, Duration::ZERO).unwrap()
+    };
+    let target = served.address.to_string();
+    let output = program(&[
+        "refresh",
+        "--target",
+        &target,
+        "--users=20",
+        "--seconds=100ms",
+        "--source=127.0.0.2-127.0.0.4,127.0.0.9",
+        "--algorithm=sha-256",
+        "--rate=500",
+        "--threads=2",
+        "--cpus=0",
+    ]);
+    assert_eq!(code(&output), 0, "{}", String::from_utf8_lossy(&output.stdout));
+    assert_eq!(served.stop().complaints, Vec::<String>::new());
+}
+
+#[test]
+fn an_interrupt_prints_what_there_is() {
+    let registrar = Registrar::new(Fault::None);
+    let served = Served::start("127.0.0.1", registrar, Duration::ZERO).unwrap();
+    let target = served.address.to_string();
+    let child = Command::new(env!("CARGO_BIN_EXE_aorta-load"))
+        .args(["register", "--target", &target, "--users", "9", "--seconds", "600", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    served.wait_for_requests(20);
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let summary: Summary = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert!(summary.interrupted && summary.registrations > 0, "{text}");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn accounts_of_a_file_are_used_and_a_bad_line_is_named() {
+    let name = format!("aorta-load-subscribers-{}", std::process::id());
+    let file = std::env::temp_dir().join(name);
+    std::fs::write(&file, "# two\nu1@example.com p1\nu2@example.com p2\n").unwrap();
+    let path = file.to_str().unwrap();
+    let output = against(Fault::None, "register", &["--subscribers", path]);
+    assert_eq!(code(&output), 0);
+    std::fs::write(&file, "u1@example.com p1\nu2 p2\n").unwrap();
+    let output = against(Fault::None, "register", &["--subscribers", path]);
+    assert_eq!(code(&output), 2);
+    assert!(String::from_utf8(output.stderr).unwrap().contains(":2: "));
+    std::fs::remove_file(file).unwrap();
+}

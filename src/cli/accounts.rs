@@ -1,0 +1,54 @@
+//! The accounts a server starts with, and the domains they make it serve.
+
+use std::collections::HashSet;
+
+use super::Failure;
+use crate::config::{Domain, Settings};
+use crate::store::{self, Subscriber};
+
+/// Where test accounts live.
+pub const TEST_DOMAIN: &str = "example.com";
+
+/// Reads the subscriber file, if one is set, and adds the test accounts, if any are asked for.
+///
+/// # Errors
+/// One line with file and line for what is malformed, or the account that is there twice; nothing
+/// is loaded then.
+pub fn load(settings: &Settings) -> Result<Vec<Subscriber>, Failure> {
+    let mut accounts = match &settings.serve.subscribers {
+        Some(file) => store::load(file).map_err(|error| Failure::new(error.to_string()))?,
+        None => Vec::new(),
+    };
+    if settings.serve.test_accounts > 0 {
+        let sha256 = settings.domain(TEST_DOMAIN).algorithms.sha256;
+        let tests = store::test_accounts(settings.serve.test_accounts as usize, sha256);
+        let names: HashSet<&str> = tests.iter().map(|test| test.user_at_domain.as_str()).collect();
+        if let Some(twice) = accounts.iter().find(|a| names.contains(a.user_at_domain.as_str())) {
+            return Err(Failure::new(format!(
+                "{} is in the subscriber file and among the test accounts: take one of them away",
+                twice.user_at_domain
+            )));
+        }
+        accounts.extend(tests);
+    }
+    Ok(accounts)
+}
+
+/// The domains served: those the configuration names, and those of the accounts.
+pub fn domains(settings: &Settings, accounts: &[Subscriber]) -> Vec<Domain> {
+    let mut domains: Vec<Domain> = settings.domains().collect();
+    let mut known: HashSet<String> = domains.iter().map(|domain| domain.name.clone()).collect();
+    let mut last = "";
+    for account in accounts {
+        let Some((_, domain)) = account.user_at_domain.rsplit_once('@') else {
+            continue;
+        };
+        // Files are sorted by domain more often than not.
+        if domain != last && !known.contains(domain) {
+            known.insert(domain.to_owned());
+            domains.push(settings.domain(domain));
+        }
+        last = domain;
+    }
+    domains
+}

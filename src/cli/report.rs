@@ -1,0 +1,70 @@
+//! Counters as lines for a person.
+
+use std::fmt::Write as _;
+
+use crate::reactor::{self, Finished};
+use crate::shard::counters::{Counters, DropReason};
+
+/// What reactors and shards leave behind, as the lines a server ends with.
+#[must_use]
+pub fn final_lines(finished: &[Finished<Counters>]) -> Vec<String> {
+    let shards: Vec<&Counters> = finished.iter().map(|reactor| &reactor.value).collect();
+    let mut lines = shard_lines(&shards);
+    let mut sums = vec![0; reactor::Counters::NAMES.len()];
+    for reactor in finished {
+        for (sum, value) in sums.iter_mut().zip(reactor.counters.values()) {
+            *sum += value;
+        }
+    }
+    let named = reactor::Counters::NAMES.into_iter().zip(sums).filter(|&(_, value)| value > 0);
+    lines.push(join(named));
+    lines
+}
+
+/// The counters of all shards together, zeros left out, a few words a line.
+fn shard_lines(shards: &[&Counters]) -> Vec<String> {
+    let mut sum = Counters::default();
+    for counters in shards {
+        sum += counters;
+    }
+    let mut answered = format!("answered {}", sum.answered.total());
+    for (status, count) in sum.answered.iter() {
+        let _ = write!(answered, ", {status}: {count}");
+    }
+    let named = join(sum.named().filter(|&(_, value)| value > 0));
+    let dropped = join(
+        DropReason::ALL
+            .into_iter()
+            .map(|reason| (reason.name(), sum.dropped(reason)))
+            .filter(|&(_, value)| value > 0),
+    );
+    let mut lines = vec![answered];
+    lines.extend((!named.is_empty()).then_some(named));
+    lines.extend((!dropped.is_empty()).then(|| format!("not answered: {dropped}")));
+    lines
+}
+
+/// `name value` pairs with commas between.
+fn join<'a>(pairs: impl Iterator<Item = (&'a str, u64)>) -> String {
+    let mut line = String::new();
+    for (name, value) in pairs {
+        let comma = if line.is_empty() { "" } else { ", " };
+        let _ = write!(line, "{comma}{name} {value}");
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_are_left_out_and_shards_are_summed() {
+        let mut one = Counters { requests: 3, kicked: 1, ..Counters::default() };
+        one.answered.count(200);
+        one.drop(DropReason::Ack);
+        let lines = shard_lines(&[&one, &one]);
+        assert_eq!(lines, ["answered 2, 200: 2", "requests 6, kicked 2", "not answered: ack 2"]);
+        assert_eq!(shard_lines(&[]), ["answered 0"]);
+    }
+}

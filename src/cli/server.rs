@@ -1,0 +1,149 @@
+//! A registrar process put together: settings and accounts in, running reactors out. `serve` and
+//! `demo` share it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Failure;
+use super::accounts;
+use crate::auth::nonce::NonceKey;
+use crate::config::{self, Settings};
+use crate::limits::SHARDS_MAX;
+use crate::reactor::{self, Finished, Reactors, Running};
+use crate::shard::counters::Counters;
+use crate::shard::mesh::{default_slots, mesh};
+use crate::shard::owner::Ownership;
+use crate::shard::{Keys, Setup, Shard, ShardId};
+use crate::store::keys;
+use crate::store::subscribers::Subscriber;
+
+/// A registrar that answers.
+pub struct Server {
+    running: Running<Counters>,
+    /// Accounts loaded.
+    pub accounts: usize,
+    /// Domains served.
+    pub domains: Vec<String>,
+    /// The CPU of each reactor.
+    pub cpus: Vec<usize>,
+}
+
+impl Server {
+    /// Starts one. Without `data` the nonces' key lasts as long as the process.
+    ///
+    /// # Errors
+    /// One line with what is wrong and what helps; nothing is left running.
+    pub fn start(settings: &Settings, data: Option<&Path>) -> Result<Server, Failure> {
+        let subscribers = accounts::load(settings)?;
+        let domains = accounts::domains(settings, &subscribers);
+        if domains.is_empty() {
+            return Err(Failure::new(
+                "no account and no domain: nobody could register (name a file with \
+                 --subscribers, or try --test-accounts 100)",
+            ));
+        }
+        let (cpus, shards) = placement(&settings.serve)?;
+        let keys = secrets(data)?;
+        let ownership = Ownership::new(random()?, shards);
+        let names = domains.iter().map(|domain| domain.name.clone()).collect();
+        let accounts = subscribers.len();
+        let subscribers = Arc::new(subscribers);
+        let planes = (0..shards)
+            .map(|_| {
+                let subscribers = Arc::clone(&subscribers);
+                let ownership = ownership.clone();
+                let keys = keys.clone();
+                let registrar = settings.registrar.clone();
+                let auth = settings.auth.clone();
+                let domains = domains.clone();
+                move |id: ShardId| {
+                    let setup = Setup { id, ownership, keys, registrar, auth, domains };
+                    shard(setup, &subscribers)
+                }
+            })
+            .collect();
+        drop(subscribers);
+        let reactors = reactor::Settings {
+            listen: settings.serve.listen.iter().map(|listen| listen.addr).collect(),
+            cpus: cpus.clone(),
+            backend: match settings.serve.backend {
+                config::Backend::Mmsg => reactor::Backend::Mmsg,
+                config::Backend::Uring => reactor::Backend::Uring,
+            },
+            ..reactor::Settings::default()
+        };
+        let shards = usize::from(shards);
+        let mesh = mesh(shards, default_slots(shards));
+        let running = Reactors::start(reactors, mesh, planes)
+            .map_err(|error| Failure::new(error.to_string()))?;
+        Ok(Server { running, accounts, domains: names, cpus })
+    }
+
+    /// The addresses it listens on, ports resolved.
+    pub fn listening(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.running.bound().iter().map(|bound| bound.address)
+    }
+
+    /// Stops it: what has arrived is answered first. Returns what each reactor and its shard have
+    /// counted.
+    #[must_use]
+    pub fn stop(self) -> Vec<Finished<Counters>> {
+        self.running.stop();
+        self.running.join()
+    }
+}
+
+/// A shard with the accounts it owns.
+fn shard(setup: Setup, subscribers: &[Subscriber]) -> Shard {
+    let shards = usize::from(setup.ownership.shards());
+    let mut shard = Shard::new(setup);
+    // A little over the mean: keyed hashing spreads accounts evenly.
+    let share = subscribers.len() / shards;
+    shard.reserve(share + share / 16 + 16);
+    for subscriber in subscribers {
+        let aor = subscriber.user_at_domain.as_bytes();
+        if shard.owns(aor) {
+            shard
+                .insert_account(aor, &subscriber.ha1s)
+                .expect("names were checked and are distinct when they are loaded");
+        }
+    }
+    shard
+}
+
+/// The CPU of each reactor, and their number: one for each CPU that is allowed, or listed, unless
+/// the settings say otherwise. More reactors than CPUs share them in turn.
+fn placement(serve: &config::Serve) -> Result<(Vec<usize>, u8), Failure> {
+    let cpus: Vec<usize> = match &serve.cpus {
+        Some(list) => list.iter().map(|&cpu| usize::from(cpu)).collect(),
+        None => reactor::allowed_cpus(),
+    };
+    let shards = match serve.reactors {
+        Some(count) => count,
+        None => u8::try_from(cpus.len().min(SHARDS_MAX)).expect("SHARDS_MAX fits"),
+    };
+    Ok((cpus.iter().copied().cycle().take(usize::from(shards)).collect(), shards))
+}
+
+fn secrets(data: Option<&Path>) -> Result<Keys, Failure> {
+    let nonce = match data {
+        Some(directory) => keys::nonce_key(directory, random()?)
+            .map_err(|error| Failure::new(error.to_string()))?,
+        None => random()?,
+    };
+    let spread: [u8; 16] = random()?;
+    let (low, high) = spread.split_at(8);
+    Ok(Keys {
+        nonce: NonceKey::new(&nonce).into(),
+        identity: random()?,
+        spread: [low, high].map(|half| u64::from_le_bytes(half.try_into().expect("eight bytes"))),
+    })
+}
+
+fn random() -> Result<[u8; 16], Failure> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Failure::new(format!("the kernel gives no random bytes: {error}")))?;
+    Ok(bytes)
+}

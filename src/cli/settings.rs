@@ -1,0 +1,73 @@
+//! From the command line and the configuration file to checked [`Settings`]. Reads the file; what
+//! its text means is `config`'s.
+
+use std::fs;
+use std::path::Path;
+
+use super::Failure;
+use super::args::{ServeArgs, SettingsArgs};
+use crate::config::{self, Origin, Settings};
+
+/// The settings of the file, if one is named, with `--set` over them.
+///
+/// # Errors
+/// One line for each fault: where it was read, the key, what was expected.
+pub fn load(args: &SettingsArgs) -> Result<Settings, Failure> {
+    let mut settings = match &args.config {
+        Some(file) => read(file)?,
+        None => Settings::default(),
+    };
+    for assignment in &args.set {
+        let (key, value) = assignment.split_once('=').ok_or_else(|| {
+            Failure::new(format!(
+                "--set {assignment}: expected KEY=VALUE, as in --set auth.nonce_lifetime=30m"
+            ))
+        })?;
+        set(&mut settings, key.trim(), value.trim())?;
+    }
+    Ok(settings)
+}
+
+/// The settings of `aorta serve`: those of [`load`], with its own options over them.
+///
+/// # Errors
+/// As [`load`]; also values that do not go together.
+pub fn for_serve(args: &ServeArgs) -> Result<Settings, Failure> {
+    let mut settings = load(&args.settings)?;
+    let options = [
+        ("serve.subscribers", &args.subscribers),
+        ("serve.test_accounts", &args.test_accounts),
+        ("serve.reactors", &args.reactors),
+        ("serve.cpus", &args.cpus),
+        ("serve.backend", &args.backend),
+    ];
+    for (key, value) in options {
+        if let Some(value) = value {
+            set(&mut settings, key, value)?;
+        }
+    }
+    if !args.listen.is_empty() {
+        set(&mut settings, "serve.listen", &args.listen.join(","))?;
+    }
+    settings.check().map_err(|refusal| Failure::new(refusal.to_string()))?;
+    Ok(settings)
+}
+
+/// Reads and checks one configuration file.
+///
+/// # Errors
+/// As [`load`].
+pub fn read(file: &Path) -> Result<Settings, Failure> {
+    let name = file.display().to_string();
+    let text = fs::read_to_string(file)
+        .map_err(|error| Failure::new(format!("cannot read the configuration {name}: {error}")))?;
+    config::load(&text, &name)
+        .map_err(|refusals| Failure::lines(refusals.iter().map(ToString::to_string).collect()))
+}
+
+/// Sets one parameter from the command line.
+pub(super) fn set(settings: &mut Settings, key: &str, value: &str) -> Result<(), Failure> {
+    settings
+        .apply(key, value, Origin::CommandLine)
+        .map_err(|refusal| Failure::new(refusal.to_string()))
+}

@@ -1,0 +1,245 @@
+//! Tests of the table as a whole and of what [`Settings`] does with it.
+
+use proptest::prelude::*;
+
+use super::super::{Algorithms, Backend, MinExpiresPolicy};
+use super::*;
+
+fn applied(key: &str, text: &str) -> Result<Settings, String> {
+    let mut settings = Settings::default();
+    settings
+        .apply(key, text, Origin::CommandLine)
+        .map(|()| settings)
+        .map_err(|refusal| refusal.to_string())
+}
+
+#[test]
+fn the_defaults_are_the_documented_ones() {
+    let settings = Settings::default();
+    let defaults: Vec<(String, String)> =
+        settings.describe().map(|row| (row.key, row.default)).collect();
+    let expected = [
+        ("registrar.replace", "On"),
+        ("registrar.bindings_max", "1"),
+        ("registrar.expires_max", "3600"),
+        ("registrar.expires_min", "60"),
+        ("registrar.expires_min_policy", "refuse"),
+        ("registrar.expires_spread", "10"),
+        ("registrar.retry_after", "60"),
+        ("auth.nonce_lifetime", "3600"),
+        ("auth.algorithms", "MD5"),
+        ("serve.listen", "udp:0.0.0.0:5060"),
+        ("serve.subscribers", ""),
+        ("serve.test_accounts", "0"),
+        ("serve.reactors", "auto"),
+        ("serve.cpus", "all"),
+        ("serve.backend", "mmsg"),
+    ];
+    assert_eq!(defaults.len(), expected.len());
+    for (row, (key, default)) in defaults.iter().zip(expected) {
+        assert_eq!((row.0.as_str(), row.1.as_str()), (key, default));
+    }
+}
+
+#[test]
+fn names_are_unique_in_any_case() {
+    let mut all: Vec<String> = names().map(str::to_ascii_lowercase).collect();
+    all.sort();
+    let count = all.len();
+    all.dedup();
+    assert_eq!(all.len(), count);
+}
+
+#[test]
+fn every_default_is_taken_back_as_text() {
+    for parameter in &PARAMETERS {
+        let text = parameter.value(&Settings::default());
+        let settings = applied(parameter.key, &text).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(parameter.value(&settings), text, "{}", parameter.key);
+        assert_eq!(settings.origin(parameter), &Origin::CommandLine);
+    }
+}
+
+#[test]
+fn both_ends_of_a_range_are_taken_and_the_next_values_refused() {
+    for parameter in &PARAMETERS {
+        let Kind::Whole { min, max, .. } = parameter.kind else { continue };
+        for inside in [min, max] {
+            let settings = applied(parameter.key, &inside.to_string()).unwrap();
+            assert_eq!(parameter.value(&settings), inside.to_string());
+        }
+        let mut outside = vec![u64::from(max) + 1, u64::from(u32::MAX) + 1 + u64::from(min)];
+        outside.extend(min.checked_sub(1).map(u64::from));
+        for outside in outside {
+            let error = applied(parameter.key, &outside.to_string()).unwrap_err();
+            let expected = format!(
+                "command line: {}: {outside} is outside its range, expected {}",
+                parameter.key,
+                parameter.range()
+            );
+            assert_eq!(error, expected);
+        }
+    }
+}
+
+#[test]
+fn keys_and_aliases_are_taken_in_any_case() {
+    for key in [
+        "registrar.replace",
+        "REGISTRAR.Replace",
+        "ss_endpoint_register_replace",
+        " registrar.replace ",
+    ] {
+        assert!(!applied(key, "off").unwrap().registrar.replace, "{key}");
+    }
+}
+
+#[test]
+fn a_refusal_of_an_alias_names_the_key_too() {
+    assert_eq!(
+        applied("server_registrar_max_bindings", "65").unwrap_err(),
+        "command line: SERVER_REGISTRAR_MAX_BINDINGS (registrar.bindings_max): 65 is outside its \
+         range, expected 1-64"
+    );
+}
+
+#[test]
+fn what_is_refused_changes_nothing() {
+    let mut settings = Settings::default();
+    for (key, text) in [
+        ("registrar.bindings_max", "65"),
+        ("serve.listen", "udp:1.2.3.4:1,bogus"),
+        ("auth.algorithms", "SHA-256,SHA-1"),
+        ("domain.a.com.algorithms", "SHA-1"),
+        ("domain.a b.algorithms", "MD5"),
+    ] {
+        settings.apply(key, text, Origin::CommandLine).unwrap_err();
+    }
+    assert_eq!(settings, Settings::default());
+}
+
+#[test]
+fn text_of_another_kind_is_refused_with_what_was_expected() {
+    assert_eq!(
+        applied("auth.nonce_lifetime", "1500ms").unwrap_err(),
+        "command line: auth.nonce_lifetime: \"1500ms\" is refused, expected whole seconds of \
+         30-86400 s"
+    );
+    assert_eq!(
+        applied("registrar.expires_min_policy", "clamp").unwrap_err(),
+        "command line: registrar.expires_min_policy: \"clamp\" is refused, expected refuse or raise"
+    );
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_nearest_name() {
+    assert_eq!(
+        applied("registrar.bindings_man", "2").unwrap_err(),
+        "command line: registrar.bindings_man: unknown name, did you mean registrar.bindings_max?"
+    );
+    assert_eq!(
+        applied("colour", "2").unwrap_err(),
+        "command line: colour: unknown name, `aorta config` lists the known ones"
+    );
+}
+
+#[test]
+fn words_and_lists_reach_their_fields() {
+    let settings = applied("registrar.expires_min_policy", "Raise").unwrap();
+    assert_eq!(settings.registrar.expires_min_policy, MinExpiresPolicy::Raise);
+    assert_eq!(applied("serve.backend", "uring").unwrap().serve.backend, Backend::Uring);
+    assert_eq!(applied("serve.cpus", "0-1, 3").unwrap().serve.cpus, Some(vec![0, 1, 3]));
+    let settings = applied("serve.listen", "udp:127.0.0.1:0, udp:[::1]:0").unwrap();
+    assert_eq!(joined(&settings.serve.listen), "udp:127.0.0.1:0, udp:[::1]:0");
+}
+
+#[test]
+fn a_later_value_replaces_an_earlier_one_and_its_origin() {
+    let mut settings = Settings::default();
+    let origin = Origin::File { name: "a.toml".into(), line: 3 };
+    settings.apply("serve.listen", "udp:127.0.0.1:1", origin).unwrap();
+    settings.apply("serve.listen", "udp:127.0.0.1:2", Origin::CommandLine).unwrap();
+    assert_eq!(joined(&settings.serve.listen), "udp:127.0.0.1:2");
+    let row = settings.describe().find(|row| row.key == "serve.listen").unwrap();
+    assert_eq!((row.value.as_str(), row.origin), ("udp:127.0.0.1:2", Origin::CommandLine));
+}
+
+#[test]
+fn a_domain_is_set_on_the_command_line_quoted_or_not() {
+    for key in ["domain.Example.com.algorithms", "domain.\"example.com\".algorithms"] {
+        let settings = applied(key, "SHA-256, MD5").unwrap();
+        assert_eq!(settings.domain("example.com").algorithms, Algorithms::BOTH, "{key}");
+        assert_eq!(settings.domain("example.net").algorithms, Algorithms::MD5, "{key}");
+        let row = settings.describe().last().unwrap();
+        assert_eq!(row.key, "domain.\"example.com\".algorithms");
+        assert_eq!(row.value, "SHA-256, MD5");
+    }
+}
+
+#[test]
+fn a_minimum_above_the_maximum_is_refused_wherever_each_was_set() {
+    let mut settings = applied("registrar.expires_min", "3600").unwrap();
+    settings.check().expect("equal is a fixed expiry");
+    settings.apply("registrar.expires_max", "10m", Origin::CommandLine).unwrap();
+    assert_eq!(
+        settings.check().unwrap_err().to_string(),
+        "command line: registrar.expires_min: registrar.expires_min (3600 s, command line) is \
+         above registrar.expires_max (600 s, command line)"
+    );
+}
+
+#[test]
+fn more_reactors_than_cpus_are_refused() {
+    let mut settings = applied("serve.reactors", "3").unwrap();
+    settings.check().expect("auto CPUs are counted at start");
+    settings.apply("serve.cpus", "0-1", Origin::CommandLine).unwrap();
+    let error = settings.check().unwrap_err().to_string();
+    assert!(error.contains("serve.reactors (3, command line)"), "{error}");
+    assert!(error.contains("serve.cpus (0, 1, command line)"), "{error}");
+}
+
+#[test]
+fn the_readme_lists_every_parameter_with_its_alias_and_default() {
+    let readme = include_str!("../../README.md");
+    for parameter in &PARAMETERS {
+        let default = parameter.value(&Settings::default());
+        let default = format!("{default} {}", parameter.unit);
+        let start = format!("| {} | {} | {} |", parameter.key, parameter.alias, default.trim());
+        // Empty cells are written with one blank.
+        let start = start.replace("  ", " ");
+        assert!(readme.lines().any(|line| line.starts_with(&start)), "no line with {start}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn any_text_for_any_key_is_taken_or_refused_on_one_line(
+        row in 0..PARAMETERS.len(),
+        text in "[ -~\\n\u{e9}]{0,40}|[0-9]{1,25}(ms|s|m|h|d|%)?|(udp:)?[0-9.:\\[\\]]{0,30}",
+    ) {
+        let key = PARAMETERS[row].key;
+        match applied(key, &text) {
+            Ok(settings) => {
+                let value = PARAMETERS[row].value(&settings);
+                if key != "serve.subscribers" {
+                    prop_assert_eq!(PARAMETERS[row].value(&applied(key, &value).unwrap()), value);
+                }
+            }
+            Err(line) => prop_assert!(!line.contains('\n'), "{line}"),
+        }
+    }
+
+    #[test]
+    fn any_file_is_read_or_refused_line_by_line(
+        text in "([a-z\\[\\]\"=., \\n]|serve|domain|listen|replace|SS_ENDPOINT_EXPIRE|[0-9]){0,40}",
+    ) {
+        let lines = u32::try_from(text.lines().count().max(1)).unwrap();
+        for refusal in super::super::load(&text, "a.toml").err().unwrap_or_default() {
+            prop_assert!(!refusal.to_string().contains('\n'), "{refusal}");
+            let Origin::File { line, .. } = refusal.origin else { panic!("{refusal}") };
+            prop_assert!((1..=lines + 1).contains(&line), "{refusal}");
+        }
+    }
+}

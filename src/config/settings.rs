@@ -1,0 +1,259 @@
+//! All values together, each with where it came from: set from text, checked against each other,
+//! described for operators. Names and ranges are [`parameters`](super::parameters)'.
+
+use super::parameters::{CPUS, EXPIRES_MAX, EXPIRES_MIN, PARAMETERS, Parameter, REACTORS};
+use super::parameters::{find, index, unknown};
+use super::refusal::{Fault, Origin, Refusal};
+use super::value::{self, Malformed};
+use super::{Algorithms, Auth, Domain, Registrar, Serve};
+
+/// Everything that can be set, each value with its origin. `Default` is what runs without a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// What the registrar obeys.
+    pub registrar: Registrar,
+    /// What authentication obeys.
+    pub auth: Auth,
+    /// What `aorta serve` starts with.
+    pub serve: Serve,
+    domains: Vec<DomainSettings>,
+    origins: [Origin; PARAMETERS.len()],
+}
+
+/// What was said about one domain; what was not follows `auth`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct DomainSettings {
+    name: String,
+    algorithms: Option<(Algorithms, Origin)>,
+}
+
+/// One line of `aorta config`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// Aorta's key.
+    pub key: String,
+    /// The alias, empty where there is none.
+    pub alias: &'static str,
+    /// What it does.
+    pub about: &'static str,
+    /// The value nobody set, as text.
+    pub default: String,
+    /// What is taken.
+    pub range: String,
+    /// The unit a bare number stands in, empty where there is none.
+    pub unit: String,
+    /// The value now, as text.
+    pub value: String,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            registrar: Registrar::default(),
+            auth: Auth::default(),
+            serve: Serve::default(),
+            domains: Vec::new(),
+            origins: [const { Origin::Default }; PARAMETERS.len()],
+        }
+    }
+}
+
+impl Settings {
+    /// Sets one parameter, by key or alias in any case, from text; lists are separated by commas
+    /// and replace what was there. `domain.NAME.algorithms` sets a domain's. What is refused
+    /// changes nothing.
+    pub fn apply(&mut self, key: &str, text: &str, origin: Origin) -> Result<(), Refusal> {
+        let key = key.trim();
+        if let Some((domain, property)) = domain_key(key) {
+            let items = split(text);
+            let origins = vec![origin.clone(); items.len()];
+            return self.set_domain(domain, property, &items, &origins, origin);
+        }
+        let Some(parameter) = find(key) else { return Err(unknown(key, origin)) };
+        let items = if parameter.is_list() { split(text) } else { vec![text.trim()] };
+        let origins = vec![origin.clone(); items.len()];
+        self.set(parameter, key, &items, &origins, origin)
+    }
+
+    /// Sets one parameter from items that each have their own origin.
+    pub(super) fn set(
+        &mut self,
+        parameter: &'static Parameter,
+        written: &str,
+        items: &[&str],
+        items_at: &[Origin],
+        origin: Origin,
+    ) -> Result<(), Refusal> {
+        parameter.write(self, items).map_err(|(at, fault)| Refusal {
+            origin: items_at.get(at).unwrap_or(&origin).clone(),
+            key: spelled(parameter, written),
+            fault,
+        })?;
+        self.origins[index(parameter)] = origin;
+        Ok(())
+    }
+
+    /// Sets what is known of one domain: its algorithms.
+    pub(super) fn set_domain(
+        &mut self,
+        name: &str,
+        property: &str,
+        items: &[&str],
+        items_at: &[Origin],
+        origin: Origin,
+    ) -> Result<(), Refusal> {
+        let key = format!("domain.\"{name}\".{property}");
+        let refused = |origin, fault| Err(Refusal { origin, key: key.clone(), fault });
+        if !property.eq_ignore_ascii_case("algorithms") {
+            let nearest = Some(format!("domain.\"{name}\".algorithms"));
+            return refused(origin, Fault::Unknown { nearest });
+        }
+        let algorithms = match value::algorithms(items) {
+            Ok(algorithms) => algorithms,
+            Err(Malformed { item, expected }) => {
+                let value = items.get(item).copied().unwrap_or_default().to_owned();
+                let at = items_at.get(item).unwrap_or(&origin).clone();
+                return refused(at, Fault::Malformed { value, expected });
+            }
+        };
+        let domain = self.add_domain(name, origin.clone())?;
+        domain.algorithms = Some((algorithms, origin));
+        Ok(())
+    }
+
+    /// The entry of a domain, made if it is not there.
+    fn add_domain(&mut self, name: &str, origin: Origin) -> Result<&mut DomainSettings, Refusal> {
+        let Some(canonical) = value::domain(name) else {
+            return Err(Refusal {
+                origin,
+                key: "domain".to_owned(),
+                fault: Fault::Malformed {
+                    value: name.to_owned(),
+                    expected: "a host name or an IP address".to_owned(),
+                },
+            });
+        };
+        let at = self.domains.iter().position(|domain| domain.name == canonical);
+        let at = at.unwrap_or_else(|| {
+            self.domains.push(DomainSettings { name: canonical, algorithms: None });
+            self.domains.len() - 1
+        });
+        Ok(&mut self.domains[at])
+    }
+
+    /// A domain is served although nothing is said about it: an empty `[domain."NAME"]`.
+    pub(super) fn serve_domain(&mut self, name: &str, origin: Origin) -> Result<(), Refusal> {
+        self.add_domain(name, origin).map(|_| ())
+    }
+
+    /// Where the algorithms of a domain were set, if they were.
+    pub(super) fn domain_origin(&self, name: &str) -> Option<&Origin> {
+        let canonical = value::domain(name)?;
+        let domain = self.domains.iter().find(|domain| domain.name == canonical)?;
+        domain.algorithms.as_ref().map(|(_, origin)| origin)
+    }
+
+    /// The domains that were named, in the order they were first met. The domains of accounts
+    /// come on top: ask [`Settings::domain`] for each.
+    pub fn domains(&self) -> impl Iterator<Item = Domain> + '_ {
+        self.domains.iter().map(|domain| self.domain(&domain.name))
+    }
+
+    /// How a domain is served: as was said of it, else by what holds for all.
+    #[must_use]
+    pub fn domain(&self, name: &str) -> Domain {
+        let name = name.to_ascii_lowercase();
+        let own = self.domains.iter().find(|domain| domain.name == name);
+        let algorithms = own.and_then(|domain| domain.algorithms.as_ref());
+        let algorithms = algorithms.map_or(self.auth.algorithms, |(algorithms, _)| *algorithms);
+        Domain { name, algorithms }
+    }
+
+    /// Where a parameter's value came from.
+    #[must_use]
+    pub fn origin(&self, parameter: &'static Parameter) -> &Origin {
+        &self.origins[index(parameter)]
+    }
+
+    /// Refuses values that cannot stand together. Call it once everything is applied.
+    pub fn check(&self) -> Result<(), Refusal> {
+        let (min, max) = (self.registrar.expires_min_s, self.registrar.expires_max_s);
+        if min > max {
+            return Err(self.conflict(EXPIRES_MIN, "is above", EXPIRES_MAX));
+        }
+        if let (Some(reactors), Some(cpus)) = (self.serve.reactors, &self.serve.cpus)
+            && usize::from(reactors) > cpus.len()
+        {
+            return Err(self.conflict(REACTORS, "are more than the CPUs of", CPUS));
+        }
+        Ok(())
+    }
+
+    /// `a` contradicts `b`; reported where the one that somebody set was read.
+    fn conflict(&self, a: &str, relation: &str, b: &str) -> Refusal {
+        let a = find(a).expect("a key of the table");
+        let b = find(b).expect("a key of the table");
+        let phrase = |p: &'static Parameter| {
+            let value = format!("{} {}", p.value(self), p.unit);
+            format!("{} ({}, {})", p.key, value.trim_end(), self.origin(p))
+        };
+        let blamed = if *self.origin(a) == Origin::Default { b } else { a };
+        Refusal {
+            origin: self.origin(blamed).clone(),
+            key: blamed.key.to_owned(),
+            fault: Fault::Conflict(format!("{} {relation} {}", phrase(a), phrase(b))),
+        }
+    }
+
+    /// Every parameter in the order of the table, then what was said of each domain.
+    pub fn describe(&self) -> impl Iterator<Item = Described> + '_ {
+        let default = Settings::default();
+        let parameters = PARAMETERS.iter().map(move |parameter| Described {
+            key: parameter.key.to_owned(),
+            alias: parameter.alias,
+            about: parameter.about,
+            default: parameter.value(&default),
+            range: parameter.range(),
+            unit: parameter.unit.to_string(),
+            value: parameter.value(self),
+            origin: self.origin(parameter).clone(),
+        });
+        let domains = self.domains.iter().map(|domain| Described {
+            key: format!("domain.\"{}\".algorithms", domain.name),
+            alias: "",
+            about: "What challenges of this domain offer, strongest first",
+            default: self.auth.algorithms.to_string(),
+            range: "SHA-256, MD5".to_owned(),
+            unit: String::new(),
+            value: self.domain(&domain.name).algorithms.to_string(),
+            origin: domain.algorithms.as_ref().map_or(Origin::Default, |(_, at)| at.clone()),
+        });
+        parameters.chain(domains)
+    }
+}
+
+/// The name as it was written, with the key beside it where that was an alias.
+fn spelled(parameter: &Parameter, written: &str) -> String {
+    if written.eq_ignore_ascii_case(parameter.alias) {
+        format!("{} ({})", parameter.alias, parameter.key)
+    } else {
+        parameter.key.to_owned()
+    }
+}
+
+fn split(text: &str) -> Vec<&str> {
+    if text.trim().is_empty() {
+        return Vec::new();
+    }
+    text.split(',').map(str::trim).collect()
+}
+
+/// `domain.NAME.PROPERTY` with the name quoted or not; names have dots, properties have none.
+fn domain_key(key: &str) -> Option<(&str, &str)> {
+    let prefix = key.get(..7).filter(|prefix| prefix.eq_ignore_ascii_case("domain."))?;
+    let (name, property) = key[prefix.len()..].rsplit_once('.')?;
+    let name = name.strip_prefix('"').and_then(|name| name.strip_suffix('"')).unwrap_or(name);
+    Some((name, property))
+}

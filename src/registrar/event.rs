@@ -1,0 +1,91 @@
+//! What the registrar tells whoever cares: calls of a binding, its connection, the journal,
+//! metrics. Events leave as values, in the order things happened; where one request makes bindings
+//! leave and come, the departures are first.
+
+use crate::registrar::binding::{Binding, BindingId};
+use crate::registrar::location::AorId;
+
+/// Something happened to a binding.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A new binding, reachable from now on.
+    Registered {
+        /// Whose.
+        aor: AorId,
+        /// The binding.
+        binding: BindingId,
+    },
+    /// The same contact again; its calls and its connection go on.
+    Refreshed {
+        /// Whose.
+        aor: AorId,
+        /// The binding.
+        binding: BindingId,
+        /// The request came from another address or listener than the last one: the flow towards
+        /// the phone has changed though its contact has not.
+        moved: bool,
+    },
+    /// The same device under another contact. The binding keeps its name, its age and its calls.
+    Retargeted {
+        /// Whose.
+        aor: AorId,
+        /// The binding, now with the new contact.
+        binding: BindingId,
+        /// What it was.
+        old: Binding,
+    },
+    /// A binding has gone, by whatever way; this is the only one out.
+    Left {
+        /// Whose.
+        aor: AorId,
+        /// What it was called; the name is never used again.
+        binding: BindingId,
+        /// What it was.
+        old: Binding,
+        /// Why.
+        reason: LeaveReason,
+    },
+}
+
+/// Why a binding left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LeaveReason {
+    /// Its own side asked: Expires 0, or `*`.
+    Unregistered,
+    /// Nobody refreshed it in time.
+    Expired,
+    /// Another device took its place (SS_ENDPOINT_REGISTER_REPLACE). The `Registered` of the one
+    /// that did follows in the same batch of events.
+    Kicked,
+    /// An operator took it out.
+    ForcedUnregister,
+    /// Its account was removed.
+    AccountRemoved,
+    /// The connection it lived on has closed.
+    FlowClosed,
+}
+
+impl LeaveReason {
+    /// Every reason, for tables of counters.
+    pub const ALL: [LeaveReason; 6] = [
+        LeaveReason::Unregistered,
+        LeaveReason::Expired,
+        LeaveReason::Kicked,
+        LeaveReason::ForcedUnregister,
+        LeaveReason::AccountRemoved,
+        LeaveReason::FlowClosed,
+    ];
+
+    /// The word metrics and logs use.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            LeaveReason::Unregistered => "unregistered",
+            LeaveReason::Expired => "expired",
+            LeaveReason::Kicked => "kicked",
+            LeaveReason::ForcedUnregister => "forced_unregister",
+            LeaveReason::AccountRemoved => "account_removed",
+            LeaveReason::FlowClosed => "flow_closed",
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! What one shard counts: every answer by its status, every silence by its reason, every event of
+//! the registrar. Plain numbers; the shell publishes them.
+
+use std::ops::AddAssign;
+
+/// Why a datagram was not answered. The metric uses the same words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropReason {
+    /// Nothing but white space or a few bytes: a keepalive.
+    Keepalive,
+    /// Not SIP, or so broken that no response could find its way back.
+    Unparseable,
+    /// A response where a request belongs.
+    StrayResponse,
+    /// ACK is never answered (RFC 3261 17.2.1).
+    Ack,
+    /// The top Via names no place a response could go to.
+    NoReturnPath,
+    /// The answer would not fit [`crate::limits::RESPONSE_BYTES_MAX`].
+    AnswerTooLong,
+}
+
+impl DropReason {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [DropReason; 6] = [
+        DropReason::Keepalive,
+        DropReason::Unparseable,
+        DropReason::StrayResponse,
+        DropReason::Ack,
+        DropReason::NoReturnPath,
+        DropReason::AnswerTooLong,
+    ];
+
+    /// Its name in metrics and in the final counters.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            DropReason::Keepalive => "keepalive",
+            DropReason::Unparseable => "unparseable",
+            DropReason::StrayResponse => "stray_response",
+            DropReason::Ack => "ack",
+            DropReason::NoReturnPath => "no_return_path",
+            DropReason::AnswerTooLong => "answer_too_long",
+        }
+    }
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// The counters of one shard since its start.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: u64,)*
+            /// Silences by [`DropReason`].
+            pub dropped: [u64; DropReason::ALL.len()],
+            /// Answers by status: `answered[status - 200]` for 200 to 699.
+            pub answered: StatusCounts,
+        }
+
+        impl Counters {
+            /// Name and value of every counter, silences and statuses left out.
+            pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+
+        impl AddAssign<&Counters> for Counters {
+            fn add_assign(&mut self, other: &Counters) {
+                $(self.$name += other.$name;)*
+                for (mine, theirs) in self.dropped.iter_mut().zip(other.dropped) {
+                    *mine += theirs;
+                }
+                self.answered += &other.answered;
+            }
+        }
+    };
+}
+
+counters! {
+    /// Requests that were read as SIP, those of other shards included where they were received.
+    requests,
+    /// Datagrams handed to the shard that owns their AOR.
+    handoffs_out,
+    /// Datagrams another shard received for this one.
+    handoffs_in,
+    /// Challenges sent to requests that brought no credentials for the realm.
+    challenged,
+    /// Requests whose digest was right on a fresh nonce.
+    authenticated,
+    /// Digest right, nonce old, foreign or its count used: challenged with `stale=true`.
+    stale,
+    /// Digest wrong on a nonce bound to that very source.
+    bad_password,
+    /// Digest wrong on a nonce of another key or source; proves nothing.
+    bad_password_unbound,
+    /// Credentials for an AOR that has no account.
+    unknown_account,
+    /// Credentials of another user than the AOR's.
+    account_mismatch,
+    /// REGISTER requests of domains that are not served.
+    foreign_domain,
+    /// Retransmissions answered again without a change.
+    retransmissions,
+    /// Bindings added.
+    registered,
+    /// Bindings refreshed.
+    refreshed,
+    /// Bindings that moved to a new contact of the same device.
+    retargeted,
+    /// Bindings removed by their owner.
+    unregistered,
+    /// Bindings pushed out by another device of the account.
+    kicked,
+    /// Bindings whose time ran out.
+    expired,
+    /// Bindings removed by an operator.
+    removed,
+    /// Requests that were refused because their CSeq was not newer.
+    stale_cseq,
+    /// Requests refused for asking less than the shortest registration.
+    interval_too_brief,
+    /// Requests refused because the account holds as many bindings as it may.
+    too_many_bindings,
+}
+
+/// Answers counted by status code, 200 to 699.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StatusCounts(Box<[u64; 500]>);
+
+impl Default for StatusCounts {
+    fn default() -> Self {
+        StatusCounts(Box::new([0; 500]))
+    }
+}
+
+impl std::fmt::Debug for StatusCounts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl StatusCounts {
+    /// Counts one answer.
+    ///
+    /// # Panics
+    /// If `status` is not a final SIP status: no other is ever written.
+    pub fn count(&mut self, status: u16) {
+        self.0[usize::from(status) - 200] += 1;
+    }
+
+    /// How often `status` was answered.
+    #[must_use]
+    pub fn of(&self, status: u16) -> u64 {
+        self.0[usize::from(status) - 200]
+    }
+
+    /// Statuses that were answered at all, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (u16, u64)> {
+        (200..).zip(*self.0).filter(|&(_, count)| count > 0)
+    }
+
+    /// All answers.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+}
+
+impl AddAssign<&StatusCounts> for StatusCounts {
+    fn add_assign(&mut self, other: &StatusCounts) {
+        for (mine, theirs) in self.0.iter_mut().zip(*other.0) {
+            *mine += theirs;
+        }
+    }
+}
+
+impl Counters {
+    /// Counts one silence.
+    pub fn drop(&mut self, reason: DropReason) {
+        self.dropped[reason as usize] += 1;
+    }
+
+    /// Silences for `reason`.
+    #[must_use]
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped[reason as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drop_reasons_index_their_own_counter() {
+        let mut counters = Counters::default();
+        for (number, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, number);
+            counters.drop(reason);
+            assert_eq!(counters.dropped(reason), 1, "{}", reason.name());
+        }
+    }
+
+    #[test]
+    fn sums_add_every_field() {
+        let mut one = Counters { requests: 1, kicked: 2, ..Counters::default() };
+        one.answered.count(200);
+        one.answered.count(699);
+        one.drop(DropReason::Ack);
+        let mut sum = one.clone();
+        sum += &one;
+        assert_eq!(sum.requests, 2);
+        assert_eq!(sum.kicked, 4);
+        assert_eq!(sum.answered.iter().collect::<Vec<_>>(), [(200, 2), (699, 2)]);
+        assert_eq!(sum.answered.total(), 4);
+        assert_eq!(sum.dropped(DropReason::Ack), 2);
+        assert_eq!(sum.named().map(|(_, value)| value).sum::<u64>(), 6);
+    }
+}

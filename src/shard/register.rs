@@ -1,0 +1,235 @@
+//! REGISTER (RFC 3261 10.3), from the request to its answer: whose it is, whether its sender may,
+//! what the registrar makes of it.
+
+use crate::auth::accounts::AorKey;
+use crate::auth::challenge::{strongest_first, write_value};
+use crate::auth::check::{Check, Verdict, authenticate};
+use crate::auth::username::form_of;
+use crate::limits::{AOR_BYTES_MAX, CHALLENGE_VALUE_BYTES_MAX};
+use crate::registrar::aor::{Aor, AorError};
+use crate::registrar::{Accepted, AorId, Contacts, Refusal, Register};
+use crate::shard::Handled;
+use crate::shard::answer::Answer;
+use crate::shard::core::Core;
+use crate::shard::identity::Identity;
+use crate::shard::request::{Arrival, answer_of, refuse};
+use crate::sip::header::contact::{self, ContactError};
+use crate::sip::write::{ContactLine, Full, Responder, Response};
+use crate::sip::{Fault, HeaderName, Message, ParseError, RequestHead};
+
+/// A REGISTER whose head is good and that is for this registrar.
+pub(super) fn handle<'a>(
+    core: &mut Core,
+    arrival: Arrival<'a>,
+    message: Message<'a>,
+    head: &RequestHead<'a>,
+    identity: &Identity,
+    out: &mut [u8],
+) -> Handled {
+    let responder = Responder::new(message, head, arrival.datagram.source);
+    // Step 5, the part that needs no account: To names an address-of-record of a served domain.
+    let mut aor_buffer = [0; AOR_BYTES_MAX];
+    let aor = match Aor::from_uri(&head.to.uri, &mut aor_buffer) {
+        Ok(aor) => aor,
+        Err(error) => {
+            let answer = answer_of(core, responder, identity, out);
+            return match error {
+                AorError::Scheme => answer.phrased(404, &["To Not SIP"], |_| Ok(())),
+                AorError::NoUser => answer.phrased(404, &["To Without User"], |_| Ok(())),
+                AorError::Escape => {
+                    refuse(answer, ParseError::header(HeaderName::To, Fault::Malformed))
+                }
+                AorError::TooLong => {
+                    refuse(answer, ParseError::header(HeaderName::To, Fault::TooLong))
+                }
+            };
+        }
+    };
+    let Some(realm) = core.domains.find(aor.domain()) else {
+        core.counters.foreign_domain += 1;
+        return answer_of(core, responder, identity, out).plain(404);
+    };
+    let offered = realm.algorithms;
+
+    // Step 3. Without credentials every shard can challenge: a nonce needs no account.
+    let credentials = message.credentials(HeaderName::Authorization, aor.domain());
+    let credentials = match credentials {
+        Ok(Some(credentials)) => credentials,
+        Ok(None) => {
+            core.counters.challenged += 1;
+            return challenge(core, &arrival, &aor, responder, identity, false, out);
+        }
+        Err(_) => {
+            let error = ParseError::header(HeaderName::Authorization, Fault::Malformed);
+            return refuse(answer_of(core, responder, identity, out), error);
+        }
+    };
+    // Step 4, decided from the message alone, so that it tells nobody which accounts exist.
+    if form_of(credentials.username, aor.text()).is_none() {
+        core.counters.account_mismatch += 1;
+        return answer_of(core, responder, identity, out).plain(403);
+    }
+
+    let hash = core.ownership.hash(aor.text());
+    let owner = core.ownership.owner(hash);
+    if owner != core.id {
+        // The one that handed it over asked the same question with the same answer.
+        assert!(!arrival.handed_over, "shards disagree about the owner of an AOR");
+        core.counters.handoffs_out += 1;
+        return Handled::Handoff(owner);
+    }
+
+    let Arrival { now, datagram, .. } = arrival;
+    let account = core.accounts.find(AorKey(hash), aor.text());
+    let lifetime = core.auth.nonce_lifetime_s;
+    let source = datagram.source.ip();
+    let check = Check {
+        credentials: &credentials,
+        method: head.method_bytes,
+        aor: aor.text(),
+        realm: aor.domain(),
+        offered,
+        nonce: core.keys.nonce.judge(credentials.nonce, now.wall, source, aor.domain(), lifetime),
+        nonce_lifetime_s: lifetime,
+        bindings_max: core.bindings_max,
+        now: now.wall,
+    };
+    let verdict = authenticate(&check, &mut core.accounts, account, &mut core.ha2s);
+    match verdict {
+        Verdict::Accepted => core.counters.authenticated += 1,
+        Verdict::Replayed => {}
+        Verdict::Stale => core.counters.stale += 1,
+        Verdict::Wrong { counts_as_failure: true } => core.counters.bad_password += 1,
+        Verdict::Wrong { counts_as_failure: false } => core.counters.bad_password_unbound += 1,
+        Verdict::UnknownAccount { .. } => core.counters.unknown_account += 1,
+        Verdict::OtherRealm | Verdict::AlgorithmNotOffered => core.counters.challenged += 1,
+        Verdict::AccountMismatch => {
+            core.counters.account_mismatch += 1;
+            return answer_of(core, responder, identity, out).plain(403);
+        }
+        Verdict::Malformed(malformed) => {
+            let phrase = ["Malformed Authorization ", malformed.parameter()];
+            let answer = answer_of(core, responder, identity, out);
+            return answer.phrased(400, &phrase, |_| Ok(()));
+        }
+    }
+    let (Verdict::Accepted | Verdict::Replayed, Some(account)) = (verdict, account) else {
+        let stale = verdict.is_stale();
+        return challenge(core, &arrival, &aor, responder, identity, stale, out);
+    };
+
+    let mut contacts = contact::Contacts::new();
+    if let Err(error) = message.contacts(&mut contacts) {
+        let fault = match error {
+            ContactError::TooMany => Fault::TooMany,
+            ContactError::Malformed | ContactError::WildcardMixed => Fault::Malformed,
+        };
+        let error = ParseError::header(HeaderName::Contact, fault);
+        return refuse(answer_of(core, responder, identity, out), error);
+    }
+    let register = Register {
+        aor: AorId(account.0),
+        call_id: head.call_id,
+        cseq: head.cseq.number,
+        contacts: match contacts.as_slice() {
+            _ if contacts.is_wildcard() => Contacts::Wildcard,
+            [] => Contacts::Fetch,
+            list => Contacts::List(list),
+        },
+        expires: message.expires(),
+        user_agent: message.user_agent().unwrap_or_default(),
+        path: b"",
+        source: datagram.source,
+        listener: datagram.listener.0,
+        local_ip: datagram.local_ip,
+        fingerprint: identity.fingerprint,
+        bindings_max: core.accounts[account].bindings_max(),
+    };
+    if verdict == Verdict::Replayed && !core.registrar.is_retransmission(&register) {
+        // Its nonce count was used by another request: a replay, or a phone that does not count.
+        // Never a reason to shut the phone out (RFC 7616 3.4: a server may challenge anew).
+        core.counters.stale += 1;
+        return challenge(core, &arrival, &aor, responder, identity, true, out);
+    }
+    let outcome = core.registrar.register(now, &register, &mut core.events);
+    core.count_events();
+    match outcome {
+        Ok(accepted) => {
+            core.counters.retransmissions += u64::from(accepted.retransmission);
+            let Core { registrar, counters, .. } = core;
+            let answer = Answer { responder, to_tag: identity.to_tag, out, counters };
+            answer.with(200, |response| list_bindings(response, registrar, &accepted))
+        }
+        Err(refusal) => refuse_register(core, refusal, responder, identity, out),
+    }
+}
+
+/// Step 8: the 200 enumerates all current bindings.
+#[inline]
+fn list_bindings(
+    response: &mut Response<'_>,
+    registrar: &crate::registrar::Registrar,
+    accepted: &Accepted,
+) -> Result<(), Full> {
+    for listed in registrar.answer(accepted) {
+        response.contact(&ContactLine {
+            uri: listed.contact,
+            expires: listed.expires_s,
+            q: listed.q,
+            instance: listed.instance,
+            reg_id: listed.reg_id,
+        })?;
+    }
+    Ok(())
+}
+
+#[cold]
+fn refuse_register(
+    core: &mut Core,
+    refusal: Refusal,
+    responder: Responder<'_>,
+    identity: &Identity,
+    out: &mut [u8],
+) -> Handled {
+    let counters = &mut core.counters;
+    match refusal {
+        Refusal::StaleCSeq => counters.stale_cseq += 1,
+        Refusal::IntervalTooBrief { .. } => counters.interval_too_brief += 1,
+        Refusal::TooManyBindings { .. } => counters.too_many_bindings += 1,
+        _ => {}
+    }
+    let answer = answer_of(core, responder, identity, out);
+    answer.phrased(refusal.status(), &[refusal.reason()], |response| match refusal {
+        Refusal::IntervalTooBrief { min_expires_s } => {
+            response.header_number("Min-Expires", min_expires_s.into())
+        }
+        Refusal::TooManyBindings { retry_after_s } => {
+            response.header_number("Retry-After", retry_after_s.into())
+        }
+        _ => Ok(()),
+    })
+}
+
+/// 401 with a challenge for each algorithm of the domain (RFC 3261 22.2, RFC 8760 2.4). Equal for
+/// accounts that exist and those that do not.
+fn challenge(
+    core: &mut Core,
+    arrival: &Arrival<'_>,
+    aor: &Aor<'_>,
+    responder: Responder<'_>,
+    identity: &Identity,
+    stale: bool,
+    out: &mut [u8],
+) -> Handled {
+    let place = core.nonces.next(arrival.now.wall, arrival.now.wall_us);
+    let nonce = core.keys.nonce.mint(place, arrival.datagram.source.ip(), aor.domain());
+    let offered = core.domains.find(aor.domain()).map_or(core.auth.algorithms, |d| d.algorithms);
+    answer_of(core, responder, identity, out).with(401, |response| {
+        for name in strongest_first(offered) {
+            let mut value = [0; CHALLENGE_VALUE_BYTES_MAX];
+            let len = write_value(name, aor.domain(), &nonce, stale, &mut value).ok_or(Full)?;
+            response.header("WWW-Authenticate", |out| out.put(&value[..len]))?;
+        }
+        Ok(())
+    })
+}

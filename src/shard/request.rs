@@ -1,0 +1,187 @@
+//! The rules every request meets before anybody asks what it wants (RFC 3261 8.2), and the
+//! answers to all methods but REGISTER.
+
+use crate::shard::answer::Answer;
+use crate::shard::core::Core;
+use crate::shard::counters::DropReason;
+use crate::shard::identity::Identity;
+use crate::shard::{Datagram, Handled, register};
+use crate::sip::uri::Scheme;
+use crate::sip::write::{Full, Responder, Response};
+use crate::sip::{HeaderName, Message, Method, ParseError, RequestHead};
+use crate::time::Now;
+
+/// Methods that are served, as Allow lists them (RFC 3261 20.5).
+const ALLOW: &[u8] = b"REGISTER, OPTIONS";
+
+/// What reached this shard, and how.
+#[derive(Clone, Copy)]
+pub(super) struct Arrival<'a> {
+    pub now: Now,
+    pub datagram: &'a Datagram<'a>,
+    /// Another shard received it and found that this one owns its AOR.
+    pub handed_over: bool,
+}
+
+/// Answers a well-formed message, or says where it belongs.
+pub(super) fn handle<'a>(
+    core: &mut Core,
+    arrival: Arrival<'a>,
+    message: Message<'a>,
+    out: &mut [u8],
+) -> Handled {
+    match message.method() {
+        None => {
+            // "A response where there was no request is discarded" (RFC 3261 18.1.2).
+            core.counters.drop(DropReason::StrayResponse);
+            return Handled::Nothing;
+        }
+        Some(Method::Ack) => {
+            core.counters.drop(DropReason::Ack);
+            return Handled::Nothing;
+        }
+        Some(_) => {}
+    }
+    let head = match message.check_request() {
+        Ok(head) => head,
+        Err(error) => return refuse_faulty(core, arrival, error, Some(message), out),
+    };
+    core.counters.requests += u64::from(!arrival.handed_over);
+    let identity = Identity::of(&head, &core.keys.identity);
+    let responder = Responder::new(message, &head, arrival.datagram.source);
+    match check(core, message, &head) {
+        Ok(()) if head.method == Method::Register => {
+            register::handle(core, arrival, message, &head, &identity, out)
+        }
+        Ok(()) => answer_of(core, responder, &identity, out).with(200, capabilities),
+        Err(refusal) => refusal.answer(message, answer_of(core, responder, &identity, out)),
+    }
+}
+
+/// Why a request is refused before anybody asks what it wants.
+enum Refusal {
+    /// The status says it all.
+    Status(u16),
+    /// The method is not served; Allow lists those that are (RFC 3261 21.4.6).
+    Method(u16),
+    /// It requires extensions that are not supported (RFC 3261 8.2.2.3).
+    Extensions,
+    /// A header that can be read only by those who need it.
+    Fault(ParseError),
+}
+
+/// The rules, in the order of RFC 3261 8.2: the method comes first, then the headers.
+fn check(core: &mut Core, message: Message<'_>, head: &RequestHead<'_>) -> Result<(), Refusal> {
+    match head.method {
+        Method::Register | Method::Options => {}
+        // There are no calls and no transactions that could be cancelled (RFC 3261 9.2, 15.1.2).
+        Method::Cancel | Method::Bye => return Err(Refusal::Status(481)),
+        // RFC 3261 21.5.2
+        Method::Other => return Err(Refusal::Method(501)),
+        // Inside a dialog nobody here has (RFC 3261 12.2.2).
+        _ if head.to.tag.is_some() => return Err(Refusal::Status(481)),
+        _ => return Err(Refusal::Method(405)),
+    }
+    // RFC 3261 8.2.2.1
+    if !matches!(head.uri.scheme, Scheme::Sip | Scheme::Sips) {
+        return Err(Refusal::Status(416));
+    }
+    let ours = core.domains.serves_host(head.uri.host);
+    // A proxy would pass these on; where that is not done, the hop before was the last
+    // (RFC 3261 16.3 step 3).
+    let passes_on = !ours || (head.method == Method::Options && head.uri.user.is_some());
+    if passes_on && head.max_forwards == Some(0) {
+        return Err(Refusal::Status(483));
+    }
+    if !ours {
+        // Not this registrar's, and nothing is relayed (RFC 3261 10.3 step 1).
+        core.counters.foreign_domain += 1;
+        return Err(Refusal::Status(404));
+    }
+    // Nothing optional is supported, so all that is required is not. Proxy-Require is for proxies.
+    if message.first(HeaderName::Require).is_none() {
+        return Ok(());
+    }
+    match message.option_tags(HeaderName::Require) {
+        Ok(tags) if tags.is_empty() => Ok(()),
+        Ok(_) => Err(Refusal::Extensions),
+        Err(error) => Err(Refusal::Fault(error)),
+    }
+}
+
+impl Refusal {
+    #[cold]
+    fn answer(self, message: Message<'_>, answer: Answer<'_>) -> Handled {
+        match self {
+            Refusal::Status(status) => answer.plain(status),
+            Refusal::Method(status) => answer.with(status, |r| r.header_text("Allow", ALLOW)),
+            Refusal::Extensions => answer.with(420, |response| {
+                let tags = message.option_tags(HeaderName::Require).unwrap_or_default();
+                response.header("Unsupported", |out| {
+                    for (nth, tag) in tags.iter().enumerate() {
+                        out.put(if nth == 0 { b"" } else { b", " })?;
+                        out.text(tag)?;
+                    }
+                    Ok(())
+                })
+            }),
+            Refusal::Fault(error) => refuse(answer, error),
+        }
+    }
+}
+
+/// What a 200 to OPTIONS says (RFC 3261 11.2). No method takes a body.
+fn capabilities(response: &mut Response<'_>) -> Result<(), Full> {
+    response.header_text("Allow", ALLOW)?;
+    response.header_text("Accept", b"")?;
+    response.header_text("Accept-Encoding", b"identity")?;
+    response.header_text("Accept-Language", b"en")?;
+    response.header_text("Supported", b"")
+}
+
+/// Refuses a message with a fault, if it is a request that an answer could reach.
+#[cold]
+pub(super) fn refuse_faulty<'a>(
+    core: &mut Core,
+    arrival: Arrival<'a>,
+    error: ParseError,
+    message: Option<Message<'a>>,
+    out: &mut [u8],
+) -> Handled {
+    let Some(message) = message else {
+        core.counters.drop(DropReason::Unparseable);
+        return Handled::Nothing;
+    };
+    let reason = match message.method() {
+        None => Some(DropReason::StrayResponse),
+        Some(Method::Ack) => Some(DropReason::Ack),
+        Some(_) => None,
+    };
+    let responder = Responder::of_faulty(message, arrival.datagram.source);
+    match (reason, responder) {
+        (None, Some(responder)) => {
+            let identity = Identity::of_bytes(arrival.datagram.bytes, &core.keys.identity);
+            refuse(answer_of(core, responder, &identity, out), error)
+        }
+        (reason, _) => {
+            core.counters.drop(reason.unwrap_or(DropReason::NoReturnPath));
+            Handled::Nothing
+        }
+    }
+}
+
+/// Refuses with the status and the phrase of a fault.
+#[cold]
+pub(super) fn refuse(answer: Answer<'_>, error: ParseError) -> Handled {
+    answer.phrased(error.status(), &error.phrase(), |_| Ok(()))
+}
+
+/// The answer to a request.
+pub(super) fn answer_of<'a>(
+    core: &'a mut Core,
+    responder: Responder<'a>,
+    identity: &Identity,
+    out: &'a mut [u8],
+) -> Answer<'a> {
+    Answer { responder, to_tag: identity.to_tag, out, counters: &mut core.counters }
+}

@@ -1,0 +1,7 @@
+//! L4: what outlives the process or comes from outside it. Runs on threads of its own, or before
+//! the shards begin; never on a reactor.
+
+pub mod keys;
+pub mod subscribers;
+
+pub use subscribers::{LoadError, Subscriber, load, test_accounts};

@@ -1,0 +1,171 @@
+//! Shards without reactors: datagrams go in by a function call, on whichever shard the test says,
+//! and the clock is a variable.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use aorta::auth::account::Ha1s;
+use aorta::auth::nonce::NonceKey;
+use aorta::config::{self, Algorithms, Domain};
+use aorta::limits::RESPONSE_BYTES_MAX;
+use aorta::shard::mesh::{Endpoint, default_slots, mesh};
+use aorta::shard::owner::Ownership;
+use aorta::shard::{Datagram, Handled, Keys, ListenerId, Setup, Shard, ShardId};
+use aorta::time::{Instant, Now, UnixTime};
+
+use super::Response;
+
+pub const DOMAIN: &str = "example.com";
+
+/// Settings of a cluster; start from `Options::default()`.
+#[derive(Clone)]
+pub struct Options {
+    pub shards: u8,
+    pub accounts: u32,
+    pub registrar: config::Registrar,
+    pub auth: config::Auth,
+    pub algorithms: Algorithms,
+    pub seed: u8,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            shards: 1,
+            accounts: 20,
+            registrar: config::Registrar { expires_spread_percent: 0, ..Default::default() },
+            auth: config::Auth::default(),
+            algorithms: Algorithms::MD5,
+            seed: 7,
+        }
+    }
+}
+
+/// All shards of a process, and the mesh between them.
+pub struct Cluster {
+    pub shards: Vec<Shard>,
+    mesh: Vec<Endpoint>,
+    pub now: Now,
+    out: Vec<u8>,
+}
+
+/// Something to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    pub to: SocketAddr,
+    pub by: ShardId,
+    pub bytes: Vec<u8>,
+}
+
+impl Cluster {
+    pub fn new(options: &Options) -> Cluster {
+        let keys = Keys {
+            nonce: NonceKey::new(&[options.seed; 16]).into(),
+            identity: [options.seed; 16],
+            spread: [options.seed.into(), 2],
+        };
+        let ownership = Ownership::new([options.seed; 16], options.shards);
+        let shards = (0..options.shards)
+            .map(|id| {
+                let mut shard = Shard::new(Setup {
+                    id: ShardId(id),
+                    ownership: ownership.clone(),
+                    keys: keys.clone(),
+                    registrar: options.registrar.clone(),
+                    auth: options.auth.clone(),
+                    domains: vec![Domain { name: DOMAIN.into(), algorithms: options.algorithms }],
+                });
+                shard.reserve(options.accounts as usize / usize::from(options.shards));
+                for number in 1..=options.accounts {
+                    let aor = format!("u{number}@{DOMAIN}");
+                    if shard.owns(aor.as_bytes()) {
+                        let ha1s = Ha1s::from_password(&aor, &format!("p{number}"), true);
+                        shard.insert_account(aor.as_bytes(), &ha1s).expect("distinct names");
+                    }
+                }
+                shard
+            })
+            .collect();
+        let count = usize::from(options.shards);
+        Cluster {
+            shards,
+            mesh: mesh(count, default_slots(count)),
+            now: Now { mono: Instant::from_secs(1000), wall: UnixTime(1_800_000_000), wall_us: 0 },
+            out: vec![0; RESPONSE_BYTES_MAX],
+        }
+    }
+
+    /// Gives one datagram to the shard `at`, follows it through the mesh, and returns what is
+    /// sent.
+    pub fn give(&mut self, at: usize, source: SocketAddr, bytes: &[u8]) -> Option<Sent> {
+        let at = at % self.shards.len();
+        let datagram = Datagram {
+            source,
+            listener: ListenerId(0),
+            local_ip: None,
+            received_at: self.now.mono,
+            bytes,
+        };
+        match self.shards[at].receive(self.now, &datagram, &mut self.out) {
+            Handled::Nothing => None,
+            Handled::Reply { to, len } => {
+                Some(Sent { to, by: ShardId(at as u8), bytes: self.out[..len].to_vec() })
+            }
+            Handled::Handoff(owner) => {
+                assert_ne!(usize::from(owner.0), at, "nobody hands a datagram to itself");
+                self.mesh[at].push(owner, &datagram).expect("the ring is empty");
+                self.mesh[at].publish(|_| {});
+                self.drain(owner)
+            }
+        }
+    }
+
+    fn drain(&mut self, owner: ShardId) -> Option<Sent> {
+        let Cluster { shards, mesh, now, out } = self;
+        let mut sent = None;
+        let drained = mesh[usize::from(owner.0)].drain(16, |datagram| {
+            match shards[usize::from(owner.0)].receive_handoff(*now, &datagram, out) {
+                Handled::Reply { to, len } => {
+                    sent = Some(Sent { to, by: owner, bytes: out[..len].to_vec() });
+                }
+                Handled::Nothing => {}
+                Handled::Handoff(_) => panic!("a handed-over datagram is handed over again"),
+            }
+        });
+        assert_eq!(drained, 1);
+        sent
+    }
+
+    /// Gives a request and reads the response.
+    pub fn ask(&mut self, at: usize, source: SocketAddr, request: &str) -> Option<Response> {
+        self.give(at, source, request.as_bytes()).map(|sent| Response::parse(&sent.bytes))
+    }
+
+    /// Lets time pass; every shard's timers run at the end of it, and after each second of it.
+    pub fn pass(&mut self, time: Duration) {
+        let end = self.now.after(time);
+        while self.now.mono < end.mono {
+            let step = (end.mono.saturating_since(self.now.mono)).min(Duration::from_secs(1));
+            self.now = self.now.after(step);
+            for shard in &mut self.shards {
+                while shard.turn(self.now).is_some_and(|next| next <= self.now.mono) {}
+            }
+        }
+    }
+
+    /// Contacts bound to an AOR, in order, with the seconds left.
+    pub fn bound(&self, user: &str) -> Vec<(String, u32)> {
+        let aor = format!("{user}@{DOMAIN}");
+        self.shards
+            .iter()
+            .filter_map(|shard| Some((shard, shard.find_account(aor.as_bytes())?)))
+            .flat_map(|(shard, account)| {
+                let aor = aorta::registrar::AorId(account.0);
+                shard.registrar().bindings(aor, self.now).map(|(_, binding)| {
+                    let contact = String::from_utf8(binding.contact().to_vec()).unwrap();
+                    (contact, binding.remaining_s(self.now.mono))
+                })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,172 @@
+//! The clients: how each is called, and how its verdict is read.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::process::Process;
+use super::server::skipped;
+
+/// Whether a client or a server that cannot run is a failure.
+pub fn clients_required() -> bool {
+    std::env::var("AORTA_REQUIRE_CLIENTS").is_ok_and(|value| value == "1")
+}
+
+/// Whether `tool` is on the PATH; says so if not.
+pub fn installed(tool: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|dir| dir.join(tool).is_file());
+    if !found {
+        assert!(!clients_required(), "{tool} is not installed, and AORTA_REQUIRE_CLIENTS=1");
+        skipped(&format!("{tool} is not installed"));
+    }
+    found
+}
+
+/// An empty folder of its own for one run of a tool.
+fn scratch(tool: &str) -> PathBuf {
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+    let run = RUNS.fetch_add(1, Ordering::Relaxed);
+    let name = format!("{tool}-{}-{run}", std::process::id());
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::create_dir_all(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+    dir
+}
+
+/// One run of a SIPp scenario.
+pub struct Sipp {
+    dir: PathBuf,
+    command: Command,
+    scenario: String,
+}
+
+impl Sipp {
+    /// One call of `scenario` by one user.
+    pub fn new(target: SocketAddr, scenario: &str, user: &str, password: &str) -> Sipp {
+        let mut sipp = Sipp::call(target, scenario);
+        sipp.command.args(["-m", "1", "-s", user, "-au", user, "-ap", password]);
+        sipp
+    }
+
+    /// Users `uN` at once, each from a socket of its own.
+    pub fn many(target: SocketAddr, users: RangeInclusive<u32>) -> Sipp {
+        let mut sipp = Sipp::call(target, "many");
+        let mut lines = "SEQUENTIAL\n".to_owned();
+        let phones = users.clone().count();
+        for n in users {
+            lines += &format!("u{n};[authentication username=u{n} password=p{n}]\n");
+        }
+        fs::write(sipp.dir.join("users.csv"), lines).expect("the folder is ours");
+        sipp.command.args(["-inf", "users.csv", "-t", "un", "-max_socket", "1000", "-r", "1000"]);
+        sipp.command.args(["-m", &phones.to_string()]);
+        sipp
+    }
+
+    fn call(target: SocketAddr, scenario: &str) -> Sipp {
+        let dir = scratch("sipp");
+        let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/real_clients")
+            .join(format!("{scenario}.xml"));
+        let mut command = Command::new("sipp");
+        command.current_dir(&dir).arg(target.to_string()).arg("-sf").arg(file);
+        if target.ip().is_loopback() {
+            command.args(["-i", &target.ip().to_string()]);
+        }
+        // SIPp puts the target's address into the digest's uri unless told the domain.
+        command.args(["-auth_uri", "example.com", "-recv_timeout", "20s", "-nostdin"]);
+        command.args(["-trace_err", "-error_file", "errors"]);
+        Sipp { dir, command, scenario: scenario.to_owned() }
+    }
+
+    /// Runs it to its end; every call must have gone as the scenario says.
+    pub fn run(self) {
+        let Sipp { dir, command, scenario } = self;
+        let mut process = Process::start(command);
+        let status = process.finish();
+        if !status.success() {
+            let errors = fs::read_to_string(dir.join("errors")).unwrap_or_default();
+            panic!("{scenario}.xml: SIPp ended with {status}\n{errors}\n{}", process.output);
+        }
+        let _ = fs::remove_dir_all(dir);
+    }
+}
+
+/// Runs sipsak through `target`; whether it was content, and what it printed.
+pub fn sipsak(target: SocketAddr, arguments: &[&str]) -> (bool, String) {
+    let mut command = Command::new("sipsak");
+    command.args(["-p", &target.to_string(), "-vvv"]).args(arguments);
+    let mut process = Process::start(command);
+    let status = process.finish();
+    (status.success(), std::mem::take(&mut process.output))
+}
+
+/// Registers `sip:USER@127.0.0.1:PORT` with sipsak.
+pub fn sipsak_register(
+    target: SocketAddr,
+    user: &str,
+    password: &str,
+    port: u16,
+) -> (bool, String) {
+    let contact = format!("sip:{user}@127.0.0.1:{port}");
+    let aor = format!("sip:{user}@example.com");
+    // Its own default of 15 seconds is below every registrar's minimum.
+    let arguments = ["-U", "-C", &contact, "-x", "120", "-u", user, "-a", password, "-s", &aor];
+    sipsak(target, &arguments)
+}
+
+/// A running baresip with one account and no audio.
+pub struct Baresip {
+    dir: PathBuf,
+    process: Process,
+}
+
+impl Baresip {
+    /// `None` where its modules are in a place not known here, said aloud.
+    pub fn start(target: SocketAddr, user: &str, password: &str) -> Option<Baresip> {
+        let places = [
+            "/usr/lib/baresip/modules",
+            "/usr/lib/x86_64-linux-gnu/baresip/modules",
+            "/usr/lib/aarch64-linux-gnu/baresip/modules",
+            "/usr/local/lib/baresip/modules",
+        ];
+        let Some(modules) = places.iter().find(|dir| Path::new(dir).join("account.so").is_file())
+        else {
+            skipped("baresip's modules are not where they usually are");
+            return None;
+        };
+        let dir = scratch("baresip");
+        let config = format!(
+            "sip_listen {}:0\nmodule_path {modules}\nmodule_app account.so\n",
+            if target.is_ipv6() { "[::1]" } else { "127.0.0.1" },
+        );
+        let account = format!(
+            "<sip:{user}@example.com;transport=udp>;auth_user={user};auth_pass={password};\
+             outbound=\"sip:{target};transport=udp\";regint=120\n"
+        );
+        for (name, text) in [("config", &*config), ("accounts", &account), ("contacts", "")] {
+            fs::write(dir.join(name), text).expect("the folder is ours");
+        }
+        // Its standard output is a pipe here, and would be written only when full.
+        let mut command = Command::new("stdbuf");
+        command.args(["-oL", "baresip", "-t", "50", "-f"]).arg(&dir);
+        Some(Baresip { dir, process: Process::start(command) })
+    }
+
+    /// The line that says how its registration went.
+    pub fn verdict(&mut self) -> String {
+        let told = |line: &str| line.contains("binding") || line.contains("reg: sip:");
+        let line = self.process.wait_for(told);
+        line.unwrap_or_else(|| panic!("baresip ended without a word:\n{}", self.process.output))
+    }
+
+    /// Ends it as its user would; it unregisters first.
+    pub fn hang_up(mut self) {
+        self.process.signal("INT");
+        let status = self.process.finish();
+        assert!(status.success(), "baresip ended with {status}:\n{}", self.process.output);
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
