@@ -6,6 +6,9 @@
 //! The generator has a core of its own where there is one; where it is the limit, the CPU time per
 //! packet is the figure to read.
 
+// A bench is a stopwatch.
+#![allow(clippy::disallowed_methods)]
+
 use std::io;
 use std::mem;
 use std::net::{SocketAddr, UdpSocket};
