@@ -73,6 +73,8 @@ impl Desk {
                 *next
             }
         };
+        // No two batches are received in one microsecond.
+        self.cluster.now.wall_us += 1;
         self.cluster.give(at, source, request.as_bytes())
     }
 
