@@ -1,6 +1,7 @@
 //! What authenticating one REGISTER costs: minting and judging a nonce, the digest check with and
 //! without a remembered HA2, the whole verdict, the table of accounts at a million, and reading a
 //! subscriber file. Prints nanoseconds for each, and the limit where there is one.
+#![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
 
 use std::hint::black_box;
 use std::net::IpAddr;

@@ -4,6 +4,7 @@
 //! `cargo bench --bench handoff`. Nothing else should run on the two cores; the median over
 //! windows shorter than a time slice keeps what does run out of the figure. That figure is the
 //! pace of the slower of the two sides, which work at once.
+#![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
 
 use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -138,11 +138,20 @@ impl From<NonceKey> for NonceKeys {
 }
 
 /// Numbers the nonces of one minting shard: each call gives a later place than the call before,
-/// and than any call on another shard some microseconds before.
-#[derive(Clone, Copy, Debug, Default)]
+/// and than calls on other shards some microseconds before.
+#[derive(Clone, Copy, Debug)]
 pub struct NonceSequence {
     time: u32,
     number: u32,
+    first: u32,
+    step: u32,
+}
+
+/// The sequence of a shard that mints alone.
+impl Default for NonceSequence {
+    fn default() -> Self {
+        NonceSequence::interleaved(0, 1)
+    }
 }
 
 /// A place in a [`NonceSequence`].
@@ -153,25 +162,35 @@ pub struct NoncePlace {
 }
 
 impl NonceSequence {
+    /// The `nth` of `of` sequences that share a key and give no place twice: two phones behind one
+    /// address, challenged in one microsecond by two shards, must not get one nonce. So each takes
+    /// only numbers that leave `nth` over when divided by `of`.
+    #[must_use]
+    pub fn interleaved(nth: u8, of: u8) -> Self {
+        debug_assert!(nth < of, "{nth} of {of}");
+        NonceSequence { time: 0, number: u32::from(nth), first: u32::from(nth), step: of.into() }
+    }
+
     /// The next place at `now`, `now_us` microseconds into its second.
     ///
     /// A clock stepped back by no more than [`CLOCK_SKEW_S_MAX`] is waited for, so that the order
     /// holds; past that the new time is obeyed, because nonces from further ahead would not be
-    /// accepted. A shard that mints more than a million a second runs ahead of the clock, and past
-    /// 2^20 numbers repeat: two nonces given to one source may then be the same, as they may where
-    /// two shards mint in the same microsecond. Should such two meet on one account, the second
-    /// phone is challenged anew.
+    /// accepted. All sequences together give a million places a second and, ahead of the clock, up
+    /// to 2^20; past that the last one is given again, and two nonces for one source may be the
+    /// same: should they meet on one account, the second phone is challenged anew.
     pub fn next(&mut self, now: UnixTime, now_us: u32) -> NoncePlace {
         let now = now.0 as u32;
         // A new second reads as one far behind, and begins a new count as well.
         if self.time.wrapping_sub(now) > CLOCK_SKEW_S_MAX {
-            *self = NonceSequence { time: now, number: 0 };
+            *self = NonceSequence { time: now, number: self.first, ..*self };
         }
         if self.time == now {
-            self.number = self.number.max(now_us).min(NUMBER_MAX);
+            let behind = now_us.saturating_sub(self.number);
+            self.number += behind.div_ceil(self.step) * self.step;
         }
-        let place = NoncePlace { time: self.time, number: self.number };
-        self.number = (self.number + 1).min(NUMBER_MAX);
+        let last = NUMBER_MAX - (NUMBER_MAX - self.first) % self.step;
+        let place = NoncePlace { time: self.time, number: self.number.min(last) };
+        self.number = (place.number + self.step).min(last);
         place
     }
 }
@@ -375,6 +394,21 @@ mod tests {
     }
 
     #[test]
+    fn interleaved_sequences_give_no_place_twice() {
+        let mut sequences = [0, 1, 2].map(|nth| NonceSequence::interleaved(nth, 3));
+        let mut seen = std::collections::HashSet::new();
+        for (second, us) in [(0, 0), (0, 1), (0, 500), (0, 999_999), (1, 0), (1, 7)] {
+            for _ in 0..100 {
+                for sequence in &mut sequences {
+                    let place = sequence.next(later(second), us);
+                    assert!(place.number >= us);
+                    assert!(seen.insert((place.time, place.number)), "{place:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn nonces_of_one_second_differ_and_stay_in_order() {
         let mut sequence = NonceSequence::default();
         let mut last = NonceId::default();
@@ -389,8 +423,8 @@ mod tests {
 
     #[test]
     fn nonces_of_all_shards_are_in_the_order_of_the_clock() {
-        let mut busy = NonceSequence::default();
-        let mut idle = NonceSequence::default();
+        let mut busy = NonceSequence::interleaved(0, 2);
+        let mut idle = NonceSequence::interleaved(1, 2);
         let id = |place| {
             let nonce = keys().mint(place, source(), REALM);
             let Judged::Fresh { id, .. } = judge(&nonce.0, NOW) else { panic!("not fresh") };

@@ -9,7 +9,7 @@ use super::clock::Clock;
 use super::counters::{Counters, SharedCounters};
 use super::datagram::{DatagramPath, Outbox};
 use super::executor::Turner;
-use super::idle::Idle;
+use super::idle::{Idle, Readiness};
 use super::plane::Plane;
 use super::send::Sender;
 use super::wake::Waker;
@@ -74,18 +74,29 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
     /// Serves until the process stops, then drains what has arrived. Returns the plane's last
     /// word and the final counters.
     pub(super) async fn run(mut self, turner: Option<&Turner>) -> (Counters, P::Final) {
+        let mut since_look = 0;
         while !self.shared.stop.load(Ordering::Relaxed) {
             let turned = self.turn();
+            since_look += 1;
             let due = turned.deadline.is_some_and(|deadline| deadline <= turned.now.mono);
             let dry = self.hot == 0 && !turned.more && !due;
             // Either look or sleep, never both: a wake that a look takes is for what the next
             // turn finds, be it a stop or a message to the plane.
-            let tasks = if self.counters.turns.is_multiple_of(LOOK_EVERY_TURNS) {
-                self.look(turned.now)
+            let readiness = if since_look >= LOOK_EVERY_TURNS {
+                Some(self.look(turned.now))
             } else if dry {
                 self.sleep(&turned)
             } else {
-                false
+                None
+            };
+            // A sleep that came to nothing has not looked: a steady trickle of handoffs must not
+            // keep the sockets from being seen.
+            let tasks = match readiness {
+                Some(readiness) => {
+                    since_look = 0;
+                    readiness.tasks
+                }
+                None => false,
             };
             if let Some(turner) = turner
                 && tasks
@@ -105,24 +116,31 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
     fn turn(&mut self) -> Turned {
         self.counters.turns += 1;
         let mut hot = self.hot;
+        let mut received_at = None;
         while hot != 0 {
             let source = hot.trailing_zeros();
             hot &= hot - 1;
-            if self.receive(source as usize) < HOT_BATCH_MIN {
+            let (taken, now) = self.receive(source as usize);
+            if taken < HOT_BATCH_MIN {
                 self.hot &= !(1 << source);
             }
+            received_at = now.or(received_at);
         }
         self.publish();
-        let now = self.clock.now();
+        // The clock of the last batch is young enough.
+        let now = received_at.unwrap_or_else(|| self.clock.now());
         let more = self.drain_rings(now);
         let deadline = self.plane.turn(now);
         Turned { now, more, deadline }
     }
 
-    /// Takes a batch from a source, answers it and hands over what others own.
-    fn receive(&mut self, source: usize) -> usize {
+    /// Takes a batch from a source, answers it and hands over what others own. Returns how many
+    /// datagrams it took, and when.
+    fn receive(&mut self, source: usize) -> (usize, Option<Now>) {
+        let mut received_at = None;
         let DataPlane { shard, plane, path, outbox, sender, endpoint, clock, counters, .. } = self;
         let taken = path.receive(source, clock, counters, &mut |now, datagram, counters| {
+            received_at = Some(now);
             match plane.receive(now, datagram, outbox.slot()) {
                 Handled::Reply { to, len } => outbox.queue(datagram, to, len),
                 Handled::Handoff(owner) => {
@@ -137,7 +155,7 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
             }
         });
         sender.flush(outbox, counters);
-        taken
+        (taken, received_at)
     }
 
     /// Makes this turn's handoffs visible and wakes who sleeps.
@@ -171,31 +189,31 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
         true
     }
 
-    /// Looks at everything without waiting. Returns whether tasks have something to do.
-    fn look(&mut self, now: Now) -> bool {
-        let readiness = self.idle.look();
-        self.hot |= readiness.sources;
-        if readiness.woken {
-            self.take_wake();
-        }
+    /// Looks at everything without waiting.
+    fn look(&mut self, now: Now) -> Readiness {
         self.publish_counters(now);
-        readiness.tasks
+        let readiness = self.idle.look();
+        self.take(readiness)
     }
 
-    /// Sleeps until something happens. Returns whether tasks have something to do.
-    fn sleep(&mut self, turned: &Turned) -> bool {
+    /// Sleeps until something happens; not at all, and `None`, if something has been handed over.
+    fn sleep(&mut self, turned: &Turned) -> Option<Readiness> {
         if !self.endpoint.prepare_sleep() {
-            return false;
+            return None;
         }
         self.counters.sleeps += 1;
         self.publish_counters(turned.now);
         let readiness = self.idle.sleep(turned.now.mono, turned.deadline);
         self.endpoint.awake();
+        Some(self.take(readiness))
+    }
+
+    fn take(&mut self, readiness: Readiness) -> Readiness {
         self.hot |= readiness.sources;
         if readiness.woken {
             self.take_wake();
         }
-        readiness.tasks
+        readiness
     }
 
     fn take_wake(&mut self) {
@@ -218,7 +236,7 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
         let all = self.path.sources();
         let give_up = self.clock.now().mono + self.shared.drain_max;
         while self.clock.now().mono < give_up {
-            let taken: usize = (0..all).map(|source| self.receive(source)).sum();
+            let taken: usize = (0..all).map(|source| self.receive(source).0).sum();
             self.publish();
             self.drain_rings(self.clock.now());
             if taken == 0 {

@@ -1,6 +1,9 @@
 //! The glommio executor of a reactor: where it is placed, and how the tasks beside the data plane
 //! get their turn. No other file names glommio.
 
+// One lock, taken when a reactor starts or ends, never while it serves.
+#![allow(clippy::disallowed_types)]
+
 use std::fs;
 use std::future::Future;
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};

@@ -16,7 +16,8 @@ pub trait Plane: 'static {
     fn receive(&mut self, now: Now, datagram: &Datagram<'_>, out: &mut [u8]) -> Handled;
 
     /// A datagram another shard received and this one owns; never answers
-    /// [`Handled::Handoff`].
+    /// [`Handled::Handoff`]. It may have been received a little after `now`, by another core's
+    /// reading of the clock.
     fn receive_handoff(&mut self, now: Now, datagram: &Datagram<'_>, out: &mut [u8]) -> Handled;
 
     /// Timers; returns the next deadline, if any. Called once per turn of the loop. A deadline

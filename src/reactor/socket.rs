@@ -161,6 +161,10 @@ mod tests {
     #[test]
     fn a_group_shares_one_port() {
         for address in ["127.0.0.1:0", "[::1]:0"] {
+            if UdpSocket::bind(address).is_err() {
+                eprintln!("SKIPPED: {address} cannot be bound here");
+                continue;
+            }
             let (listeners, bound) = bind_group(address.parse().unwrap(), 3, BUFFER_BYTES).unwrap();
             assert_eq!(listeners.len(), 3);
             assert_ne!(bound.address.port(), 0);
@@ -199,6 +203,10 @@ mod tests {
 
     #[test]
     fn both_families_take_one_port_at_a_wildcard() {
+        if UdpSocket::bind("[::]:0").is_err() {
+            eprintln!("SKIPPED: no IPv6 here");
+            return;
+        }
         // Another process may have the IPv6 port by chance, but not time and again.
         let v6 = (0..8).find_map(|_| {
             let (_v4, bound) = bind_group("0.0.0.0:0".parse().unwrap(), 1, BUFFER_BYTES).unwrap();

@@ -90,6 +90,15 @@ fn backends() -> Vec<Backend> {
     vec![Backend::Mmsg, Backend::Uring]
 }
 
+/// Whether this host has an IPv6 loopback; what needs it is skipped aloud.
+fn has_ipv6() -> bool {
+    let has = UdpSocket::bind("[::1]:0").is_ok();
+    if !has {
+        eprintln!("SKIPPED for IPv6: no [::1] here");
+    }
+    has
+}
+
 fn client(local: &str) -> UdpSocket {
     let socket = UdpSocket::bind((local.parse::<IpAddr>().unwrap(), 0)).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -120,10 +129,12 @@ fn ask(socket: &UdpSocket, to: SocketAddr, payload: &[u8]) -> u8 {
 fn every_datagram_is_answered_by_one_and_by_several_reactors() {
     for backend in backends() {
         for reactors in [1, 3] {
-            let running =
-                start_with(settings(backend, &["127.0.0.1:0", "[::1]:0"]), reactors, mine, None)
-                    .unwrap();
-            for (bound, local) in running.bound().iter().zip(["127.0.0.1", "::1"]) {
+            let locals = if has_ipv6() { &["127.0.0.1", "::1"][..] } else { &["127.0.0.1"] };
+            let mut settings = settings(backend, &[]);
+            settings.listen =
+                locals.iter().map(|local| SocketAddr::new(local.parse().unwrap(), 0)).collect();
+            let running = start_with(settings, reactors, mine, None).unwrap();
+            for (bound, local) in running.bound().iter().zip(locals) {
                 for number in 0..40u32 {
                     ask(&client(local), bound.address, &number.to_be_bytes());
                 }
@@ -133,9 +144,10 @@ fn every_datagram_is_answered_by_one_and_by_several_reactors() {
             assert_eq!(finished.len(), reactors);
             let mut sum = Counters::default();
             finished.iter().for_each(|one| sum += one.counters);
-            assert_eq!(finished.iter().map(|one| one.value).sum::<u64>(), 80);
-            assert_eq!((sum.datagrams_in, sum.bytes_in), (80, 320));
-            assert_eq!((sum.datagrams_out, sum.bytes_out), (80, 480));
+            let asked = 40 * locals.len() as u64;
+            assert_eq!(finished.iter().map(|one| one.value).sum::<u64>(), asked);
+            assert_eq!((sum.datagrams_in, sum.bytes_in), (asked, 4 * asked));
+            assert_eq!((sum.datagrams_out, sum.bytes_out), (asked, 6 * asked));
             assert_eq!(sum.handoffs_out, 0);
         }
     }
@@ -144,14 +156,17 @@ fn every_datagram_is_answered_by_one_and_by_several_reactors() {
 #[test]
 fn a_wildcard_answers_from_the_address_it_was_asked_at() {
     for backend in backends() {
-        let running = start_with(settings(backend, &["0.0.0.0:0", "[::]:0"]), 1, mine, None);
-        let running = running.unwrap();
+        let ipv6 = has_ipv6();
+        let listen = if ipv6 { &["0.0.0.0:0", "[::]:0"][..] } else { &["0.0.0.0:0"] };
+        let running = start_with(settings(backend, listen), 1, mine, None).unwrap();
         let port = running.bound()[0].address.port();
         for to in ["127.0.0.1", "127.0.0.2", "127.8.9.10"] {
             ask(&client("127.0.0.1"), SocketAddr::new(to.parse().unwrap(), port), b"here?");
         }
-        let port = running.bound()[1].address.port();
-        ask(&client("::1"), SocketAddr::new("::1".parse().unwrap(), port), b"and here?");
+        if ipv6 {
+            let port = running.bound()[1].address.port();
+            ask(&client("::1"), SocketAddr::new("::1".parse().unwrap(), port), b"and here?");
+        }
     }
 }
 

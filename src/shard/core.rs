@@ -71,6 +71,7 @@ impl Shard {
     #[must_use]
     pub fn new(setup: Setup) -> Shard {
         let Setup { id, ownership, keys, registrar, auth, domains } = setup;
+        let shards = ownership.shards();
         let core = Core {
             id,
             ownership,
@@ -81,7 +82,7 @@ impl Shard {
             registrar: Registrar::new(registrar, keys.spread),
             keys,
             ha2s: Ha2Cache::new(),
-            nonces: NonceSequence::default(),
+            nonces: NonceSequence::interleaved(id.0, shards),
             counters: Counters::default(),
             events: Vec::new(),
         };
