@@ -8,7 +8,6 @@
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
 
 // A bench is a stopwatch.
-#![allow(clippy::disallowed_methods)]
 
 use std::io;
 use std::mem;

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use aorta::limits::{CALL_ID_BYTES_MAX, CONTACT_BYTES_MAX, CONTACTS_MAX};
 use common::cluster::Options;
-use common::{Phone, Response};
-use desk::{bindings_max, each_way, listed, source};
+use common::{Challenge, Phone, Response};
+use desk::{bindings_max, each_way, listed, registrar, source};
 
 fn outcome(response: &Response) -> (u16, &str) {
     (response.status, &response.reason)
@@ -227,6 +227,42 @@ fn s17_2_2_a_retransmission_of_a_late_answer_lists_what_was_granted_then() {
         desk.pass(4);
         assert_eq!(desk.text(&request), first);
         assert_eq!(desk.bound(3), listed(&phone, 596), "it does not extend the binding");
+    });
+}
+
+#[test]
+fn s17_2_2_a_retransmitted_fetch_or_refusal_is_answered_as_before() {
+    let off = aorta::config::Registrar { replace: false, ..Default::default() };
+    each_way(&registrar(off), |desk| {
+        let mut phone = desk.registered(3, "a", 600);
+        let mut newcomer = desk.phone(3, "b");
+        let brief = phone.register(30);
+        let fetch = phone.request(&[]);
+        let late = {
+            phone.cseq -= 3;
+            phone.register(600)
+        };
+        let over = newcomer.register(600);
+        let faulty = newcomer.request(&[("Contact", "<sip:u3@[::1>")]);
+        for (request, status) in
+            [(&brief, "423"), (&fetch, "200"), (&late, "500"), (&over, "503"), (&faulty, "400")]
+        {
+            let first = desk.text(request);
+            assert!(first.starts_with(&format!("SIP/2.0 {status} ")), "{first}");
+            let before = desk.bound(3);
+            assert_eq!(desk.text(request), first);
+            assert_eq!(desk.bound(3), before);
+        }
+        // Room was made since: the refused request is no longer what it was, and too old to act
+        // upon, whoever sends it. A new one is welcome.
+        assert_eq!(desk.ask(&over).status, 503, "still the last that was answered");
+        phone.cseq += 10;
+        assert_eq!(desk.ask(&phone.register(0)).status, 200);
+        let replayed = desk.ask(&over);
+        assert_eq!(replayed.status, 401);
+        assert!(Challenge::parse(replayed.header("www-authenticate").unwrap()).stale);
+        assert_eq!(desk.bound(3), []);
+        assert_eq!(desk.ask(&newcomer.register(600)).status, 200);
     });
 }
 

@@ -88,8 +88,13 @@ impl Registrar {
             return Ok(accepted);
         }
         let mut plan = Plan::default();
-        plan.decide(&self.location, &self.config, self.key, request)?;
-        if !matches!(request.contacts, Contacts::Fetch | Contacts::List([])) {
+        if let Err(refusal) = plan.decide(&self.location, &self.config, self.key, request) {
+            self.location.answer(request.aor, request.fingerprint);
+            return Err(refusal);
+        }
+        if request.is_fetch() {
+            self.location.answer(request.aor, request.fingerprint);
+        } else {
             self.commit(&plan, request, &mut accepted, outputs);
             self.location.accept(request.aor, request.fingerprint);
         }
@@ -97,8 +102,32 @@ impl Registrar {
         Ok(accepted)
     }
 
+    /// Answers a request that may not change anything any more, because its nonce count has been
+    /// used: as it was answered before, if it is known. `None` if it is not, or if it was refused
+    /// then and would not be now.
+    pub fn repeat(
+        &mut self,
+        now: Now,
+        request: &Register<'_>,
+        outputs: &mut Vec<Event>,
+    ) -> Option<Result<Accepted, Refusal>> {
+        self.clear_expired(request.aor, now.mono, outputs);
+        let mut accepted = Accepted::unchanged(request.aor, now.mono, request.fingerprint);
+        accepted.retransmission = true;
+        if self.is_retransmission(request) {
+            return Some(Ok(accepted));
+        }
+        if !self.location.was_answered(request.aor, request.fingerprint) {
+            return None;
+        }
+        match Plan::default().decide(&self.location, &self.config, self.key, request) {
+            Err(refusal) => Some(Err(refusal)),
+            Ok(()) => request.is_fetch().then_some(Ok(accepted)),
+        }
+    }
+
     /// Whether this request was accepted before, so that it will be answered the same again and
-    /// change nothing. Asked also where its nonce count turns out to be a replay.
+    /// change nothing.
     #[must_use]
     pub fn is_retransmission(&self, request: &Register<'_>) -> bool {
         plan::is_retransmission(&self.location, request)

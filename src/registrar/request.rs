@@ -38,6 +38,13 @@ pub struct Register<'a> {
     pub bindings_max: Option<u8>,
 }
 
+impl Register<'_> {
+    /// Whether it only asks what there is.
+    pub(super) fn is_fetch(&self) -> bool {
+        matches!(self.contacts, Contacts::Fetch | Contacts::List([]))
+    }
+}
+
 /// The Contact headers of a REGISTER.
 #[derive(Clone, Copy, Debug)]
 pub enum Contacts<'a> {

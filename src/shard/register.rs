@@ -145,22 +145,26 @@ pub(super) fn handle<'a>(
         fingerprint: identity.fingerprint,
         bindings_max: core.accounts[account].bindings_max(),
     };
-    if verdict == Verdict::Replayed && !core.registrar.is_retransmission(&register) {
-        // Its nonce count was used by another request: a replay, or a phone that does not count.
-        // Never a reason to shut the phone out (RFC 7616 3.4: a server may challenge anew).
-        core.counters.stale += 1;
-        return challenge(core, &arrival, &aor, responder, identity, true, out);
-    }
-    let outcome = core.registrar.register(now, &register, &mut core.events);
+    let Core { registrar, events, .. } = &mut *core;
+    let outcome = match verdict {
+        Verdict::Replayed => registrar.repeat(now, &register, events),
+        _ => Some(registrar.register(now, &register, events)),
+    };
     core.count_events();
     match outcome {
-        Ok(accepted) => {
+        None => {
+            // Its nonce count was used by another request: a replay, or a phone that does not
+            // count. Never a reason to shut the phone out (RFC 7616 3.4.5: a new challenge).
+            core.counters.stale += 1;
+            challenge(core, &arrival, &aor, responder, identity, true, out)
+        }
+        Some(Ok(accepted)) => {
             core.counters.retransmissions += u64::from(accepted.retransmission);
             let Core { registrar, counters, .. } = core;
             let answer = Answer { responder, to_tag: identity.to_tag, out, counters };
             answer.with(200, |response| list_bindings(response, registrar, &accepted))
         }
-        Err(refusal) => refuse_register(core, refusal, responder, identity, out),
+        Some(Err(refusal)) => refuse_register(core, refusal, responder, identity, out),
     }
 }
 
