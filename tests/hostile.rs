@@ -161,7 +161,8 @@ fn mutated_messages_are_borne_by_parser_and_shards() {
 #[test]
 fn the_seeds_of_the_fuzz_targets_are_borne() {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let targets: [(&str, fn(&[u8]), &str); 7] = [
+    type Check = fn(&[u8]);
+    let targets: [(&str, Check, &str); 7] = [
         ("parse", checks::parse::check, "torture"),
         ("shard", checks::shard::check, "torture"),
         ("uri", checks::uri::check, "fuzz/seeds/uri"),

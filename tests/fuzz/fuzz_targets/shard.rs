@@ -1,4 +1,5 @@
-//! Fuzz target: datagrams, a byte 255 between them, to the shards of a process. What must hold stands in `checks/`.
+//! Fuzz target: datagrams, a byte 255 between them, to the shards of a process. What must hold
+//! stands in `checks/`.
 #![no_main]
 
 #[path = "../checks/mod.rs"]
