@@ -28,7 +28,7 @@ pub fn check(bytes: &[u8]) {
     let keys = NonceKeys::from(NonceKey::new(&[7; 16]));
     let source = "192.0.2.7".parse().expect("an address");
     // Any nonce is taken for one of ours, fresh and given to this source.
-    let ours = keys.mint(NonceSequence::default().next(NOW), source, REALM);
+    let ours = keys.mint(NonceSequence::default().next(NOW, 0), source, REALM);
     let judged = keys.judge(ours.as_bytes(), NOW, source, REALM, LIFETIME_S);
     for offered in [Algorithms::MD5, Algorithms::BOTH] {
         let check = Check {
