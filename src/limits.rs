@@ -15,6 +15,9 @@ pub const PATHS_MAX: usize = 8;
 pub const OPTION_TAGS_MAX: usize = 32;
 /// Longest canonical address-of-record, `user@domain`, bytes.
 pub const AOR_BYTES_MAX: usize = 192;
+/// Parameters of one URI, and as many headers. Comparing two URIs looks at each pair of them (RFC
+/// 3261 19.1.4); no phone comes near.
+pub const URI_PARAMS_MAX: usize = 32;
 /// Longest Contact URI that is stored, bytes.
 pub const CONTACT_BYTES_MAX: usize = 512;
 /// Longest Call-ID that is stored, bytes.

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use memchr::memchr;
 
+use crate::limits::URI_PARAMS_MAX;
 use crate::sip::scan::{Class, decimal, escaped_span, is_escaped};
 
 /// Scheme of a URI (RFC 3261 19.1.1; anything else is `Other`).
@@ -55,9 +56,10 @@ pub enum UriError {
     Host,
     /// Not a number from 0 to 65535.
     Port,
-    /// A parameter without a name, or with an impossible character.
+    /// A parameter without a name, or with an impossible character, or more of them than
+    /// [`URI_PARAMS_MAX`].
     Params,
-    /// The header part is malformed.
+    /// The header part is malformed, or has more of them than [`URI_PARAMS_MAX`].
     Headers,
     /// What follows another scheme is empty or holds a character that no URI can.
     Opaque,
@@ -252,7 +254,7 @@ fn ipv6(host: &[u8]) -> Option<Ipv6Addr> {
 
 fn check_params(params: &[u8]) -> Result<(), UriError> {
     let mut rest = params;
-    loop {
+    for _ in 0..URI_PARAMS_MAX {
         let (name, after) = rest.split_at(escaped_span(rest, Class::URI_PARAM));
         if name.is_empty() {
             return Err(UriError::Params);
@@ -264,15 +266,17 @@ fn check_params(params: &[u8]) -> Result<(), UriError> {
         match rest {
             [] => return Ok(()),
             [b';', after @ ..] => rest = after,
-            _ => return Err(UriError::Params),
+            _ => break,
         }
     }
+    Err(UriError::Params)
 }
 
 fn check_headers(headers: &[u8]) -> Result<(), UriError> {
-    for (name, value) in pairs(headers, b'&') {
+    for (nth, (name, value)) in pairs(headers, b'&').enumerate() {
         // header = hname "=" hvalue, where hvalue may be empty.
-        let valid = !name.is_empty()
+        let valid = nth < URI_PARAMS_MAX
+            && !name.is_empty()
             && is_escaped(name, Class::URI_HEADER)
             && value.is_some_and(|v| is_escaped(v, Class::URI_HEADER));
         if !valid {
@@ -387,6 +391,15 @@ mod tests {
             assert_eq!(error(text), UriError::Headers, "{text}");
         }
         assert_eq!(error("sip:h:5060x"), UriError::Host);
+    }
+
+    #[test]
+    fn parameters_and_headers_are_as_many_as_comparison_can_afford() {
+        let params = |count| format!("sip:h{}", ";a=b".repeat(count));
+        let headers = |count| format!("sip:h?a=b{}", "&a=b".repeat(count - 1));
+        let _ = (uri(&params(URI_PARAMS_MAX)), uri(&headers(URI_PARAMS_MAX)));
+        assert_eq!(error(&params(URI_PARAMS_MAX + 1)), UriError::Params);
+        assert_eq!(error(&headers(URI_PARAMS_MAX + 1)), UriError::Headers);
     }
 
     #[test]

@@ -7,7 +7,10 @@ use crate::sip::scan::Class;
 
 impl Uri<'_> {
     /// Whether two URIs are equal by RFC 3261 19.1.4 (for schemes other than sip and sips: byte
-    /// for byte). Costs a look at each pair of parameters: bound the length first.
+    /// for byte). Costs a look at each pair of parameters, [`URI_PARAMS_MAX`] squared at most:
+    /// bound the length first.
+    ///
+    /// [`URI_PARAMS_MAX`]: crate::limits::URI_PARAMS_MAX
     #[must_use]
     pub fn equals(&self, other: &Uri<'_>) -> bool {
         if self.text == other.text {

@@ -1,0 +1,9 @@
+//! Fuzz target: any bytes as a datagram and as a stream. What must hold stands in `checks/`.
+#![no_main]
+
+#[path = "../checks/mod.rs"]
+mod checks;
+#[path = "../../common/mod.rs"]
+mod common;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| checks::parse::check(data));
