@@ -6,6 +6,7 @@ use aorta_load::options::{AlgorithmChoice, Options, Pace};
 use aorta_load::report::progress::ProgressLine;
 use aorta_load::{Algorithm, Error, Roster, Scenario, Summary, Weights, report, socket};
 use clap::Parser;
+use std::fmt::Display;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
@@ -109,9 +110,9 @@ struct CpuList(Vec<usize>);
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.scenario == "list" {
-        for scenario in Scenario::all() {
-            println!("{:<10} {}", scenario.name, scenario.about);
-        }
+        let line = |scenario: &Scenario| format!("{:<10} {}\n", scenario.name, scenario.about);
+        let text: String = Scenario::all().map(|one| line(&one)).collect();
+        show(&text);
         return ExitCode::SUCCESS;
     }
     let options = match options(&arguments) {
@@ -125,7 +126,7 @@ fn main() -> ExitCode {
         Err(Error::Option(why)) => return usage(&why),
         Err(error) => {
             line.end();
-            eprintln!("aorta-load: {error}");
+            note(error);
             return ExitCode::from(1);
         }
     };
@@ -136,7 +137,7 @@ fn main() -> ExitCode {
         match report::write_files(&outcome, directory) {
             Ok(()) => text.push_str(&format!("  report in {}\n", directory.display())),
             Err(error) => {
-                eprintln!("aorta-load: cannot write into {}: {error}", directory.display());
+                note(format_args!("cannot write into {}: {error}", directory.display()));
                 status = ExitCode::from(1);
             }
         }
@@ -146,13 +147,22 @@ fn main() -> ExitCode {
         text.push_str(&summary);
         text.push('\n');
     }
-    // A reader that has gone away is no failure of the run.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    show(&text);
     status
 }
 
+/// Writes to standard output; a reader that has gone away is no failure of the run.
+fn show(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Writes a line to standard error, whoever reads it.
+fn note(line: impl Display) {
+    let _ = writeln!(std::io::stderr(), "aorta-load: {line}");
+}
+
 fn usage(why: &str) -> ExitCode {
-    eprintln!("aorta-load: {why}\nFor more information, try '--help'.");
+    note(format_args!("{why}\nFor more information, try '--help'."));
     ExitCode::from(2)
 }
 

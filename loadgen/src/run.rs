@@ -101,6 +101,12 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// CPU time of the generator for each answered request, microseconds; none without answers.
+    pub fn cpu_us_per_request(&self) -> Option<f64> {
+        let requests = self.tally.requests;
+        (requests > 0).then(|| self.cpu_seconds * 1e6 / requests as f64)
+    }
+
     /// Nothing lost, nothing wrong, and something answered.
     pub fn is_clean(&self) -> bool {
         let answered = self.tally.requests > 0 || self.interrupted;

@@ -164,6 +164,11 @@ fn a_dead_target_is_lost_and_said_to_be_unreachable() {
     options.duration = Duration::from_millis(20);
     let outcome = go(&options);
     assert!(outcome.tally.unreachable > 0 && outcome.tally.lost > 0 && !outcome.is_clean());
+    // A percentile over what was answered says nothing of what was not.
+    let table = report::table(&outcome);
+    let said = format!("{} lost requests that no latency above accounts for", outcome.tally.lost);
+    assert!(table.contains(&said) && !table.contains("us a request"), "{table}");
+    assert_eq!(Summary::from(&outcome).generator_cpu_us_per_request, 0.0);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::args::{ConfigArgs, ConfigCommand};
+use super::say::show;
 use super::{Failure, settings};
 use crate::config::Described;
 
@@ -10,7 +11,7 @@ use crate::config::Described;
 pub fn run(args: &ConfigArgs) -> Result<ExitCode, Failure> {
     if let Some(ConfigCommand::Check { file }) = &args.command {
         settings::read(file)?;
-        println!("{}: good", file.display());
+        show(format_args!("{}: good", file.display()));
         return Ok(ExitCode::SUCCESS);
     }
     let settings = settings::load(&args.settings)?;
@@ -23,14 +24,14 @@ pub fn run(args: &ConfigArgs) -> Result<ExitCode, Failure> {
     let value = width(|row| &row.value);
     let default = width(|row| &row.default);
     for row in &rows {
-        println!(
+        show(format_args!(
             "{:key$}  {:value$}  default {:default$}  range {}  from {}",
             row.key, row.value, row.default, row.range, row.origin
-        );
+        ));
         if !row.alias.is_empty() {
-            println!("{:key$}  also {}", "", row.alias);
+            show(format_args!("{:key$}  also {}", "", row.alias));
         }
-        println!("{:key$}  {}", "", row.about);
+        show(format_args!("{:key$}  {}", "", row.about));
     }
     Ok(ExitCode::SUCCESS)
 }

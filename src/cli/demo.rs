@@ -13,6 +13,7 @@ use aorta_load::{Options, Outcome, Pace, Roster, Scenario, Summary};
 
 use super::accounts::TEST_DOMAIN;
 use super::args::DemoArgs;
+use super::say::{note, show};
 use super::server::Server;
 use super::settings::set;
 use super::{Failure, report};
@@ -28,40 +29,40 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     let signals = Signals::block().map_err(|error| Failure::new(error.to_string()))?;
     let server = Server::start(&settings(args)?, None)?;
     let target = server.listening().next().expect("one address was asked for");
-    eprintln!(
-        "aorta: a registrar on {target}, {} reactors on CPUs {:?}, accounts u1..u{} with \
+    note(format_args!(
+        "a registrar on {target}, {} reactors on CPUs {:?}, accounts u1..u{} with \
          passwords p1..p{} in {TEST_DOMAIN}",
         server.cpus.len(),
         server.cpus,
         args.users,
         args.users
-    );
+    ));
     let options = load(args, target, &server)?;
-    eprintln!(
-        "aorta: {} s of challenged registrations from {} threads, {} under way at any time",
+    note(format_args!(
+        "{} s of challenged registrations from {} threads, {} under way at any time",
         args.seconds,
         options.threads,
         window(args, options.threads)
-    );
+    ));
     let outcome = storm(options, &signals)?;
     aorta_load::report::write_files(&outcome, &args.out).map_err(|error| {
         Failure::new(format!("cannot write the report to {}: {error}", args.out.display()))
     })?;
     if !args.json {
-        print!("{}", aorta_load::report::table(&outcome));
+        show(aorta_load::report::table(&outcome).trim_end());
     }
-    eprintln!(
-        "aorta: histograms and report in {0} (open {0}/report.html in a browser)",
+    note(format_args!(
+        "histograms and report in {0} (open {0}/report.html in a browser)",
         args.out.display()
-    );
+    ));
     if !args.exit && !outcome.interrupted {
         look_around(target, &signals);
     }
     for line in report::final_lines(&server.stop()) {
-        eprintln!("aorta: {line}");
+        note(line);
     }
     if args.json {
-        println!("{}", Summary::from(&outcome).to_json());
+        show(Summary::from(&outcome).to_json());
     }
     Ok(if outcome.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -116,14 +117,14 @@ fn storm(options: Options, signals: &Signals) -> Result<Outcome, Failure> {
 }
 
 fn look_around(target: SocketAddr, signals: &Signals) {
-    eprintln!("aorta: the registrar stays up; Ctrl-C ends it. From another terminal:");
-    eprintln!(
-        "aorta:   sipsak -p {target} -vv -U -C sip:u1@127.0.0.1:7001 -x 300 -u u1 -a p1 \
+    note("the registrar stays up; Ctrl-C ends it. From another terminal:");
+    note(format_args!(
+        "  sipsak -p {target} -vv -U -C sip:u1@127.0.0.1:7001 -x 300 -u u1 -a p1 \
          -s sip:u1@{TEST_DOMAIN}"
-    );
-    eprintln!(
-        "aorta:   cargo run --release -p aorta-load -- flap --target {target} --rate 1000 \
+    ));
+    note(format_args!(
+        "  cargo run --release -p aorta-load -- flap --target {target} --rate 1000 \
          --seconds 5"
-    );
+    ));
     let _ = signals.wait_for_signal();
 }

@@ -9,6 +9,7 @@ mod args;
 mod config;
 mod demo;
 mod report;
+mod say;
 mod serve;
 mod server;
 mod settings;
@@ -48,7 +49,7 @@ pub fn run() -> ExitCode {
         Ok(code) => code,
         Err(failure) => {
             for line in failure.lines {
-                eprintln!("aorta: {line}");
+                say::note(line);
             }
             ExitCode::FAILURE
         }

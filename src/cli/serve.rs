@@ -3,10 +3,10 @@
 //! Standard output has a line `listening udp ADDRESS:PORT` for each listener, then `ready`;
 //! whoever starts it waits for that; at the end the counters. The rest goes to standard error.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use super::args::ServeArgs;
+use super::say::{note, show};
 use super::server::Server;
 use super::{Failure, report, settings};
 use crate::reactor::{Signal, Signals};
@@ -17,39 +17,35 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let signals = Signals::block().map_err(|error| Failure::new(error.to_string()))?;
     let settings = settings::for_serve(args)?;
     let server = Server::start(&settings, args.data.as_deref())?;
-    eprintln!(
-        "aorta: {} accounts in {} domains, {} reactors on CPUs {:?}",
+    note(format_args!(
+        "{} accounts in {} domains, {} reactors on CPUs {:?}",
         server.accounts,
         server.domains.len(),
         server.cpus.len(),
         server.cpus
-    );
+    ));
     match &args.data {
-        None => eprintln!("aorta: without --data nothing outlives this process"),
-        Some(data) => eprintln!(
-            "aorta: the key of the nonces is kept in {}; bindings are in memory only",
+        None => note("without --data nothing outlives this process"),
+        Some(data) => note(format_args!(
+            "the key of the nonces is kept in {}; bindings are in memory only",
             data.display()
-        ),
+        )),
     }
-    let mut stdout = std::io::stdout();
-    let told = server
-        .listening()
-        .try_for_each(|address| writeln!(stdout, "listening udp {address}"))
-        .and_then(|()| writeln!(stdout, "ready"))
-        .and_then(|()| stdout.flush());
-    // Whoever started it may have closed the pipe; the registrar serves all the same.
-    let _ = told;
+    for address in server.listening() {
+        show(format_args!("listening udp {address}"));
+    }
+    show("ready");
     loop {
         match signals.wait_for_signal() {
             Signal::Terminate | Signal::Interrupt => break,
             Signal::Reload => {
-                eprintln!("aorta: SIGHUP: settings are read at the start only, nothing changed");
+                note("SIGHUP: settings are read at the start only, nothing changed");
             }
         }
     }
-    eprintln!("aorta: stopping");
+    note("stopping");
     for line in report::final_lines(&server.stop()) {
-        let _ = writeln!(stdout, "{line}");
+        show(line);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -124,8 +124,8 @@ pub fn algorithms(items: &[&str]) -> Result<Algorithms, Malformed> {
     Ok(set)
 }
 
-/// Listeners, at least one. The same address twice would be taken by the kernel without a word
-/// (SO_REUSEPORT), so it is refused here.
+/// Listeners, at least one. What overlaps is refused here: at the start it would look as if
+/// another server had the port.
 pub fn listen(items: &[&str]) -> Result<Vec<Listen>, Malformed> {
     if items.is_empty() || items.len() > LISTENERS_MAX {
         return Err(malformed(
@@ -136,12 +136,24 @@ pub fn listen(items: &[&str]) -> Result<Vec<Listen>, Malformed> {
     let mut all: Vec<Listen> = Vec::with_capacity(items.len());
     for (at, item) in items.iter().enumerate() {
         let one = listener(item).map_err(|expected| malformed(at, expected))?;
-        if one.addr.port() != 0 && all.contains(&one) {
-            return Err(malformed(at, "each listener once"));
+        if all.iter().any(|other| overlap(&one, other)) {
+            let what = "each address of a port once; a wildcard has them all";
+            return Err(malformed(at, what));
         }
         all.push(one);
     }
     Ok(all)
+}
+
+/// Whether the kernel would refuse the second of these, port 0 aside.
+fn overlap(one: &Listen, other: &Listen) -> bool {
+    let (a, b) = (one.addr, other.addr);
+    let wildcard = a.ip().is_unspecified() || b.ip().is_unspecified();
+    one.transport == other.transport
+        && a.port() != 0
+        && a.port() == b.port()
+        && a.is_ipv4() == b.is_ipv4()
+        && (wildcard || a.ip() == b.ip())
 }
 
 /// `udp:ADDRESS[:PORT]`; IPv6 stands in brackets. Host names are not looked up, except localhost:
@@ -343,6 +355,15 @@ mod tests {
     fn the_same_listener_twice_is_refused_but_port_0_may_repeat() {
         assert_eq!(listen(&["udp:1.2.3.4:1", "udp:1.2.3.4:1"]).unwrap_err().item, 1);
         assert_eq!(listen(&["udp:1.2.3.4:0", "udp:1.2.3.4:0"]).map(|all| all.len()), Ok(2));
+    }
+
+    #[test]
+    fn a_wildcard_and_an_address_of_its_port_overlap_but_families_and_ports_do_not() {
+        for (one, other) in [("udp:0.0.0.0:1", "udp:1.2.3.4:1"), ("udp:[::1]:1", "udp:[::]:1")] {
+            assert_eq!(listen(&[one, other]).unwrap_err().item, 1, "{one} {other}");
+        }
+        let apart = ["udp:0.0.0.0:1", "udp:[::]:1", "udp:1.2.3.4:2", "udp:0.0.0.0:0"];
+        assert_eq!(listen(&apart).map(|all| all.len()), Ok(4));
     }
 
     #[test]

@@ -315,6 +315,11 @@ impl Fleet {
             return None;
         }
         let agent = &self.agents[id as usize];
+        if now >= agent.intended + self.habits.timeout {
+            // Its timer is due and has not had its turn.
+            self.abandoned_late(id);
+            return None;
+        }
         let sent = agent.sent.unwrap_or(agent.intended);
         self.recorder.answered(answer.status, agent.intended, sent, now);
         match self.judge(id, &answer, now) {
@@ -350,9 +355,11 @@ impl Fleet {
                 return Some(id);
             }
             Some((id, sequence, _)) => {
-                if self.abandoned.remove(&(id, sequence)).is_some() {
+                if answer.status < 200 {
+                    tally.provisional += 1;
+                } else if self.abandoned.remove(&(id, sequence)).is_some() {
                     tally.late += 1;
-                } else if answer.status >= 200 {
+                } else {
                     tally.duplicates += 1;
                 }
             }
@@ -430,6 +437,15 @@ impl Fleet {
     /// When timers must be looked at again, at most `limit` from now.
     pub fn next_timer(&self, now: Nanos, limit: Nanos) -> Nanos {
         self.wheel.next(now, limit)
+    }
+
+    /// The answer came, but after the loss.
+    #[cold]
+    fn abandoned_late(&mut self, id: AgentId) {
+        self.recorder.tally.lost += 1;
+        self.recorder.tally.late += 1;
+        self.give_up(id);
+        self.finish(id);
     }
 
     fn lose(&mut self, id: AgentId) {

@@ -474,6 +474,39 @@ fn latency_counts_from_the_intended_time_and_beside_it_from_the_send() {
 }
 
 #[test]
+fn an_answer_after_the_timeout_is_late_even_before_the_timer_has_had_its_turn() {
+    for (delay, counted) in [(1000, (0, 0, 1)), (1001, (1, 1, 0)), (1002, (1, 1, 0))] {
+        let mut lab = Lab::new(Scenario::REGISTER, Registrar::new(Fault::None), |habits| {
+            habits.retransmit = false;
+            // Between two ticks of the wheel.
+            habits.timeout = 1001 * MILLISECOND;
+        });
+        lab.delay = delay * MILLISECOND;
+        lab.begin();
+        lab.turn(1002 * MILLISECOND);
+        let tally = lab.tally();
+        assert_eq!((tally.lost, tally.late, tally.requests), counted, "{delay} ms");
+    }
+}
+
+#[test]
+fn a_provisional_answer_after_the_timeout_is_not_the_late_one() {
+    let mut lab = Lab::new(Scenario::REGISTER, Registrar::new(Fault::None), |habits| {
+        habits.timeout = SECOND;
+    });
+    lab.delay = 3 * SECOND;
+    lab.begin();
+    lab.turn(2 * SECOND);
+    let (_, request) = lab.sent[0].clone();
+    let trying = request.replacen("REGISTER sip:example.com SIP/2.0", "SIP/2.0 100 Trying", 1);
+    assert_ne!(trying, request);
+    assert_eq!(lab.fleet.handle_datagram(trying.as_bytes(), lab.now), None);
+    assert_eq!((lab.tally().lost, lab.tally().late, lab.tally().provisional), (1, 0, 1));
+    lab.turn(2 * SECOND);
+    assert_eq!((lab.tally().lost, lab.tally().late), (1, 1));
+}
+
+#[test]
 fn a_send_past_its_timeout_is_lost_even_if_it_is_answered_at_once() {
     let mut lab = Lab::of(Scenario::REGISTER, Fault::None);
     let now = lab.now + 60 * SECOND;

@@ -57,6 +57,9 @@ fn render(out: &mut String, outcome: &Outcome) -> fmt::Result {
     )?;
     figures(out, &summary)?;
     latency_table(out, &summary)?;
+    if summary.lost > 0 {
+        write!(out, "<p class=\"bad\">{} lost requests are in no latency.</p>", summary.lost)?;
+    }
 
     let latencies = &outcome.latencies;
     out.push_str("<h2>Latency by percentile</h2>");

@@ -106,13 +106,17 @@ fn render(out: &mut String, outcome: &Outcome) -> std::fmt::Result {
         (tally.send_errors, "datagrams that the kernel did not take"),
         (tally.unreachable, "times the target was reported unreachable (ICMP)"),
         (outcome.unsent, "planned sends that could not leave in time (more --users?)"),
+        (tally.lost, "lost requests that no latency above accounts for"),
     ] {
         if count > 0 {
             writeln!(out, "  {count} {what}")?;
         }
     }
-    let cpu = outcome.cpu_seconds * 1e6 / tally.requests.max(1) as f64;
-    writeln!(out, "  generator CPU {:.2} s, {cpu:.2} us a request", outcome.cpu_seconds)?;
+    write!(out, "  generator CPU {:.2} s", outcome.cpu_seconds)?;
+    match outcome.cpu_us_per_request() {
+        Some(cpu) => writeln!(out, ", {cpu:.2} us a request")?,
+        None => out.push('\n'),
+    }
     for (why, count) in tally.reasons() {
         writeln!(out, "  wrong: {count} x {why}")?;
     }

@@ -1,6 +1,6 @@
 //! Progress as a line on standard error, for the programs that run a scenario.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _, stderr};
 
 use crate::run::Progress;
 
@@ -18,7 +18,7 @@ impl ProgressLine {
     /// A line nobody has seen yet; `quiet` never shows it.
     #[must_use]
     pub fn new(quiet: bool) -> Self {
-        ProgressLine { terminal: std::io::stderr().is_terminal(), quiet, shown: 0 }
+        ProgressLine { terminal: stderr().is_terminal(), quiet, shown: 0 }
     }
 
     /// Shows how the run goes.
@@ -45,17 +45,17 @@ impl ProgressLine {
                 tally.wrong
             )
         };
-        if self.terminal {
-            eprint!("\r\x1b[K{text}");
-        } else {
-            eprintln!("{text}");
-        }
+        // Nobody may be reading any more: the run goes on.
+        let _ = match self.terminal {
+            true => write!(stderr(), "\r\x1b[K{text}"),
+            false => writeln!(stderr(), "{text}"),
+        };
     }
 
     /// Leaves the last line standing.
     pub fn end(&self) {
         if self.terminal && !self.quiet && self.shown > 0 {
-            eprintln!();
+            let _ = writeln!(stderr());
         }
     }
 }

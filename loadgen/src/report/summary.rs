@@ -73,7 +73,7 @@ pub struct Summary {
     pub generator_threads: usize,
     /// Their CPU time.
     pub generator_cpu_seconds: f64,
-    /// The same for each answered request, microseconds.
+    /// The same for each answered request, microseconds; 0 without answers.
     pub generator_cpu_us_per_request: f64,
 }
 
@@ -160,7 +160,7 @@ impl From<&Outcome> for Summary {
             generator_threads: outcome.threads,
             generator_cpu_seconds: round(outcome.cpu_seconds, 1e6),
             generator_cpu_us_per_request: round(
-                outcome.cpu_seconds * 1e6 / tally.requests.max(1) as f64,
+                outcome.cpu_us_per_request().unwrap_or_default(),
                 1e3,
             ),
         }
