@@ -306,6 +306,20 @@ fn a_stranger_on_the_port_calls_the_whole_start_off() {
 }
 
 #[test]
+fn a_stop_leaves_the_port_free_for_the_next_server() {
+    for backend in backends() {
+        let mut taken = settings(backend, &["127.0.0.1:0"]);
+        for _ in 0..8 {
+            let running = start_with(taken.clone(), 2, mine, None).unwrap();
+            taken.listen = vec![running.bound()[0].address];
+            ask(&client("127.0.0.1"), taken.listen[0], b"one of several");
+            running.stop();
+            assert_eq!(running.join().len(), 2);
+        }
+    }
+}
+
+#[test]
 fn settings_that_cannot_be_are_refused_before_anything_starts() {
     let refusal = |settings| start_with(settings, 2, mine, None).err().unwrap();
     let error = refusal(settings(Backend::Mmsg, &[]));

@@ -193,7 +193,8 @@ impl Uring {
 
 impl Drop for Uring {
     /// Closing a ring ends its receives some time later; the buffers are unmapped at once. So the
-    /// receives are ended first.
+    /// receives are ended first. The ring's hold on the sockets would also last until then, and
+    /// the port with it: a server started next would find it taken.
     fn drop(&mut self) {
         let all = CancelBuilder::any();
         if let Err(error) = self.ring.submitter().register_sync_cancel(None, all) {
@@ -201,6 +202,10 @@ impl Drop for Uring {
             let nothing = error.raw_os_error() == Some(libc::ENOENT);
             assert!(nothing || thread::panicking(), "a receive could not be cancelled: {error}");
         }
+        // Reaps what the cancelled receives left, which holds the sockets too. If either fails the
+        // port is free a little later.
+        let _ = self.enter();
+        let _ = self.ring.submitter().unregister_files();
     }
 }
 
