@@ -15,6 +15,8 @@ pub const PATHS_MAX: usize = 8;
 pub const OPTION_TAGS_MAX: usize = 32;
 /// Longest canonical address-of-record, `user@domain`, bytes.
 pub const AOR_BYTES_MAX: usize = 192;
+/// Parameters, and headers, of a URI that is compared with another by RFC 3261 19.1.4.
+pub const URI_PARTS_COMPARED_MAX: usize = 16;
 /// Longest Contact URI that is stored, bytes.
 pub const CONTACT_BYTES_MAX: usize = 512;
 /// Longest Call-ID that is stored, bytes.
