@@ -74,6 +74,7 @@ struct Stored {
     cseq: u32,
     user_agent: &'static str,
     granted: u32,
+    changed_s: u64,
     expires_at: u64,
     fingerprint: u64,
     port: u16,
@@ -291,6 +292,7 @@ impl Reference {
             cseq: request.cseq,
             user_agent: USER_AGENTS[request.user_agent],
             granted,
+            changed_s: now.as_secs(),
             expires_at: now.as_nanos().div_ceil(1_000_000_000) + u64::from(granted),
             fingerprint: request.fingerprint,
             port: request.port,
@@ -430,7 +432,9 @@ impl Compared {
             .iter()
             .map(|stored| {
                 let remaining = (stored.expires_at - second).min(u64::from(stored.granted)) as u32;
-                let of_this = stored.fingerprint == request.fingerprint;
+                // 64*T1 is 32 s, and the second of the change may have been nearly over.
+                let may_repeat = self.now.mono <= Instant::from_secs(stored.changed_s + 33);
+                let of_this = stored.fingerprint == request.fingerprint && may_repeat;
                 let expires_s = if of_this { stored.granted } else { remaining };
                 (stored.serial, stored.contact.to_owned(), expires_s, stored.q.map(QValue))
             })

@@ -290,6 +290,17 @@ fn s10_3_a_retransmission_is_answered_the_same_and_changes_nothing() {
 }
 
 #[test]
+fn s17_1_2_2_after_64_t1_nothing_is_a_retransmission_and_the_answer_says_what_is_left() {
+    let mut desk = Desk::new();
+    let contacts = [with_expires(A, 600)];
+    let register = request(&contacts, "c1", 1);
+    desk.send(&register).unwrap();
+    desk.wait(300);
+    assert_eq!(desk.send(&register), Ok(rows(&[(A, 300)])), "never more than is kept");
+    assert_eq!(desk.stored(), rows(&[(A, 300)]));
+}
+
+#[test]
 fn s10_3_a_retransmission_is_known_after_another_device_has_registered() {
     let mut desk = Desk::new();
     let contacts = [with_expires(A, 600)];

@@ -1,6 +1,8 @@
 //! The registrar of one shard: the only way in to its bindings (REGISTER) and the only way out
 //! (a departure with its reason), each heard as an event.
 
+use std::time::Duration;
+
 use crate::config::Registrar as Config;
 use crate::registrar::binding::{Binding, BindingId, Change, Texts, seconds};
 use crate::registrar::event::{Event, LeaveReason};
@@ -13,6 +15,10 @@ use crate::time::{Instant, Now};
 /// Entries of the wheel that may move in one turn for each binding that may leave: moving one is
 /// that much cheaper than a departure.
 const MOVES_PER_EXPIRY: usize = 4;
+
+/// A client gives a transaction up, and repeats it no more, after 64*T1 (RFC 3261 17.1.2.2, timer
+/// F). One second on top, since bindings know the whole second they were refreshed in.
+const RETRANSMISSIONS_END: Duration = Duration::from_secs(32 + 1);
 
 /// Tables up to this size are checked whole after every change in debug builds.
 const CHECKED_WHOLE_MAX: usize = 64;
@@ -133,14 +139,18 @@ impl Registrar {
         plan::is_retransmission(&self.location, request)
     }
 
-    /// The Contacts of the 200, the oldest binding first (RFC 3261 10.3 step 8).
+    /// The Contacts of the 200, the oldest binding first (RFC 3261 10.3 step 8). What a request
+    /// left is listed with all that was granted, also to its retransmissions, for as long as there
+    /// can be any; to one that merely repeats its identifiers later, with what is left.
     pub fn answer(&self, accepted: &Accepted) -> impl Iterator<Item = Listed<'_>> {
         let Accepted { now, fingerprint, .. } = *accepted;
         self.location.bindings(accepted.aor).map(move |(id, binding)| Listed {
             binding: id,
             contact: binding.contact(),
             q: binding.q(),
-            expires_s: if binding.fingerprint() == fingerprint {
+            expires_s: if binding.fingerprint() == fingerprint
+                && now.saturating_since(binding.refreshed_at()) <= RETRANSMISSIONS_END
+            {
                 binding.granted_s()
             } else {
                 binding.remaining_s(now)

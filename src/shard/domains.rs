@@ -2,6 +2,7 @@
 //! refused: which domains are served is no secret, which accounts exist is.
 
 use crate::config::Domain;
+use crate::limits::AOR_BYTES_MAX;
 
 /// The served domains, found by name.
 #[derive(Clone, Debug, Default)]
@@ -39,8 +40,15 @@ impl Domains {
     /// address, which can only be one of ours, since the request arrived here.
     #[must_use]
     pub fn serves_host(&self, host: &[u8]) -> bool {
-        is_address(host)
-            || self.by_name.iter().any(|domain| domain.name.as_bytes().eq_ignore_ascii_case(host))
+        if is_address(host) {
+            return true;
+        }
+        let mut lower = [0; AOR_BYTES_MAX];
+        // A longer name is no part of an address-of-record.
+        let Some(lower) = lower.get_mut(..host.len()) else { return false };
+        lower.copy_from_slice(host);
+        lower.make_ascii_lowercase();
+        self.find(lower).is_some()
     }
 }
 
@@ -87,5 +95,8 @@ mod tests {
         assert!(!domains.serves_host(b"2001:db8::1"));
         assert!(!domains.serves_host(b"sub.example.com"));
         assert!(!domains.serves_host(b"\xff"));
+        assert!(!domains.serves_host(&[b'a'; AOR_BYTES_MAX + 1]));
+        let many = Domains::new(vec![domain("b.test"), domain("a.test"), domain("c.test")]);
+        assert!(many.serves_host(b"C.Test") && !many.serves_host(b"d.test"));
     }
 }

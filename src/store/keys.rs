@@ -6,6 +6,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::auth::digest::parse_hex;
+
 /// Bytes of a nonce key.
 pub const NONCE_KEY_BYTES: usize = 16;
 
@@ -95,15 +97,7 @@ pub fn nonce_key(
 }
 
 fn parse(text: &str) -> Option<[u8; NONCE_KEY_BYTES]> {
-    let digits = text.trim_end();
-    if digits.len() != 2 * NONCE_KEY_BYTES || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut key = [0; NONCE_KEY_BYTES];
-    for (byte, pair) in key.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(key)
+    parse_hex(text.trim_end().as_bytes())
 }
 
 #[cfg(test)]

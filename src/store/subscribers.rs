@@ -16,7 +16,6 @@
 //! A file is read whole or not at all: the first line that is wrong ends it, and an account that
 //! stands twice, looked for once every line is good.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::fs;
@@ -25,8 +24,8 @@ use std::path::{Path, PathBuf};
 
 use crate::auth::Ha1s;
 use crate::auth::digest::parse_hex;
-use crate::auth::username::plain_user;
 use crate::limits::{AOR_BYTES_MAX, PASSWORD_BYTES_MAX, SUBSCRIBER_LINE_BYTES_MAX};
+use crate::registrar::{Aor, AorError};
 use crate::sip::uri::{Uri, UriError};
 
 /// One account to be.
@@ -247,8 +246,7 @@ fn set<const N: usize>(
     }
 }
 
-/// The address-of-record in the spelling the registrar looks it up by (RFC 3261 10.3 step 5):
-/// unescaped, then escaped again only where RFC 3261 25.1 `user` needs it; domain in lower case.
+/// The address-of-record in the spelling the registrar looks it up by (RFC 3261 10.3 step 5).
 fn canonical(name: &str) -> Result<String, Wrong> {
     let (user, domain) = name.split_once('@').ok_or(Wrong::NoUserAtDomain)?;
     if user.is_empty() || domain.is_empty() {
@@ -269,23 +267,12 @@ fn canonical(name: &str) -> Result<String, Wrong> {
     if uri.host != domain.as_bytes() {
         return Err(Wrong::Domain);
     }
-    let user = if user.contains('%') { Cow::Owned(respell(user)) } else { Cow::Borrowed(user) };
-    if user.len() + 1 + domain.len() > AOR_BYTES_MAX {
-        return Err(Wrong::AorTooLong);
-    }
-    Ok(format!("{user}@{}", domain.to_ascii_lowercase()))
-}
-
-fn respell(user: &str) -> String {
-    let mut spelled = String::with_capacity(user.len());
-    for byte in plain_user(user.as_bytes()) {
-        if byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&byte) {
-            spelled.push(char::from(byte));
-        } else {
-            spelled.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    spelled
+    let mut buffer = [0; AOR_BYTES_MAX];
+    let aor = Aor::from_uri(&uri, &mut buffer).map_err(|error| match error {
+        AorError::TooLong => Wrong::AorTooLong,
+        AorError::Scheme | AorError::NoUser | AorError::Escape => Wrong::User,
+    })?;
+    str::from_utf8(aor.text()).map(str::to_owned).map_err(|_| Wrong::Utf8)
 }
 
 #[cfg(test)]
