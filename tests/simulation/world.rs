@@ -120,7 +120,7 @@ impl World {
         let mut world = World {
             plan,
             seed,
-            now: Now { mono: Instant::from_secs(1000), wall: UnixTime(1_800_000_000) },
+            now: Now { mono: Instant::from_secs(1000), wall: UnixTime(1_800_000_000), wall_us: 0 },
             chance,
             events: BinaryHeap::new(),
             bodies: HashMap::new(),
