@@ -185,6 +185,7 @@ impl World {
             }
             Expected::Refused(wanted) => {
                 holds(self, wanted, false);
+                self.shadow.refuse(ask);
                 self.seen.refused += 1;
             }
             Expected::Repeat => {

@@ -10,8 +10,8 @@ use crate::common::Response;
 use crate::handset::{Aim, Handset, Next};
 use crate::world::{ACCOUNTS, Event, World};
 
-/// Challenges and 500s, in a row, to a phone that does as it is told. The answer to a
-/// retransmission of what was refused is one more challenge, so a bad network takes its time.
+/// Challenges and 500s, in a row, to a phone that does as it is told. Where answers are lost and
+/// others of its account come between, a retransmission is no longer known and challenged anew.
 const REFUSED_IN_A_ROW_MAX: u32 = 9;
 /// What is longer comes several at a time, so that it fills a ring.
 const FLOOD_BYTES: usize = 10_000;

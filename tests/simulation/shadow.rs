@@ -59,6 +59,8 @@ pub struct Account {
     pub bound: Vec<Bound>,
     /// Key of the last request that was accepted and no fetch.
     last: String,
+    /// Key of the last request that was answered and changed nothing.
+    answered: String,
     used: BTreeMap<String, BTreeSet<u32>>,
 }
 
@@ -129,9 +131,15 @@ impl Shadow {
         let behind = used.and_then(|used| used.last()).is_some_and(|&h| h >= proof.nc + WINDOW);
         let is_repeat = is_repeat(account, ask);
         if used.is_some_and(|used| used.contains(&proof.nc)) {
-            return match is_repeat {
-                true => (Expected::Repeat, may_be_forgotten),
-                false => (Expected::Stale, false),
+            // Known by what it left behind, or as the last that left nothing; all others are
+            // replays. One that was refused and would not be now is not let in that late.
+            let is_known = account.answered == ask.key;
+            let is_fetch = matches!(ask.contacts, Asked::Fetch);
+            return match self.decide(account, ask, source) {
+                _ if is_repeat => (Expected::Repeat, may_be_forgotten),
+                Ok(_) if is_known && is_fetch => (Expected::Repeat, may_be_forgotten),
+                Err(status) if is_known => (Expected::Refused(status), may_be_forgotten),
+                _ => (Expected::Stale, false),
             };
         }
         let expected = match self.decide(account, ask, source) {
@@ -169,8 +177,16 @@ impl Shadow {
                 bound.until = now.mono + Duration::from_secs(u64::from(*granted_s));
             }
         }
-        if !matches!(ask.contacts, Asked::Fetch) {
-            account.last.clone_from(&ask.key);
+        match ask.contacts {
+            Asked::Fetch => account.answered.clone_from(&ask.key),
+            _ => account.last.clone_from(&ask.key),
+        }
+    }
+
+    /// A request was refused by what it asked.
+    pub fn refuse(&mut self, ask: &Ask) {
+        if let Some(number) = self.account_of(&ask.user) {
+            self.accounts[number].answered.clone_from(&ask.key);
         }
     }
 
