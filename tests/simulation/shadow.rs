@@ -40,6 +40,11 @@ pub struct Bound {
 }
 
 impl Bound {
+    /// How long ago it was set.
+    pub fn age(&self, now: Instant) -> Duration {
+        (now + Duration::from_secs(u64::from(self.granted_s))).saturating_since(self.until)
+    }
+
     /// Whether the server has just this.
     pub fn is(&self, binding: &Binding) -> bool {
         self.contact.as_bytes() == binding.contact()
