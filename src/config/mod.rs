@@ -55,7 +55,7 @@ impl Default for Registrar {
     }
 }
 
-/// RFC 3261 10.3 step 6 allows both.
+/// RFC 3261 10.3 step 7 allows both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MinExpiresPolicy {
     /// 423 with Min-Expires.

@@ -97,7 +97,7 @@ counters! {
     unknown_account,
     /// Credentials of another user than the AOR's.
     account_mismatch,
-    /// REGISTER requests of domains that are not served.
+    /// Requests for domains that are not served, or for accounts of them.
     foreign_domain,
     /// Retransmissions answered again without a change.
     retransmissions,
