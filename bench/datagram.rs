@@ -7,9 +7,6 @@
 //! packet is the figure to read.
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
 
-// A bench is a stopwatch.
-#![allow(clippy::disallowed_methods)]
-
 use std::io;
 use std::mem;
 use std::net::{SocketAddr, UdpSocket};
