@@ -454,6 +454,20 @@ fn an_operator_takes_out_one_binding_or_all_of_one_aor_and_of_no_other() {
 }
 
 #[test]
+fn what_an_account_was_answered_is_forgotten_with_the_account() {
+    let contacts = [with_expires(A, 600)];
+    let register = request(&contacts, "c1", 1);
+    for (reason, known) in
+        [(LeaveReason::ForcedUnregister, true), (LeaveReason::AccountRemoved, false)]
+    {
+        let mut desk = Desk::new();
+        desk.send(&register).unwrap();
+        desk.registrar.unregister(AOR, Which::All, reason, &mut desk.events);
+        assert_eq!(desk.registrar.is_retransmission(&register), known, "{reason:?}");
+    }
+}
+
+#[test]
 fn a_refresh_from_another_source_says_that_the_flow_has_moved() {
     let mut desk = Desk::new();
     let contacts = [contact(A)];
