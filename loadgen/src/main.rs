@@ -7,7 +7,7 @@ use aorta_load::report::progress::ProgressLine;
 use aorta_load::{Algorithm, Error, Roster, Scenario, Summary, Weights, report, socket};
 use clap::Parser;
 use std::fmt::Display;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,7 +29,7 @@ struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 1)]
     first_user: u32,
     /// Open loop: begin this many actions a second, by a plan made before
-    #[arg(long, short, value_name = "R", conflicts_with = "window")]
+    #[arg(long, short, value_name = "R", conflicts_with = "window", allow_negative_numbers = true)]
     rate: Option<f64>,
     /// Closed loop: keep this many actions under way [default: 128, where there is no rate]
     #[arg(long, short, value_name = "W")]
@@ -55,7 +55,8 @@ struct Arguments {
     /// Domain of the users
     #[arg(long, default_value = "example.com")]
     domain: String,
-    /// Their names: {n} is the number, {n:06} the number in six digits
+    // Clap would make a line break of {n} here; the default shows it.
+    /// Their names: {n:06} stands for the number in six digits, without :06 in as many as it has
     #[arg(long, value_name = "FORMAT", default_value = "u{n}")]
     user_format: String,
     /// Their passwords
@@ -112,13 +113,18 @@ fn main() -> ExitCode {
     if arguments.scenario == "list" {
         let line = |scenario: &Scenario| format!("{:<10} {}\n", scenario.name, scenario.about);
         let text: String = Scenario::all().map(|one| line(&one)).collect();
-        show(&text);
-        return ExitCode::SUCCESS;
+        return if show(&text) { ExitCode::SUCCESS } else { ExitCode::from(1) };
     }
     let options = match options(&arguments) {
         Ok(options) => options,
         Err(why) => return usage(&why),
     };
+    if let Some(directory) = &arguments.out
+        && let Err(error) = report::prepare(directory)
+    {
+        eprintln!("aorta-load: cannot write into {}: {error}", directory.display());
+        return ExitCode::from(1);
+    }
     let stop = socket::interrupt_flag();
     let mut line = ProgressLine::new(arguments.quiet);
     let outcome = match aorta_load::run(&options, stop, &mut |progress| line.show(progress)) {
@@ -147,13 +153,20 @@ fn main() -> ExitCode {
         text.push_str(&summary);
         text.push('\n');
     }
-    show(&text);
-    status
+    if show(&text) { status } else { ExitCode::from(1) }
 }
 
-/// Writes to standard output; a reader that has gone away is no failure of the run.
-fn show(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+/// Writes to standard output. A reader that has gone away is no failure of the run; figures that a
+/// full disk did not take are: false.
+fn show(text: &str) -> bool {
+    let mut stdout = std::io::stdout();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            note(format_args!("cannot write to standard output: {error}"));
+            false
+        }
+        _ => true,
+    }
 }
 
 /// Writes a line to standard error, whoever reads it.

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::args::{ConfigArgs, ConfigCommand};
-use super::say::show;
+use super::say::print;
 use super::{Failure, settings};
 use crate::config::Described;
 
@@ -11,7 +11,7 @@ use crate::config::Described;
 pub fn run(args: &ConfigArgs) -> Result<ExitCode, Failure> {
     if let Some(ConfigCommand::Check { file }) = &args.command {
         settings::read(file)?;
-        show(format_args!("{}: good", file.display()));
+        print(format_args!("{}: good", file.display()))?;
         return Ok(ExitCode::SUCCESS);
     }
     let settings = settings::load(&args.settings)?;
@@ -24,14 +24,14 @@ pub fn run(args: &ConfigArgs) -> Result<ExitCode, Failure> {
     let value = width(|row| &row.value);
     let default = width(|row| &row.default);
     for row in &rows {
-        show(format_args!(
+        print(format_args!(
             "{:key$}  {:value$}  default {:default$}  range {}  from {}",
             row.key, row.value, row.default, row.range, row.origin
-        ));
+        ))?;
         if !row.alias.is_empty() {
-            show(format_args!("{:key$}  also {}", "", row.alias));
+            print(format_args!("{:key$}  also {}", "", row.alias))?;
         }
-        show(format_args!("{:key$}  {}", "", row.about));
+        print(format_args!("{:key$}  {}", "", row.about))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -13,7 +13,7 @@ use aorta_load::{Options, Outcome, Pace, Roster, Scenario, Summary};
 
 use super::accounts::TEST_DOMAIN;
 use super::args::DemoArgs;
-use super::say::{note, show};
+use super::say::{note, print};
 use super::server::Server;
 use super::settings::set;
 use super::{Failure, report};
@@ -27,6 +27,10 @@ const WINDOW_PER_THREAD: u32 = 256;
 /// Runs the storm, shows what it measured and, unless told otherwise, leaves the registrar up.
 pub fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     let signals = Signals::block().map_err(|error| Failure::new(error.to_string()))?;
+    let no_report =
+        |error| Failure::new(format!("cannot write the report to {}: {error}", args.out.display()));
+    // A storm whose report has nowhere to go is not begun.
+    aorta_load::report::prepare(&args.out).map_err(no_report)?;
     let server = Server::start(&settings(args)?, None)?;
     let target = server.listening().next().expect("one address was asked for");
     note(format_args!(
@@ -45,11 +49,8 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
         window(args, options.threads)
     ));
     let outcome = storm(options, &signals)?;
-    aorta_load::report::write_files(&outcome, &args.out).map_err(|error| {
-        Failure::new(format!("cannot write the report to {}: {error}", args.out.display()))
-    })?;
     if !args.json {
-        show(aorta_load::report::table(&outcome).trim_end());
+        print(aorta_load::report::table(&outcome).trim_end())?;
     }
     note(format_args!(
         "histograms and report in {0} (open {0}/report.html in a browser)",
@@ -62,7 +63,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
         note(line);
     }
     if args.json {
-        show(Summary::from(&outcome).to_json());
+        print(Summary::from(&outcome).to_json())?;
     }
     Ok(if outcome.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -20,7 +20,7 @@ p{margin:.3rem 0}.soft{color:var(--soft)}.bad{color:var(--bad);font-weight:600}\
 .good{color:var(--good);font-weight:600}table{border-collapse:collapse;\
 font-variant-numeric:tabular-nums}th,td{padding:.25rem .8rem;text-align:right;\
 border-bottom:1px solid var(--rule)}th:first-child,td:first-child{text-align:left}\
-th{font-weight:600;color:var(--soft)}.wide{overflow-x:auto}svg{width:100%;height:auto}\
+th{font-weight:600;color:var(--soft)}.wide{overflow-x:auto}svg{width:100%;min-width:36rem;height:auto}\
 svg text{font:12px system-ui,sans-serif;fill:var(--soft)}pre{overflow-x:auto;\
 border:1px solid var(--rule);padding:.6rem;font-size:12px}";
 
@@ -101,7 +101,16 @@ fn render(out: &mut String, outcome: &Outcome) -> fmt::Result {
     }
     .render(out)?;
     out.push_str("<h2>Latency over time, from intended send</h2>");
-    let quantile = |q: f64| per_second(&move |second| microseconds(&second.latencies.corrected, q));
+    // A second without an answer has no latency: a stall must not be drawn as the best of all.
+    let quantile = |q: f64| -> Vec<(f64, f64)> {
+        let seconds = outcome.timeline.iter().enumerate();
+        seconds
+            .filter(|(_, second)| !second.latencies.corrected.is_empty())
+            .map(|(number, second)| {
+                (number as f64 + 0.5, microseconds(&second.latencies.corrected, q))
+            })
+            .collect()
+    };
     Chart {
         x: Axis::Seconds,
         y: Axis::LogMicroseconds,

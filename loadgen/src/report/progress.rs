@@ -1,4 +1,5 @@
-//! Progress as a line on standard error, for the programs that run a scenario.
+//! Progress as a line on standard error, for the programs that run a scenario. Nobody reading it
+//! any more is no reason to end the run.
 
 use std::io::{IsTerminal as _, Write as _, stderr};
 
