@@ -33,7 +33,7 @@ use common::cluster::Cluster;
 use common::{Phone, Response};
 use memory::held;
 use mutate::mutate;
-use pool::{Pool, options};
+use pool::{Pool, REGISTERS, options};
 use rng::Rng;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -45,7 +45,7 @@ const MESSAGES_DEFAULT: u64 = 12_000;
 
 /// Bytes that may be held more at the end than after the first quarter: accounts hold more or
 /// fewer bindings, messages are longer or shorter.
-const GROWTH_BYTES_MAX: isize = 96 * 1024;
+const GROWTH_BYTES_MAX: isize = 32 * 1024;
 
 fn number(variable: &str) -> Option<u64> {
     let text = env::var(variable).ok()?;
@@ -84,7 +84,7 @@ fn run(seed: u64, shards: u8, messages: u64) -> Seen {
     let mut rng = Rng::new(seed ^ u64::from(shards) << 56);
     let options = options(shards);
     let mut cluster = Cluster::new(&options);
-    let mut digests = Digests::default();
+    let mut digests = Digests::new(2 * REGISTERS);
     let mut pool = Pool::new(&mut rng, &mut cluster, &mut digests);
     let mut seen = Seen::default();
     // One vector each, as long as they get, so that they are no growth.

@@ -137,7 +137,9 @@ const NUMBERS: &[&[u8]] = &[
 pub fn mutate(rng: &mut Rng, message: &mut Vec<u8>, others: &[Vec<u8>]) {
     let changes = if rng.once_in(2) { 1 } else { 2 + rng.below(6) };
     for _ in 0..changes {
-        if rng.once_in(3) {
+        if rng.once_in(10) {
+            of_credentials(rng, message);
+        } else if rng.once_in(3) {
             of_bytes(rng, message);
         } else {
             of_lines(rng, message, others);
@@ -170,6 +172,29 @@ fn of_bytes(rng: &mut Rng, message: &mut Vec<u8>) {
                 message.splice(at..=at, escape.into_bytes());
             }
         }
+    }
+}
+
+/// Credentials that say something else than what their digest was made over, or have another
+/// digest; a message without any stays as it is.
+fn of_credentials(rng: &mut Rng, message: &mut [u8]) {
+    let names: [&[u8]; 8] = [
+        b"response=\"",
+        b"response=\"",
+        b" nonce=\"",
+        b"cnonce=\"",
+        b" nc=",
+        b"username=\"",
+        b"uri=\"",
+        b"realm=\"",
+    ];
+    let name = rng.one(&names);
+    let found = message.windows(name.len()).position(|window| window == name);
+    let Some(value_at) = found.map(|at| at + name.len()) else { return };
+    let len = message[value_at..].iter().take_while(|byte| !b"\",\r\n".contains(byte)).count();
+    if len > 0 {
+        let digits = b"0123456789abcdef";
+        message[value_at + rng.below(len)] = digits[rng.below(digits.len())];
     }
 }
 

@@ -15,7 +15,7 @@ const PHONES: usize = 16;
 /// Accounts.
 pub const ACCOUNTS: u32 = 12;
 /// REGISTERs with right digests that are held at a time.
-const REGISTERS: usize = 48;
+pub const REGISTERS: usize = 48;
 
 /// A phone and where it stands.
 struct Device {

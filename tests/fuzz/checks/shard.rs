@@ -13,50 +13,58 @@ use super::{naive, reply};
 use crate::common::cluster::{Cluster, Options, Sent};
 use crate::common::{Phone, Response};
 
-/// Digests remembered. More are made only when the messages with the oldest are gone.
-const DIGESTS_MAX: usize = 4096;
-
 /// The digests that phones made, as their first 32 hex digits.
 pub struct Digests {
     made: HashMap<[u8; 32], Digest>,
     order: VecDeque<[u8; 32]>,
+    max: usize,
 }
 
 struct Digest {
     user: String,
+    /// What it was made over and the digest names as it stood: nonce and nonce count.
+    nonce: String,
+    nc: String,
     used: bool,
 }
 
-impl Default for Digests {
-    fn default() -> Self {
-        Digests {
-            made: HashMap::with_capacity(2 * DIGESTS_MAX),
-            order: VecDeque::with_capacity(DIGESTS_MAX + 1),
-        }
-    }
-}
-
 impl Digests {
+    /// Remembers the last `max`: as many as stand in messages that are still sent.
+    pub fn new(max: usize) -> Digests {
+        let made = HashMap::with_capacity(2 * max);
+        Digests { made, order: VecDeque::with_capacity(max + 1), max }
+    }
+
     /// Remembers the digest in `text`, which `phone` made.
     pub fn made(&mut self, phone: &Phone, text: &str) {
         let Some((_, rest)) = text.split_once("response=\"") else { return };
         let digest: [u8; 32] = rest.as_bytes()[..32].try_into().expect("32 bytes");
-        self.made.insert(digest, Digest { user: phone.user.clone(), used: false });
+        let between = |open: &str, close: char| {
+            let (_, rest) = text.split_once(open).expect("a parameter of credentials");
+            rest.split(close).next().unwrap_or_default().to_owned()
+        };
+        let (nonce, nc) = (between(" nonce=\"", '"'), between(" nc=", ','));
+        self.made.insert(digest, Digest { user: phone.user.clone(), nonce, nc, used: false });
         self.order.push_back(digest);
-        if self.order.len() > DIGESTS_MAX {
+        if self.order.len() > self.max {
             let oldest = self.order.pop_front().expect("there are some");
             self.made.remove(&oldest);
         }
     }
 
-    /// Bindings of `user` changed upon `bytes`: a digest of that user must stand in there, one
-    /// that has changed nothing before.
+    /// Bindings of `user` changed upon `bytes`: a digest of that user must stand in there with
+    /// its nonce and count, one that has changed nothing before.
     fn change(&mut self, user: &str, bytes: &[u8]) {
         let hex = bytes.split(|byte| !byte.is_ascii_hexdigit());
         let found: Vec<[u8; 32]> = hex
             .filter(|run| run.len() == 32 || run.len() == 64)
             .map(|run| run[..32].to_ascii_lowercase().try_into().expect("32 bytes"))
-            .filter(|run| self.made.get(run).is_some_and(|digest| digest.user == user))
+            .filter(|run| {
+                self.made.get(run).is_some_and(|digest| {
+                    let has = |text: &str| contains(bytes, text.as_bytes());
+                    digest.user == user && has(&digest.nonce) && has(&digest.nc)
+                })
+            })
             .collect();
         let shown = || format!("{user}: {}", naive::shown(bytes));
         assert!(!found.is_empty(), "bindings changed without the password: {}", shown());
@@ -67,6 +75,10 @@ impl Digests {
             self.made.get_mut(&only).expect("just found").used = true;
         }
     }
+}
+
+fn contains(bytes: &[u8], text: &[u8]) -> bool {
+    bytes.windows(text.len()).any(|window| window == text)
 }
 
 /// Bindings that changed on one shard since its start, those left out whose time ran out.
@@ -143,6 +155,8 @@ const DATAGRAMS_MAX: usize = 16;
 /// Stand for the credentials of the two phones. They are made anew each time, since a fuzzer
 /// makes no digest.
 const CREDENTIALS: [u8; 2] = [1, 2];
+/// More than stand in one datagram, which has 65,535 bytes at most.
+const DIGESTS_MAX: usize = 1024;
 /// In front of a datagram: it comes from a stranger's address.
 const STRANGER: u8 = 3;
 /// In front of a datagram: a quarter of an hour goes by.
@@ -159,7 +173,7 @@ fn check_at(shards: u8, bytes: &[u8]) {
     let mut options = Options { shards, accounts: 2, ..Options::default() };
     options.registrar.bindings_max = 2;
     let mut cluster = Cluster::new(&options);
-    let mut digests = Digests::default();
+    let mut digests = Digests::new(DIGESTS_MAX);
     let home: SocketAddr = "192.0.2.1:5060".parse().expect("an address");
     let stranger: SocketAddr = "[2001:db8::1]:7000".parse().expect("an address");
     let mut phones = [1, 2].map(|number| Phone::new(number, "fuzz", "192.0.2.1:5060"));
