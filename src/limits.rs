@@ -30,8 +30,13 @@ pub const USER_AGENT_BYTES_MAX: usize = 128;
 pub const PATH_BYTES_MAX: usize = 512;
 /// Largest settable limit of bindings of one address-of-record.
 pub const BINDINGS_MAX: usize = 64;
-/// Longest response that is written, bytes. One that would not fit is dropped and counted.
-pub const RESPONSE_BYTES_MAX: usize = 16_384;
+/// Longest response that is written, bytes: what one datagram can carry over IPv4.
+pub const RESPONSE_BYTES_MAX: usize = 65_507;
+/// Headers of a request that its response copies (Via, From, To, Call-ID, CSeq), bytes together.
+/// More is refused before anything is changed, so that whatever is accepted can be answered.
+pub const COPIED_BYTES_MAX: usize = 16_384;
+/// What a Contact of a 200 has beside its texts: names, brackets, numbers.
+pub const CONTACT_LINE_FRAME_BYTES: usize = 96;
 /// Datagrams of one receive or send batch.
 pub const BATCH_MAX: usize = 32;
 /// Shards (and reactors) of one process.
@@ -71,3 +76,10 @@ const _: () = assert!(CONTACT_BYTES_MAX <= u16::MAX as usize);
 const _: () = assert!(SHARDS_MAX <= u8::MAX as usize);
 const _: () = assert!(AOR_BYTES_MAX <= u8::MAX as usize);
 const _: () = assert!(A2_BYTES_MAX <= u8::MAX as usize);
+const _: () = assert!(
+    COPIED_BYTES_MAX
+        + BINDINGS_MAX * (CONTACT_BYTES_MAX + INSTANCE_BYTES_MAX + CONTACT_LINE_FRAME_BYTES)
+        + 512
+        <= RESPONSE_BYTES_MAX,
+    "a 200 with every binding fits"
+);

@@ -8,7 +8,9 @@ mod desk;
 
 use std::time::Duration;
 
-use aorta::limits::{CALL_ID_BYTES_MAX, CONTACT_BYTES_MAX, CONTACTS_MAX};
+use aorta::limits::{
+    CALL_ID_BYTES_MAX, CONTACT_BYTES_MAX, CONTACTS_MAX, COPIED_BYTES_MAX, INSTANCE_BYTES_MAX,
+};
 use common::cluster::Options;
 use common::{Challenge, Phone, Response};
 use desk::{bindings_max, each_way, listed, registrar, source};
@@ -408,6 +410,43 @@ fn s21_4_1_a_malformed_contact_is_named_to_those_alone_who_may_register_it() {
             assert_eq!(outcome(&response), (400, phrase), "{contact}");
         }
         assert_eq!(desk.bound(3), []);
+    });
+}
+
+#[test]
+fn limits_whatever_is_accepted_can_be_answered() {
+    each_way(&bindings_max(64), |desk| {
+        let mut phone = desk.phone(3, "a");
+        let instance = format!("<{}>", "i".repeat(INSTANCE_BYTES_MAX - 2));
+        let mut bound = Vec::new();
+        while bound.len() < 64 {
+            let contacts: Vec<String> = (0..CONTACTS_MAX)
+                .map(|_| {
+                    let host = format!("{:03}{}", bound.len(), "h".repeat(CONTACT_BYTES_MAX - 10));
+                    bound.push(format!("sip:u3@{host}"));
+                    let uri = bound.last().unwrap();
+                    format!("<{uri}>;q=0.123;+sip.instance=\"{instance}\";reg-id={}", bound.len())
+                })
+                .collect();
+            let contacts = contacts.join(", ");
+            let request = phone.request(&[("Contact", &contacts), ("Expires", "3600")]);
+            let response = desk.ask(&request);
+            let listed: Vec<String> = response.contacts().into_iter().map(|(uri, _)| uri).collect();
+            assert_eq!((response.status, &listed), (200, &bound));
+        }
+        // The longest head that is copied still leaves room for all of them.
+        let via = |bytes: usize| {
+            let one = "Via: SIP/2.0/UDP relay.test;branch=z9hG4bK-";
+            format!("{one}{}\r\nMax-Forwards", "v".repeat(bytes - one.len()))
+        };
+        let fetch = phone.request(&[]).replacen("Max-Forwards", &via(COPIED_BYTES_MAX - 300), 1);
+        let response = desk.ask(&fetch);
+        assert_eq!((response.status, response.contacts().len()), (200, 64));
+        // Past that a request is refused, and changes nothing.
+        let removal = phone.request(&[("Contact", "*"), ("Expires", "0")]);
+        let response = desk.ask(&removal.replacen("Max-Forwards", &via(COPIED_BYTES_MAX + 9), 1));
+        assert_eq!(response.status, 513);
+        assert_eq!(desk.bound(3).len(), 64);
     });
 }
 

@@ -80,7 +80,7 @@ fn s9_2_and_s15_1_2_cancel_and_bye_meet_nothing_and_get_481() {
 
 #[test]
 fn s12_2_2_a_request_inside_an_unknown_dialog_gets_481() {
-    for method in ["INVITE", "INFO", "UPDATE", "NOTIFY", "REFER"] {
+    for method in ["INVITE", "INFO", "UPDATE", "NOTIFY", "REFER", "OPTIONS"] {
         let inside = request(method, "sip:u1@example.com", "")
             .replace("To: <sip:u1@example.com>", "To: <sip:u1@example.com>;tag=t9");
         let response = ask(&inside).unwrap();

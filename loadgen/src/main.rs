@@ -122,7 +122,7 @@ fn main() -> ExitCode {
     if let Some(directory) = &arguments.out
         && let Err(error) = report::prepare(directory)
     {
-        eprintln!("aorta-load: cannot write into {}: {error}", directory.display());
+        note(format_args!("cannot write into {}: {error}", directory.display()));
         return ExitCode::from(1);
     }
     let stop = socket::interrupt_flag();

@@ -1,6 +1,7 @@
 //! The rules every request meets before anybody asks what it wants (RFC 3261 8.2), and the
 //! answers to all methods but REGISTER.
 
+use crate::limits::COPIED_BYTES_MAX;
 use crate::shard::answer::Answer;
 use crate::shard::core::Core;
 use crate::shard::counters::DropReason;
@@ -49,7 +50,7 @@ pub(super) fn handle<'a>(
     core.counters.requests += u64::from(!arrival.handed_over);
     let identity = Identity::of(&head, &core.keys.identity);
     let responder = Responder::new(message, &head, arrival.datagram.source);
-    match check(core, message, &head) {
+    match check(core, arrival, message, &head) {
         Ok(()) if head.method == Method::Register => {
             register::handle(core, arrival, message, &head, &identity, out)
         }
@@ -71,9 +72,16 @@ enum Refusal {
 }
 
 /// The rules, in the order of RFC 3261 8.2: the method comes first, then the headers.
-fn check(core: &mut Core, message: Message<'_>, head: &RequestHead<'_>) -> Result<(), Refusal> {
+fn check(
+    core: &mut Core,
+    arrival: Arrival<'_>,
+    message: Message<'_>,
+    head: &RequestHead<'_>,
+) -> Result<(), Refusal> {
     match head.method {
-        Method::Register | Method::Options => {}
+        // REGISTER makes no dialog, so a tag in its To means nothing (RFC 3261 10.2).
+        Method::Register => {}
+        Method::Options if head.to.tag.is_none() => {}
         // There are no calls and no transactions that could be cancelled (RFC 3261 9.2, 15.1.2).
         Method::Cancel | Method::Bye => return Err(Refusal::Status(481)),
         // RFC 3261 21.5.2
@@ -81,6 +89,9 @@ fn check(core: &mut Core, message: Message<'_>, head: &RequestHead<'_>) -> Resul
         // Inside a dialog nobody here has (RFC 3261 12.2.2).
         _ if head.to.tag.is_some() => return Err(Refusal::Status(481)),
         _ => return Err(Refusal::Method(405)),
+    }
+    if arrival.datagram.bytes.len() > COPIED_BYTES_MAX && is_dear_to_copy(message) {
+        return Err(Refusal::Status(513));
     }
     // RFC 3261 8.2.2.1
     if !matches!(head.uri.scheme, Scheme::Sip | Scheme::Sips) {
@@ -107,6 +118,14 @@ fn check(core: &mut Core, message: Message<'_>, head: &RequestHead<'_>) -> Resul
         Ok(_) => Err(Refusal::Extensions),
         Err(error) => Err(Refusal::Fault(error)),
     }
+}
+
+/// Whether what a response copies is longer than [`COPIED_BYTES_MAX`].
+fn is_dear_to_copy(message: Message<'_>) -> bool {
+    let copied =
+        [HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq];
+    let bytes = |name| message.all(name).map(<[u8]>::len).sum::<usize>();
+    copied.into_iter().map(bytes).sum::<usize>() > COPIED_BYTES_MAX
 }
 
 impl Refusal {
