@@ -76,7 +76,7 @@ impl Chart {
             let part = (position(self.y, value) - y.low) / (y.high - y.low);
             bottom - part.clamp(0.0, 1.0) * (bottom - TOP)
         };
-        write!(out, "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">")?;
+        write!(out, "<div class=\"wide\"><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">")?;
         for (value, text) in &y.marks {
             let at = place_y(*value);
             write!(
@@ -128,7 +128,7 @@ impl Chart {
                 series.name
             )?;
         }
-        out.push_str("</svg>");
+        out.push_str("</svg></div>");
         Ok(())
     }
 }
