@@ -6,7 +6,7 @@ use aorta_load::options::{AlgorithmChoice, Options, Pace};
 use aorta_load::report::progress::ProgressLine;
 use aorta_load::{Algorithm, Error, Roster, Scenario, Summary, Weights, report, socket};
 use clap::Parser;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,7 +28,7 @@ struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 1)]
     first_user: u32,
     /// Open loop: begin this many actions a second, by a plan made before
-    #[arg(long, short, value_name = "R", conflicts_with = "window")]
+    #[arg(long, short, value_name = "R", conflicts_with = "window", allow_negative_numbers = true)]
     rate: Option<f64>,
     /// Closed loop: keep this many actions under way [default: 128, where there is no rate]
     #[arg(long, short, value_name = "W")]
@@ -54,7 +54,8 @@ struct Arguments {
     /// Domain of the users
     #[arg(long, default_value = "example.com")]
     domain: String,
-    /// Their names: {n} is the number, {n:06} the number in six digits
+    // Clap would make a line break of {n} here; the default shows it.
+    /// Their names: {n:06} stands for the number in six digits, without :06 in as many as it has
     #[arg(long, value_name = "FORMAT", default_value = "u{n}")]
     user_format: String,
     /// Their passwords
@@ -110,7 +111,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.scenario == "list" {
         for scenario in Scenario::all() {
-            println!("{:<10} {}", scenario.name, scenario.about);
+            let _ = writeln!(std::io::stdout(), "{:<10} {}", scenario.name, scenario.about);
         }
         return ExitCode::SUCCESS;
     }
@@ -118,6 +119,12 @@ fn main() -> ExitCode {
         Ok(options) => options,
         Err(why) => return usage(&why),
     };
+    if let Some(directory) = &arguments.out
+        && let Err(error) = report::prepare(directory)
+    {
+        eprintln!("aorta-load: cannot write into {}: {error}", directory.display());
+        return ExitCode::from(1);
+    }
     let stop = socket::interrupt_flag();
     let mut line = ProgressLine::new(arguments.quiet);
     let outcome = match aorta_load::run(&options, stop, &mut |progress| line.show(progress)) {
@@ -146,9 +153,16 @@ fn main() -> ExitCode {
         text.push_str(&summary);
         text.push('\n');
     }
-    // A reader that has gone away is no failure of the run.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    status
+    let mut stdout = std::io::stdout();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        // A reader that has gone away is no failure of the run; figures that a full disk did not
+        // take are.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("aorta-load: cannot write to standard output: {error}");
+            ExitCode::from(1)
+        }
+        _ => status,
+    }
 }
 
 fn usage(why: &str) -> ExitCode {

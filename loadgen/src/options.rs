@@ -173,6 +173,12 @@ impl Options {
         if self.expires == 0 || self.expires > 0x7fff_ffff {
             return wrong(format!("an expiry of {}: 1 to {} s", self.expires, 0x7fff_ffff));
         }
+        if self.target.port() == 0 {
+            return wrong(format!("the target {}: a port of 1 to 65535", self.target));
+        }
+        if self.bindings_max == 0 {
+            return wrong("a limit of 0 bindings: at least 1".to_owned());
+        }
         if self.weights.total() == 0 {
             return wrong("all weights are zero".to_owned());
         }

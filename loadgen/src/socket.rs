@@ -6,7 +6,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Datagrams in a batch: more costs more than it saves.
 pub const BATCH: usize = 32;
@@ -304,18 +304,36 @@ pub fn thread_cpu() -> u64 {
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-extern "C" fn on_interrupt(_signal: libc::c_int) {
-    INTERRUPTED.store(true, Ordering::Relaxed);
+/// When the first signal came, monotonic milliseconds.
+static INTERRUPTED_AT: AtomicU64 = AtomicU64::new(0);
+/// A signal so soon after the first belongs to it: timeout(1) sends to the process and its group.
+const SAME_SIGNAL_MS: u64 = 250;
+
+extern "C" fn on_interrupt(signal: libc::c_int) {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: async-signal-safe by POSIX, as are signal and raise; the kernel writes one
+    // `timespec`.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    let now = now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000;
+    if !INTERRUPTED.swap(true, Ordering::Relaxed) {
+        INTERRUPTED_AT.store(now, Ordering::Relaxed);
+    } else if now.saturating_sub(INTERRUPTED_AT.load(Ordering::Relaxed)) > SAME_SIGNAL_MS {
+        // SAFETY: as above; the default action ends the process once this handler returns.
+        unsafe {
+            libc::signal(signal, libc::SIG_DFL);
+            libc::raise(signal);
+        }
+    }
 }
 
-/// A flag that SIGINT and SIGTERM raise; a second one ends the process as usual.
+/// A flag that SIGINT and SIGTERM raise; a second one, a while later, ends the process as usual.
 pub fn interrupt_flag() -> &'static AtomicBool {
     // SAFETY: the handler stores to an atomic and nothing else; the action is zeroed memory with
     // the fields set that sigaction reads.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = on_interrupt as extern "C" fn(libc::c_int) as libc::sighandler_t;
-        action.sa_flags = libc::SA_RESETHAND | libc::SA_RESTART;
+        action.sa_flags = libc::SA_RESTART;
         libc::sigaction(libc::SIGINT, &action, std::ptr::null_mut());
         libc::sigaction(libc::SIGTERM, &action, std::ptr::null_mut());
     }

@@ -67,7 +67,10 @@ fn usage_is_status_2() {
         &[][..],
         &["register"],
         &["registr", "--target", "127.0.0.1:9"],
+        &["register", "--target", "127.0.0.1:0"],
         &["register", "--target", "127.0.0.1:9", "--rate", "0"],
+        &["register", "--target", "127.0.0.1:9", "--rate", "-5"],
+        &["flap", "--target", "127.0.0.1:9", "--bindings-max", "0"],
         &["register", "--target", "127.0.0.1:9", "--rate", "5", "--window", "5"],
         &["register", "--target", "127.0.0.1:9", "--users", "0"],
         &["register", "--target", "127.0.0.1:9", "--users", &long],
@@ -94,6 +97,25 @@ fn the_world_refusing_is_status_1_with_a_remedy() {
     assert_eq!(code(&output), 1);
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains("CPU 4000") && text.contains("may use"), "{text}");
+}
+
+#[test]
+fn a_report_that_has_nowhere_to_go_is_refused_before_the_run() {
+    let served = Served::start("127.0.0.1", Registrar::new(Fault::None), Duration::ZERO).unwrap();
+    let target = served.address.to_string();
+    let output = program(&["register", "--target", &target, "--out", "/dev/null/report"]);
+    assert_eq!(code(&output), 1);
+    assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("/dev/null/report"), "{text}");
+}
+
+#[test]
+fn help_shows_the_placeholder_of_a_format() {
+    let text = String::from_utf8(program(&["--help"]).stdout).unwrap();
+    assert!(text.contains("[default: u{n}]"), "{text}");
+    let names = text.lines().find(|line| line.contains("--user-format")).unwrap();
+    assert!(names.contains("{n:06} stands for the number"), "{text}");
 }
 
 #[test]
@@ -143,7 +165,9 @@ fn an_interrupt_prints_what_there_is() {
         .unwrap();
     served.wait_for_requests(20);
     let id = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    // timeout(1) signals the process and then its group: two signals that are one.
+    let kill = format!("kill -INT {id} && kill -INT {id} && kill -TERM {id}");
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let summary: Summary = serde_json::from_str(text.lines().last().unwrap()).unwrap();

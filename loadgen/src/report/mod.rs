@@ -19,6 +19,15 @@ use summary::Summary;
 pub const QUANTILES: [(&str, f64); 6] =
     [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999), ("max", 1.0)];
 
+/// Makes the directory if it is not there and tries whether a file can be written in it, so that
+/// a run whose files have nowhere to go is not begun.
+pub fn prepare(directory: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(directory)?;
+    let probe = directory.join(format!(".probe-{}", std::process::id()));
+    std::fs::write(&probe, b"x")?;
+    std::fs::remove_file(probe)
+}
+
 /// Writes `summary.json`, `latency.hgrm`, `latency-uncorrected.hgrm`, `registration.hgrm`,
 /// `latency.hlog` and `report.html` into a directory, which is made if it is not there.
 pub fn write_files(outcome: &Outcome, directory: &Path) -> io::Result<()> {

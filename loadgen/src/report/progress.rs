@@ -1,6 +1,7 @@
-//! Progress as a line on standard error, for the programs that run a scenario.
+//! Progress as a line on standard error, for the programs that run a scenario. Nobody reading it
+//! any more is no reason to end the run.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _, stderr};
 
 use crate::run::Progress;
 
@@ -18,7 +19,7 @@ impl ProgressLine {
     /// A line nobody has seen yet; `quiet` never shows it.
     #[must_use]
     pub fn new(quiet: bool) -> Self {
-        ProgressLine { terminal: std::io::stderr().is_terminal(), quiet, shown: 0 }
+        ProgressLine { terminal: stderr().is_terminal(), quiet, shown: 0 }
     }
 
     /// Shows how the run goes.
@@ -46,16 +47,16 @@ impl ProgressLine {
             )
         };
         if self.terminal {
-            eprint!("\r\x1b[K{text}");
+            let _ = write!(stderr(), "\r\x1b[K{text}");
         } else {
-            eprintln!("{text}");
+            let _ = writeln!(stderr(), "{text}");
         }
     }
 
     /// Leaves the last line standing.
     pub fn end(&self) {
         if self.terminal && !self.quiet && self.shown > 0 {
-            eprintln!();
+            let _ = writeln!(stderr());
         }
     }
 }
