@@ -55,6 +55,20 @@ pub enum StartError {
         /// What is needed, bytes.
         needed_bytes: u64,
     },
+    /// The hard limit of open files is below what the reactors need.
+    OpenFiles {
+        /// The hard limit.
+        limit: u64,
+        /// What is needed.
+        needed: u64,
+    },
+    /// The threads of the reactors cannot all be started.
+    Threads {
+        /// What is needed.
+        needed: usize,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// A CPU to pin to does not exist or is not allowed to this process.
     CpuNotAllowed {
         /// The CPU asked for.
@@ -165,6 +179,18 @@ impl fmt::Display for StartError {
                 limit_bytes / 1024,
                 needed_bytes.div_ceil(1024)
             ),
+            StartError::OpenFiles { limit, needed } => write!(
+                f,
+                "the limit of open files is {limit} and {needed} are needed; raise it with \
+                 `ulimit -n`, LimitNOFILE= in the unit or --ulimit nofile= of the container, or \
+                 run fewer reactors"
+            ),
+            StartError::Threads { needed, source } => write!(
+                f,
+                "{needed} threads are needed and cannot be started: {source}; raise the limit \
+                 with `ulimit -u`, TasksMax= in the unit or --pids-limit of the container, or run \
+                 fewer reactors"
+            ),
             StartError::CpuNotAllowed { cpu, allowed } => write!(
                 f,
                 "CPU {cpu} is not one this process may use; choose among {}, or widen its \
@@ -195,6 +221,7 @@ impl std::error::Error for StartError {
         match self {
             StartError::Socket { source, .. }
             | StartError::IoUringMissing { source, .. }
+            | StartError::Threads { source, .. }
             | StartError::System { source, .. } => Some(source),
             _ => None,
         }

@@ -19,7 +19,9 @@ use super::mmsg::Mmsg;
 use super::plane::Plane;
 use super::send::Sender;
 use super::socket::{Bound, Listener, bind_group};
-use super::start_check::{cpus_allowed, io_uring_allowed, memlock_allowed};
+use super::start_check::{
+    cpus_allowed, files_allowed, io_uring_allowed, memlock_allowed, threads_allowed,
+};
 use super::uring::Uring;
 use super::wake::Waker;
 use crate::limits::LISTENERS_MAX;
@@ -169,6 +171,8 @@ fn check(settings: &Settings, reactors: usize) -> Result<(), StartError> {
         cpus_allowed(&settings.cpus)?;
     }
     memlock_allowed()?;
+    files_allowed(reactors, settings.listen.len())?;
+    threads_allowed(reactors)?;
     let _lock = rings_lock();
     io_uring_allowed()
 }

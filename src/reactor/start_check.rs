@@ -1,9 +1,12 @@
-//! What the host must allow before a reactor can run: io_uring, memory that may be locked, the
-//! CPUs to pin to. Each refusal is told apart, because each has its own remedy.
+//! What the host must allow before a reactor can run: io_uring, memory that may be locked, open
+//! files, threads, the CPUs to pin to. Each refusal is told apart, because each has its own remedy.
 
 use std::fs;
 use std::io;
 use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use io_uring::types::Fd;
 use io_uring::{IoUring, opcode};
@@ -14,6 +17,14 @@ use super::error::StartError;
 
 /// What an executor insists on, bytes.
 pub const MEMLOCK_BYTES_MIN: u64 = 512 * 1024;
+
+/// Descriptors of a reactor beside its sockets: the runtime's rings and timers, the wakers, the
+/// epoll set, the ring of the uring backend, and what tasks need.
+const FILES_PER_REACTOR: u64 = 10;
+/// Descriptors open for a moment during the start, such as files of /sys read to place a thread.
+const FILES_SPARE: u64 = 8;
+/// A reactor's own, and the one its executor keeps for blocking calls.
+const THREADS_PER_REACTOR: usize = 2;
 
 const IO_URING_SYSCTL: &str = "/proc/sys/kernel/io_uring_disabled";
 /// IORING_RECVSEND_POLL_FIRST: wait for readiness before looking for a buffer.
@@ -28,7 +39,7 @@ pub fn allowed_cpus() -> Vec<usize> {
     let outcome = unsafe { libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) };
     if outcome != 0 {
         // More than 1024 CPUs: the mask does not fit. Count them instead.
-        let count = std::thread::available_parallelism().map_or(1, usize::from);
+        let count = thread::available_parallelism().map_or(1, usize::from);
         return (0..count).collect();
     }
     (0..libc::CPU_SETSIZE as usize)
@@ -68,6 +79,71 @@ fn memlock_enough(limit_bytes: u64) -> Result<(), StartError> {
         return Err(StartError::Memlock { limit_bytes, needed_bytes: MEMLOCK_BYTES_MIN });
     }
     Ok(())
+}
+
+/// Raises the limit of open files where `reactors` with `listeners` sockets each need more: the
+/// runtime panics where it is refused a descriptor.
+///
+/// # Errors
+/// [`StartError::OpenFiles`] where the hard limit is too low.
+pub fn files_allowed(reactors: usize, listeners: usize) -> Result<(), StartError> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes one `rlimit`.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        let source = io::Error::last_os_error();
+        return Err(StartError::System { operation: "getrlimit(RLIMIT_NOFILE)", source });
+    }
+    let open = match fs::read_dir("/proc/self/fd") {
+        Ok(entries) => entries.count() as u64,
+        Err(error) if error.raw_os_error() == Some(libc::EMFILE) => limit.rlim_cur,
+        Err(_) => FILES_SPARE,
+    };
+    let needed = files_needed(open, reactors, listeners);
+    if needed <= limit.rlim_cur {
+        return Ok(());
+    }
+    if needed <= limit.rlim_max {
+        limit.rlim_cur = limit.rlim_max;
+        // SAFETY: the kernel reads one `rlimit`.
+        if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } == 0 {
+            return Ok(());
+        }
+    }
+    Err(StartError::OpenFiles { limit: limit.rlim_max, needed })
+}
+
+fn files_needed(open: u64, reactors: usize, listeners: usize) -> u64 {
+    open + reactors as u64 * (FILES_PER_REACTOR + listeners as u64) + FILES_SPARE
+}
+
+/// Tries whether this process may start the threads of `reactors`: the runtime panics where it is
+/// refused one.
+///
+/// # Errors
+/// [`StartError::Threads`], with what the kernel said.
+pub fn threads_allowed(reactors: usize) -> Result<(), StartError> {
+    let needed = reactors * THREADS_PER_REACTOR;
+    let done = Arc::new(AtomicBool::new(false));
+    let mut threads = Vec::with_capacity(needed);
+    let mut refusal = None;
+    while threads.len() < needed && refusal.is_none() {
+        let done = Arc::clone(&done);
+        let wait = move || {
+            while !done.load(Ordering::Acquire) {
+                thread::park();
+            }
+        };
+        match thread::Builder::new().stack_size(64 * 1024).spawn(wait) {
+            Ok(thread) => threads.push(thread),
+            Err(source) => refusal = Some(StartError::Threads { needed, source }),
+        }
+    }
+    done.store(true, Ordering::Release);
+    for thread in threads {
+        thread.thread().unpark();
+        thread.join().expect("it does nothing that could panic");
+    }
+    refusal.map_or(Ok(()), Err)
 }
 
 /// Tries whether this process may make a ring at all.
@@ -169,6 +245,19 @@ mod tests {
         assert!(error.contains("64 KiB") && error.contains("512 KiB"), "{error}");
         assert!(memlock_enough(MEMLOCK_BYTES_MIN).is_ok());
         assert!(memlock_enough(libc::RLIM_INFINITY).is_ok());
+    }
+
+    #[test]
+    fn open_files_are_counted_before_they_are_opened() {
+        assert!(files_allowed(1, 1).is_ok());
+        let refusal = files_allowed(usize::MAX >> 8, 16).unwrap_err();
+        assert!(matches!(refusal, StartError::OpenFiles { .. }), "{refusal}");
+        assert!(refusal.to_string().contains("LimitNOFILE="), "{refusal}");
+    }
+
+    #[test]
+    fn threads_are_tried_and_gone_again() {
+        assert!(threads_allowed(4).is_ok());
     }
 
     #[test]
