@@ -263,3 +263,66 @@ fn sigterm_answers_what_has_arrived_before_it_ends() {
         }
     }
 }
+
+#[test]
+fn a_reader_that_went_away_or_a_full_disk_is_no_panic() {
+    use std::process::{Command, Stdio};
+    let aorta = env!("CARGO_BIN_EXE_aorta");
+    let mut config = Command::new(aorta)
+        .arg("config")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(config.stdout.take());
+    let output = config.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = Command::new(aorta).arg("config").stdout(full).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.starts_with("aorta: cannot write to standard output: "), "{said}");
+
+    // A closed pipe as standard error: what a server says on SIGHUP and at its end is lost, the
+    // server is not.
+    let mut serve = Command::new(aorta)
+        .args(["serve", "--test-accounts", "2", "--listen", "udp:127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(serve.stderr.take());
+    let mut out = std::io::BufReader::new(serve.stdout.take().unwrap());
+    let mut line = String::new();
+    while line != "ready\n" {
+        line.clear();
+        if std::io::BufRead::read_line(&mut out, &mut line).unwrap() == 0 {
+            break;
+        }
+    }
+    for signal in ["HUP", "TERM"] {
+        let kill = format!("kill -{signal} {}", serve.id());
+        // It has ended already where the host refuses io_uring or locked memory.
+        let _ = Command::new("sh").args(["-c", &kill]).output();
+    }
+    let status = serve.wait().unwrap();
+    assert!(status.code().is_some(), "{status}");
+}
+
+#[test]
+fn limits_too_low_for_a_start_are_one_line_with_the_remedy() {
+    use std::process::Command;
+    let aorta = env!("CARGO_BIN_EXE_aorta");
+    for files in [8, 12, 16] {
+        let start = format!(
+            "ulimit -n {files}; exec {aorta} serve --test-accounts 2 --reactors 4 \
+             --listen udp:127.0.0.1:0"
+        );
+        let output = Command::new("sh").args(["-c", &start]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{files}: {said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains("LimitNOFILE=") || said.contains("memlock"), "{said}");
+    }
+}

@@ -52,13 +52,13 @@ pub struct ServeArgs {
     #[arg(long, value_name = "FILE")]
     pub subscribers: Option<String>,
     /// Makes accounts u1..uN with passwords p1..pN in example.com.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub test_accounts: Option<String>,
     /// Number of reactors; one for every allowed CPU unless given.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub reactors: Option<String>,
     /// CPUs the reactors are pinned to, as in 0-3,8.
-    #[arg(long, value_name = "LIST")]
+    #[arg(long, value_name = "LIST", allow_negative_numbers = true)]
     pub cpus: Option<String>,
     /// How datagrams are moved: mmsg or uring.
     #[arg(long, value_name = "NAME")]
@@ -78,7 +78,7 @@ pub struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = number(1..=10_000_000))]
     pub users: u32,
     /// Number of reactors; one for every allowed CPU unless given.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub reactors: Option<String>,
     /// How datagrams are moved: mmsg or uring.
     #[arg(long, value_name = "NAME")]

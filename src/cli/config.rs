@@ -1,16 +1,17 @@
 //! `aorta config`: what is set, and whether a file is good.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use super::args::{ConfigArgs, ConfigCommand};
-use super::{Failure, settings};
+use super::{Failure, print, settings};
 use crate::config::Described;
 
 /// Shows the settings, or checks a file.
 pub fn run(args: &ConfigArgs) -> Result<ExitCode, Failure> {
     if let Some(ConfigCommand::Check { file }) = &args.command {
         settings::read(file)?;
-        println!("{}: good", file.display());
+        print(&format!("{}: good\n", file.display()))?;
         return Ok(ExitCode::SUCCESS);
     }
     let settings = settings::load(&args.settings)?;
@@ -22,15 +23,18 @@ pub fn run(args: &ConfigArgs) -> Result<ExitCode, Failure> {
     let key = width(|row| &row.key);
     let value = width(|row| &row.value);
     let default = width(|row| &row.default);
+    let mut text = String::new();
     for row in &rows {
-        println!(
+        let _ = writeln!(
+            text,
             "{:key$}  {:value$}  default {:default$}  range {}  from {}",
             row.key, row.value, row.default, row.range, row.origin
         );
         if !row.alias.is_empty() {
-            println!("{:key$}  also {}", "", row.alias);
+            let _ = writeln!(text, "{:key$}  also {}", "", row.alias);
         }
-        println!("{:key$}  {}", "", row.about);
+        let _ = writeln!(text, "{:key$}  {}", "", row.about);
     }
+    print(&text)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -15,7 +15,7 @@ use super::accounts::TEST_DOMAIN;
 use super::args::DemoArgs;
 use super::server::Server;
 use super::settings::set;
-use super::{Failure, report};
+use super::{Failure, print, report};
 use crate::config::Settings;
 use crate::reactor::Signals;
 
@@ -26,10 +26,14 @@ const WINDOW_PER_THREAD: u32 = 256;
 /// Runs the storm, shows what it measured and, unless told otherwise, leaves the registrar up.
 pub fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     let signals = Signals::block().map_err(|error| Failure::new(error.to_string()))?;
+    let no_report =
+        |error| Failure::new(format!("cannot write the report to {}: {error}", args.out.display()));
+    // A storm whose report has nowhere to go is not begun.
+    aorta_load::report::prepare(&args.out).map_err(no_report)?;
     let server = Server::start(&settings(args)?, None)?;
     let target = server.listening().next().expect("one address was asked for");
-    eprintln!(
-        "aorta: a registrar on {target}, {} reactors on CPUs {:?}, accounts u1..u{} with \
+    say!(
+        "a registrar on {target}, {} reactors on CPUs {:?}, accounts u1..u{} with \
          passwords p1..p{} in {TEST_DOMAIN}",
         server.cpus.len(),
         server.cpus,
@@ -37,31 +41,26 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
         args.users
     );
     let options = load(args, target, &server)?;
-    eprintln!(
-        "aorta: {} s of challenged registrations from {} threads, {} under way at any time",
+    say!(
+        "{} s of challenged registrations from {} threads, {} under way at any time",
         args.seconds,
         options.threads,
         window(args, options.threads)
     );
     let outcome = storm(options, &signals)?;
-    aorta_load::report::write_files(&outcome, &args.out).map_err(|error| {
-        Failure::new(format!("cannot write the report to {}: {error}", args.out.display()))
-    })?;
     if !args.json {
-        print!("{}", aorta_load::report::table(&outcome));
+        print(&aorta_load::report::table(&outcome))?;
     }
-    eprintln!(
-        "aorta: histograms and report in {0} (open {0}/report.html in a browser)",
-        args.out.display()
-    );
+    aorta_load::report::write_files(&outcome, &args.out).map_err(no_report)?;
+    say!("histograms and report in {0} (open {0}/report.html in a browser)", args.out.display());
     if !args.exit && !outcome.interrupted {
         look_around(target, &signals);
     }
     for line in report::final_lines(&server.stop()) {
-        eprintln!("aorta: {line}");
+        say!("{line}");
     }
     if args.json {
-        println!("{}", Summary::from(&outcome).to_json());
+        print(&format!("{}\n", Summary::from(&outcome).to_json()))?;
     }
     Ok(if outcome.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -116,13 +115,13 @@ fn storm(options: Options, signals: &Signals) -> Result<Outcome, Failure> {
 }
 
 fn look_around(target: SocketAddr, signals: &Signals) {
-    eprintln!("aorta: the registrar stays up; Ctrl-C ends it. From another terminal:");
-    eprintln!(
-        "aorta:   sipsak -p {target} -vv -U -C sip:u1@127.0.0.1:7001 -x 300 -u u1 -a p1 \
+    say!("the registrar stays up; Ctrl-C ends it. From another terminal:");
+    say!(
+        "  sipsak -p {target} -vv -U -C sip:u1@127.0.0.1:7001 -x 300 -u u1 -a p1 \
          -s sip:u1@{TEST_DOMAIN}"
     );
-    eprintln!(
-        "aorta:   cargo run --release -p aorta-load -- flap --target {target} --rate 1000 \
+    say!(
+        "  cargo run --release -p aorta-load -- flap --target {target} --rate 1000 \
          --seconds 5"
     );
     let _ = signals.wait_for_signal();

@@ -4,6 +4,15 @@
 //! What a program was asked for goes to standard output, what it has to say beside that to
 //! standard error.
 
+/// Says a line on standard error. Whoever read it may have gone away, which must not end a
+/// server, as `eprintln!` would.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), "aorta: {}", format_args!($($text)*));
+    }};
+}
+
 mod accounts;
 mod args;
 mod config;
@@ -13,6 +22,7 @@ mod serve;
 mod server;
 mod settings;
 
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -35,6 +45,21 @@ impl Failure {
     }
 }
 
+/// Writes what a program was asked for to standard output. A reader that has seen enough
+/// (`| head`) is no failure.
+///
+/// # Errors
+/// What the kernel said, such as a full disk.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::new(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Reads the command line and runs the program it names. Exit status 0: done; 1: it failed, and
 /// standard error says why; 2: the command line is wrong.
 #[must_use]
@@ -48,7 +73,7 @@ pub fn run() -> ExitCode {
         Ok(code) => code,
         Err(failure) => {
             for line in failure.lines {
-                eprintln!("aorta: {line}");
+                say!("{line}");
             }
             ExitCode::FAILURE
         }

@@ -17,19 +17,21 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let signals = Signals::block().map_err(|error| Failure::new(error.to_string()))?;
     let settings = settings::for_serve(args)?;
     let server = Server::start(&settings, args.data.as_deref())?;
-    eprintln!(
-        "aorta: {} accounts in {} domains, {} reactors on CPUs {:?}",
+    say!(
+        "{} accounts in {} domains, {} reactors on CPUs {:?}",
         server.accounts,
         server.domains.len(),
         server.cpus.len(),
         server.cpus
     );
     match &args.data {
-        None => eprintln!("aorta: without --data nothing outlives this process"),
-        Some(data) => eprintln!(
-            "aorta: the key of the nonces is kept in {}; bindings are in memory only",
-            data.display()
-        ),
+        None => say!("without --data nothing outlives this process"),
+        Some(data) => {
+            say!(
+                "the key of the nonces is kept in {}; bindings are in memory only",
+                data.display()
+            );
+        }
     }
     let mut stdout = std::io::stdout();
     let told = server
@@ -43,11 +45,11 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         match signals.wait_for_signal() {
             Signal::Terminate | Signal::Interrupt => break,
             Signal::Reload => {
-                eprintln!("aorta: SIGHUP: settings are read at the start only, nothing changed");
+                say!("SIGHUP: settings are read at the start only, nothing changed");
             }
         }
     }
-    eprintln!("aorta: stopping");
+    say!("stopping");
     for line in report::final_lines(&server.stop()) {
         let _ = writeln!(stdout, "{line}");
     }
