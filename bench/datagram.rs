@@ -5,10 +5,7 @@
 //! The runs of all servers are interleaved and the medians printed. `--quick` makes them short.
 //! The generator has a core of its own where there is one; where it is the limit, the CPU time per
 //! packet is the figure to read.
-#![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
-
-// A bench is a stopwatch.
-#![allow(clippy::disallowed_methods)]
+#![allow(clippy::disallowed_methods, reason = "a bench is a stopwatch")]
 
 use std::io;
 use std::mem;
