@@ -4,7 +4,7 @@
 use super::chart::{Axis, Chart, Series};
 use super::summary::{Quantiles, Summary};
 use super::{QUANTILES, microseconds};
-use crate::run::Outcome;
+use crate::run::{Outcome, Second};
 use hdrhistogram::Histogram;
 use std::fmt::{self, Write as _};
 
@@ -20,7 +20,8 @@ p{margin:.3rem 0}.soft{color:var(--soft)}.bad{color:var(--bad);font-weight:600}\
 .good{color:var(--good);font-weight:600}table{border-collapse:collapse;\
 font-variant-numeric:tabular-nums}th,td{padding:.25rem .8rem;text-align:right;\
 border-bottom:1px solid var(--rule)}th:first-child,td:first-child{text-align:left}\
-th{font-weight:600;color:var(--soft)}.wide{overflow-x:auto}svg{width:100%;min-width:36rem;height:auto}\
+th{font-weight:600;color:var(--soft)}.wide{overflow-x:auto}\
+svg{width:100%;min-width:36rem;height:auto}\
 svg text{font:12px system-ui,sans-serif;fill:var(--soft)}pre{overflow-x:auto;\
 border:1px solid var(--rule);padding:.6rem;font-size:12px}";
 
@@ -57,9 +58,6 @@ fn render(out: &mut String, outcome: &Outcome) -> fmt::Result {
     )?;
     figures(out, &summary)?;
     latency_table(out, &summary)?;
-    if summary.lost > 0 {
-        write!(out, "<p class=\"bad\">{} lost requests are in no latency.</p>", summary.lost)?;
-    }
 
     let latencies = &outcome.latencies;
     out.push_str("<h2>Latency by percentile</h2>");
@@ -78,7 +76,7 @@ fn render(out: &mut String, outcome: &Outcome) -> fmt::Result {
     }
     .render(out)?;
 
-    let per_second = |value: &dyn Fn(&crate::run::Second) -> f64| -> Vec<(f64, f64)> {
+    let per_second = |value: &dyn Fn(&Second) -> f64| -> Vec<(f64, f64)> {
         let seconds = outcome.timeline.iter().enumerate();
         seconds.map(|(number, second)| (number as f64 + 0.5, value(second))).collect()
     };
@@ -101,16 +99,7 @@ fn render(out: &mut String, outcome: &Outcome) -> fmt::Result {
     }
     .render(out)?;
     out.push_str("<h2>Latency over time, from intended send</h2>");
-    // A second without an answer has no latency: a stall must not be drawn as the best of all.
-    let quantile = |q: f64| -> Vec<(f64, f64)> {
-        let seconds = outcome.timeline.iter().enumerate();
-        seconds
-            .filter(|(_, second)| !second.latencies.corrected.is_empty())
-            .map(|(number, second)| {
-                (number as f64 + 0.5, microseconds(&second.latencies.corrected, q))
-            })
-            .collect()
-    };
+    let quantile = |q: f64| latency_points(&outcome.timeline, q);
     Chart {
         x: Axis::Seconds,
         y: Axis::LogMicroseconds,
@@ -214,6 +203,17 @@ fn percentile_points(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
         .collect()
 }
 
+/// A quantile of each second's latencies. A second without an answer has none: a stall must not be
+/// drawn as the best of all.
+fn latency_points(timeline: &[Second], quantile: f64) -> Vec<(f64, f64)> {
+    let seconds = timeline.iter().enumerate();
+    seconds
+        .map(|(number, second)| (number as f64 + 0.5, &second.latencies.corrected))
+        .filter(|(_, latencies)| !latencies.is_empty())
+        .map(|(middle, latencies)| (middle, microseconds(latencies, quantile)))
+        .collect()
+}
+
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
@@ -229,4 +229,25 @@ fn escape(text: &str) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Latencies;
+    use std::time::Duration;
+
+    #[test]
+    fn a_second_without_an_answer_has_no_point_on_the_latency_chart() {
+        let second = |answers: u64| {
+            let mut latencies = Latencies::default();
+            latencies.corrected.record_n(2_000_000, answers).unwrap();
+            let length = Duration::from_secs(1);
+            Second { length, requests: answers, registrations: 0, latencies }
+        };
+        let points = latency_points(&[second(3), second(0), second(1)], 0.5);
+        let middles: Vec<f64> = points.iter().map(|point| point.0).collect();
+        assert_eq!(middles, [0.5, 2.5]);
+        assert!(points.iter().all(|point| point.1 > 1900.0), "{points:?}");
+    }
 }
