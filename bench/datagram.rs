@@ -6,8 +6,6 @@
 //! The generator has a core of its own where there is one; where it is the limit, the CPU time per
 //! packet is the figure to read.
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
-// A bench is a stopwatch.
-#![allow(clippy::disallowed_methods)]
 
 use std::io;
 use std::mem;
