@@ -62,6 +62,13 @@ pub enum StartError {
         /// The CPUs this process may use.
         allowed: Vec<usize>,
     },
+    /// The limit of open files does not cover the reactors and their sockets.
+    Descriptors {
+        /// The limit, files.
+        limit: u64,
+        /// What it must be at least.
+        needed: u64,
+    },
     /// Fewer CPUs were listed than reactors asked for.
     CpusTooFew {
         /// CPUs listed.
@@ -165,6 +172,11 @@ impl fmt::Display for StartError {
                 limit_bytes / 1024,
                 needed_bytes.div_ceil(1024)
             ),
+            StartError::Descriptors { limit, needed } => write!(
+                f,
+                "the limit of open files is {limit} and {needed} are needed; raise it with \
+                 `ulimit -n` or LimitNOFILE= in the unit, or run fewer reactors"
+            ),
             StartError::CpuNotAllowed { cpu, allowed } => write!(
                 f,
                 "CPU {cpu} is not one this process may use; choose among {}, or widen its \
@@ -252,6 +264,7 @@ mod tests {
             StartError::IoUringForbidden,
             StartError::IoUringMissing { operation: "io_uring_setup", source: eio() },
             StartError::Memlock { limit_bytes: 65_536, needed_bytes: 524_288 },
+            StartError::Descriptors { limit: 64, needed: 80 },
             StartError::CpuNotAllowed { cpu: 9, allowed: vec![0, 1] },
             StartError::CpusTooFew { cpus: 1, reactors: 2 },
             StartError::Executor { reactor: 0, reason: "refused".into() },

@@ -19,7 +19,7 @@ use super::mmsg::Mmsg;
 use super::plane::Plane;
 use super::send::Sender;
 use super::socket::{Bound, Listener, bind_group};
-use super::start_check::{cpus_allowed, io_uring_allowed, memlock_allowed};
+use super::start_check::{cpus_allowed, descriptors_allowed, io_uring_allowed, memlock_allowed};
 use super::uring::Uring;
 use super::wake::Waker;
 use crate::limits::LISTENERS_MAX;
@@ -169,6 +169,7 @@ fn check(settings: &Settings, reactors: usize) -> Result<(), StartError> {
         cpus_allowed(&settings.cpus)?;
     }
     memlock_allowed()?;
+    descriptors_allowed(reactors, settings.listen.len())?;
     let _lock = rings_lock();
     io_uring_allowed()
 }

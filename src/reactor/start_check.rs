@@ -15,6 +15,12 @@ use super::error::StartError;
 /// What an executor insists on, bytes.
 pub const MEMLOCK_BYTES_MIN: u64 = 512 * 1024;
 
+/// What a reactor holds open beside its sockets: its waker, its timer, the executor's three rings
+/// and eventfd, a ring of its own, the two ends of the tasks' signal.
+const DESCRIPTORS_PER_REACTOR: usize = 9;
+/// Files a reactor opens and closes again while it starts.
+const DESCRIPTORS_PASSING: u64 = 2;
+
 const IO_URING_SYSCTL: &str = "/proc/sys/kernel/io_uring_disabled";
 /// IORING_RECVSEND_POLL_FIRST: wait for readiness before looking for a buffer.
 const POLL_FIRST: u16 = 1;
@@ -66,6 +72,37 @@ pub fn memlock_allowed() -> Result<(), StartError> {
 fn memlock_enough(limit_bytes: u64) -> Result<(), StartError> {
     if limit_bytes < MEMLOCK_BYTES_MIN {
         return Err(StartError::Memlock { limit_bytes, needed_bytes: MEMLOCK_BYTES_MIN });
+    }
+    Ok(())
+}
+
+/// Refuses a limit of open files that `reactors` with `listeners` sockets each would run into.
+/// Asked beforehand, because the runtime panics where it cannot open a file.
+///
+/// # Errors
+/// [`StartError::Descriptors`], with the limit.
+pub(super) fn descriptors_allowed(reactors: usize, listeners: usize) -> Result<(), StartError> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes one `rlimit`.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        let source = io::Error::last_os_error();
+        return Err(StartError::System { operation: "getrlimit(RLIMIT_NOFILE)", source });
+    }
+    let open = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    descriptors_enough(limit.rlim_cur, open, reactors, listeners)
+}
+
+fn descriptors_enough(
+    limit: u64,
+    open: usize,
+    reactors: usize,
+    listeners: usize,
+) -> Result<(), StartError> {
+    let needed = (open + reactors * (listeners + DESCRIPTORS_PER_REACTOR)) as u64;
+    // Each reactor reads the topology of the host while it starts.
+    let needed = needed + DESCRIPTORS_PASSING * reactors as u64;
+    if limit < needed {
+        return Err(StartError::Descriptors { limit, needed });
     }
     Ok(())
 }
@@ -127,6 +164,7 @@ fn classify(operation: &'static str, source: io::Error, sysctl: Option<u32>) -> 
                 needed_bytes: limit.rlim_cur.saturating_add(MEMLOCK_BYTES_MIN),
             }
         }
+        (Some(libc::EMFILE | libc::ENFILE), _) => StartError::System { operation, source },
         _ => StartError::IoUringMissing { operation, source },
     }
 }
@@ -144,6 +182,21 @@ mod tests {
         let error = refusal(libc::EPERM, Some(2));
         assert!(error.to_string().contains("sysctl -w kernel.io_uring_disabled=0"), "{error}");
         assert!(refusal(libc::EPERM, Some(1)).to_string().contains("io_uring_group"));
+    }
+
+    #[test]
+    fn files_that_ran_out_are_no_old_kernel() {
+        let line = refusal(libc::EMFILE, Some(0)).to_string();
+        assert!(line.contains("open files") && !line.contains("Linux 5.8"), "{line}");
+    }
+
+    #[test]
+    fn the_limit_of_open_files_covers_every_reactor() {
+        assert!(descriptors_enough(1024, 10, 2, 1).is_ok());
+        let line = descriptors_enough(1024, 10, 64, 16).unwrap_err().to_string();
+        assert!(line.contains("1024") && line.contains("1738"), "{line}");
+        assert!(descriptors_enough(1738, 10, 64, 16).is_ok());
+        assert!(descriptors_enough(1737, 10, 64, 16).is_err());
     }
 
     #[test]
