@@ -375,6 +375,10 @@ impl Sum {
         let outstanding = part.outstanding;
         self.close(part);
         let second = self.timeline.last()?;
+        if self.timeline.len() > 1 && second.length < PART_MIN {
+            // The moment in which the last answers come would look like a collapse of the rate.
+            return None;
+        }
         let corrected = &second.latencies.corrected;
         let quantile = |q| corrected.value_at_quantile(q) as f64 / 1000.0;
         Some(Progress {
