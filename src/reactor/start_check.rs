@@ -203,6 +203,7 @@ fn classify(operation: &'static str, source: io::Error, sysctl: Option<u32>) -> 
                 needed_bytes: limit.rlim_cur.saturating_add(MEMLOCK_BYTES_MIN),
             }
         }
+        (Some(libc::EMFILE | libc::ENFILE), _) => StartError::System { operation, source },
         _ => StartError::IoUringMissing { operation, source },
     }
 }
@@ -220,6 +221,12 @@ mod tests {
         let error = refusal(libc::EPERM, Some(2));
         assert!(error.to_string().contains("sysctl -w kernel.io_uring_disabled=0"), "{error}");
         assert!(refusal(libc::EPERM, Some(1)).to_string().contains("io_uring_group"));
+    }
+
+    #[test]
+    fn files_that_ran_out_are_no_old_kernel() {
+        let line = refusal(libc::EMFILE, Some(0)).to_string();
+        assert!(line.contains("open files") && !line.contains("Linux 5.8"), "{line}");
     }
 
     #[test]
