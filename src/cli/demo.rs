@@ -22,7 +22,7 @@ use crate::reactor::Signals;
 
 /// Registrations under way for each thread of the load generator, unless the command line says
 /// otherwise: enough that batches fill, few enough that the queue is not all that is measured.
-const WINDOW_PER_THREAD: u32 = 256;
+const WINDOW_PER_THREAD: u32 = 128;
 
 /// Runs the storm, shows what it measured and, unless told otherwise, leaves the registrar up.
 pub fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
