@@ -1,8 +1,10 @@
-//! A message between shards as a ring's record: the fixed fields in the tag, the payload as the
-//! body. The set of kinds is closed; both ends are this process, so anything unexpected is our
-//! own bug and asserts.
+//! A message between shards as a ring's record: the fixed fields in the tag, one behind the other,
+//! the payload as the body. The set of kinds is closed; both ends are this process, so anything
+//! unexpected is our own bug and asserts.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+
+use bytes::{Buf, BufMut};
 
 use super::ring::{Record, TAG_BYTES, Tag};
 use crate::shard::{Datagram, ListenerId};
@@ -15,38 +17,24 @@ const FAMILY_NONE: u8 = 0;
 const FAMILY_V4: u8 = 4;
 const FAMILY_V6: u8 = 6;
 
-// Where each field of the tag begins.
-const KIND: usize = 0;
-const LISTENER: usize = 1;
-const SOURCE_FAMILY: usize = 2;
-const LOCAL_FAMILY: usize = 3;
-const RECEIVED_AT: usize = 4;
-const SOURCE_IP: usize = 12;
-const SOURCE_FLOWINFO: usize = 28;
-const SOURCE_SCOPE: usize = 32;
-const SOURCE_PORT: usize = 36;
-const LOCAL_IP: usize = 38;
-const END: usize = 54;
-
-const _: () = assert!(END <= TAG_BYTES);
-
 /// The fixed fields of `datagram`; its bytes are the body.
 #[inline]
 pub(super) fn datagram_tag(datagram: &Datagram<'_>) -> Tag {
+    // A link-local peer cannot be answered without its scope.
+    let (flowinfo, scope) = match datagram.source {
+        SocketAddr::V4(_) => (0, 0),
+        SocketAddr::V6(source) => (source.flowinfo(), source.scope_id()),
+    };
     let mut tag = [0; TAG_BYTES];
-    tag[KIND] = KIND_DATAGRAM;
-    tag[LISTENER] = datagram.listener.0;
-    put(&mut tag, RECEIVED_AT, datagram.received_at.as_nanos().to_ne_bytes());
-    put(&mut tag, SOURCE_PORT, datagram.source.port().to_ne_bytes());
-    tag[SOURCE_FAMILY] = put_ip(&mut tag, SOURCE_IP, datagram.source.ip());
-    if let SocketAddr::V6(source) = datagram.source {
-        // A link-local peer cannot be answered without its scope.
-        put(&mut tag, SOURCE_FLOWINFO, source.flowinfo().to_ne_bytes());
-        put(&mut tag, SOURCE_SCOPE, source.scope_id().to_ne_bytes());
-    }
-    if let Some(ip) = datagram.local_ip {
-        tag[LOCAL_FAMILY] = put_ip(&mut tag, LOCAL_IP, ip);
-    }
+    let mut out = &mut tag[..];
+    out.put_u8(KIND_DATAGRAM);
+    out.put_u8(datagram.listener.0);
+    out.put_u64_ne(datagram.received_at.as_nanos());
+    put_ip(&mut out, Some(datagram.source.ip()));
+    out.put_u16_ne(datagram.source.port());
+    out.put_u32_ne(flowinfo);
+    out.put_u32_ne(scope);
+    put_ip(&mut out, datagram.local_ip);
     tag
 }
 
@@ -56,57 +44,39 @@ pub(super) fn datagram_tag(datagram: &Datagram<'_>) -> Tag {
 /// If it carries none: nothing but [`datagram_tag`] makes records.
 #[inline]
 pub(super) fn datagram<'a>(record: &Record<'a>) -> Datagram<'a> {
-    let tag = record.tag;
-    assert_eq!(tag[KIND], KIND_DATAGRAM, "a record of an unknown kind");
-    let port = u16::from_ne_bytes(take(tag, SOURCE_PORT));
-    let source = match ip(tag, SOURCE_FAMILY, SOURCE_IP).expect("a datagram without a source") {
+    let mut tag = &record.tag[..];
+    assert_eq!(tag.get_u8(), KIND_DATAGRAM, "a record of an unknown kind");
+    let listener = ListenerId(tag.get_u8());
+    let received_at = Instant::from_nanos(tag.get_u64_ne());
+    let ip = take_ip(&mut tag).expect("a datagram without a source");
+    let port = tag.get_u16_ne();
+    let (flowinfo, scope) = (tag.get_u32_ne(), tag.get_u32_ne());
+    let source = match ip {
         IpAddr::V4(ip) => SocketAddr::from((ip, port)),
-        IpAddr::V6(ip) => SocketAddr::V6(SocketAddrV6::new(
-            ip,
-            port,
-            u32::from_ne_bytes(take(tag, SOURCE_FLOWINFO)),
-            u32::from_ne_bytes(take(tag, SOURCE_SCOPE)),
-        )),
+        IpAddr::V6(ip) => SocketAddr::V6(SocketAddrV6::new(ip, port, flowinfo, scope)),
     };
-    Datagram {
-        source,
-        listener: ListenerId(tag[LISTENER]),
-        local_ip: ip(tag, LOCAL_FAMILY, LOCAL_IP),
-        received_at: Instant::from_nanos(u64::from_ne_bytes(take(tag, RECEIVED_AT))),
-        bytes: record.body,
-    }
+    Datagram { source, listener, local_ip: take_ip(&mut tag), received_at, bytes: record.body }
+}
+
+/// Family and, whatever it is, sixteen bytes, so that what follows stands where it always does.
+#[inline]
+fn put_ip(out: &mut impl BufMut, ip: Option<IpAddr>) {
+    let (family, bits) = match ip {
+        None => (FAMILY_NONE, 0),
+        Some(IpAddr::V4(ip)) => (FAMILY_V4, ip.to_bits().into()),
+        Some(IpAddr::V6(ip)) => (FAMILY_V6, ip.to_bits()),
+    };
+    out.put_u8(family);
+    out.put_u128_ne(bits);
 }
 
 #[inline]
-fn put<const N: usize>(tag: &mut Tag, at: usize, bytes: [u8; N]) {
-    tag[at..at + N].copy_from_slice(&bytes);
-}
-
-#[inline]
-fn put_ip(tag: &mut Tag, at: usize, ip: IpAddr) -> u8 {
-    match ip {
-        IpAddr::V4(ip) => {
-            put(tag, at, ip.octets());
-            FAMILY_V4
-        }
-        IpAddr::V6(ip) => {
-            put(tag, at, ip.octets());
-            FAMILY_V6
-        }
-    }
-}
-
-#[inline]
-fn take<const N: usize>(tag: &Tag, at: usize) -> [u8; N] {
-    tag[at..at + N].try_into().expect("N bytes are N bytes")
-}
-
-#[inline]
-fn ip(tag: &Tag, family: usize, at: usize) -> Option<IpAddr> {
-    match tag[family] {
+fn take_ip(tag: &mut impl Buf) -> Option<IpAddr> {
+    let (family, bits) = (tag.get_u8(), tag.get_u128_ne());
+    match family {
         FAMILY_NONE => None,
-        FAMILY_V4 => Some(IpAddr::from(take::<4>(tag, at))),
-        FAMILY_V6 => Some(IpAddr::V6(Ipv6Addr::from(take::<16>(tag, at)))),
+        FAMILY_V4 => Some(Ipv4Addr::from_bits(bits as u32).into()),
+        FAMILY_V6 => Some(Ipv6Addr::from_bits(bits).into()),
         other => panic!("a record with address family {other}"),
     }
 }
@@ -166,7 +136,7 @@ mod tests {
     #[should_panic(expected = "without a source")]
     fn a_datagram_comes_from_somewhere() {
         let mut tag = [0; TAG_BYTES];
-        tag[KIND] = KIND_DATAGRAM;
+        tag[0] = KIND_DATAGRAM;
         let _ = datagram(&Record { tag: &tag, body: &[] });
     }
 }
