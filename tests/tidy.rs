@@ -402,7 +402,7 @@ fn unfinished(source: &Source) -> Vec<Finding> {
     for (at, _) in code.match_indices("#[ignore") {
         findings.push((line_of(&code, at), "an ignored test".into()));
     }
-    let tests_from = match source.path.starts_with("tests/") {
+    let tests_from = match source.path.starts_with("tests/") || source.path.contains("/tests/") {
         true => 0,
         false => source.shipped().len(),
     };

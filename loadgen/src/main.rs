@@ -225,8 +225,10 @@ fn resolve(target: &str) -> Result<SocketAddr, String> {
     let mut found = match with_port {
         Ok(found) => found,
         Err(error) => {
-            let host = target.trim_start_matches('[').trim_end_matches(']');
-            (host, 5060)
+            let bare =
+                |target: &'_ str| target.strip_prefix('[')?.strip_suffix(']').map(str::to_owned);
+            let host = bare(target).unwrap_or_else(|| target.to_owned());
+            (host.as_str(), 5060)
                 .to_socket_addrs()
                 .map_err(|_| format!("cannot resolve the target `{target}`: {error}"))?
         }

@@ -531,6 +531,7 @@ mod tests {
             (Credentials { algorithm: Algorithm::Sha256, ..right }, Malformed::Response),
             (Credentials { qop: Some(Qop::Other), ..right }, Malformed::Qop),
             (Credentials { nc: None, ..right }, Malformed::Nc),
+            (Credentials { nc: Some((b"00000000", 0)), ..right }, Malformed::Nc),
             (Credentials { cnonce: None, ..right }, Malformed::Cnonce),
             (Credentials { cnonce: Some(&long), ..right }, Malformed::Cnonce),
         ];

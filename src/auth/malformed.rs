@@ -18,7 +18,7 @@ pub enum Malformed {
     Response,
     /// `qop` is not `auth`, or missing beside SHA-256.
     Qop,
-    /// `qop=auth` without `nc` (RFC 7616 3.4).
+    /// `qop=auth` without `nc`, or with one of 0 (RFC 7616 3.4).
     Nc,
     /// `qop=auth` without `cnonce` (RFC 7616 3.4), or it is longer than [`CNONCE_BYTES_MAX`].
     Cnonce,
@@ -67,7 +67,8 @@ pub(super) fn proof<'a>(
     }
     match credentials.qop {
         Some(Qop::Auth) => {
-            let (nc, number) = credentials.nc.ok_or(Malformed::Nc)?;
+            // "The first request sent in response to a given nonce value": counts begin at 1.
+            let (nc, number) = credentials.nc.filter(|&(_, n)| n > 0).ok_or(Malformed::Nc)?;
             let cnonce = credentials
                 .cnonce
                 .filter(|cnonce| cnonce.len() <= CNONCE_BYTES_MAX)
