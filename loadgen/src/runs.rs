@@ -123,6 +123,6 @@ mod tests {
         assert_eq!(split(8, 4), [0..4, 4..8]);
         assert_eq!(split(10, 0), [0..10]);
         assert_eq!(split(3, 4), [0..3]);
-        assert_eq!((split(0, 0), split(0, 4)), (vec![0..0], vec![0..0]));
+        assert!([0, 4].into_iter().all(|segment| segments(0, segment).eq([0..0])));
     }
 }
