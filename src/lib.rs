@@ -21,7 +21,7 @@
 //!
 //! | layer | modules | what |
 //! |---|---|---|
-//! | | [`time`], [`limits`], [`config`] | values everybody may read |
+//! | | [`time`], [`limits`], [`flow`], [`config`] | values everybody may read |
 //! | L0 | [`sip`] | bytes to borrowed views and back |
 //! | L1 | [`auth`], [`registrar`] | rules: input and time in, answers and events out |
 //! | L2 | [`shard`] | a datagram's way through the rules; who owns what; the mesh |
@@ -33,6 +33,7 @@
 //! this).
 
 pub mod config;
+pub mod flow;
 pub mod limits;
 pub mod time;
 

@@ -13,6 +13,7 @@ const COLUMNS_MAX: usize = 100;
 /// The modules of the crate by height: each may use those below its own height, and itself.
 const HEIGHTS: &[(&str, u8)] = &[
     ("limits", 0),
+    ("flow", 0),
     ("time", 0),
     ("config", 1),
     ("sip", 2),
