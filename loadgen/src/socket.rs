@@ -212,7 +212,7 @@ impl Received {
         }
         for (slot, header) in headers[..count as usize].iter().enumerate() {
             let length = (header.msg_len as usize).min(*slot_bytes);
-            let joined = controls[slot].joined_bytes(header.msg_hdr.msg_controllen as usize);
+            let joined = controls[slot].joined_bytes(header.msg_hdr.msg_controllen as _);
             self.datagrams.extend(segments(length, joined).map(|range| (slot, range)));
         }
         Ok(self.datagrams.len())
