@@ -1,5 +1,6 @@
 //! Which requests of a burst leave as one message that the kernel or the card cuts apart
-//! (UDP_SEGMENT), and which datagrams one received buffer holds (UDP_GRO). No system calls.
+//! (UDP_SEGMENT), and which datagrams one received buffer holds (UDP_GRO), with the control
+//! messages that say so. No system calls.
 
 use std::iter::repeat_n;
 use std::ops::Range;
@@ -73,6 +74,44 @@ pub fn segments(length: usize, segment: usize) -> impl Iterator<Item = Range<usi
     (0..count).map(move |number| number * segment..length.min((number + 1) * segment))
 }
 
+/// Room for one control message with a number, as the kernel lays it out.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+pub struct Control([u8; CONTROL_BYTES]);
+
+const CONTROL_HEADER_BYTES: usize = size_of::<libc::cmsghdr>();
+/// Its length.
+pub const CONTROL_BYTES: usize = (CONTROL_HEADER_BYTES + 4).next_multiple_of(size_of::<usize>());
+
+impl Control {
+    /// No message.
+    pub const EMPTY: Control = Control([0; CONTROL_BYTES]);
+
+    /// The message that has a datagram cut into segments of this many bytes.
+    pub fn segment_bytes(bytes: u16) -> Self {
+        let mut control = [0; CONTROL_BYTES];
+        let (length, kind) = control.split_at_mut(size_of::<usize>());
+        length.copy_from_slice(&(CONTROL_HEADER_BYTES + 2).to_ne_bytes());
+        kind[..4].copy_from_slice(&libc::SOL_UDP.to_ne_bytes());
+        kind[4..8].copy_from_slice(&libc::UDP_SEGMENT.to_ne_bytes());
+        kind[8..10].copy_from_slice(&bytes.to_ne_bytes());
+        Control(control)
+    }
+
+    /// The size of the segments that were joined, from the first `length` bytes; 0 for none.
+    pub fn joined_bytes(&self, length: usize) -> usize {
+        let number = |at: usize| {
+            let bytes = self.0[..length.min(CONTROL_BYTES)].get(at..at + 4)?;
+            bytes.try_into().ok().map(i32::from_ne_bytes)
+        };
+        let kind = size_of::<usize>();
+        if (number(kind), number(kind + 4)) != (Some(libc::SOL_UDP), Some(libc::UDP_GRO)) {
+            return 0;
+        }
+        number(CONTROL_HEADER_BYTES).and_then(|size| size.try_into().ok()).unwrap_or(0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,5 +165,18 @@ mod tests {
         assert_eq!(split(10, 0), [(0, 10)]);
         assert_eq!(split(3, 4), [(0, 3)]);
         assert_eq!((split(0, 0), split(0, 4)), (vec![(0, 0)], vec![(0, 0)]));
+    }
+
+    #[test]
+    fn the_size_of_joined_datagrams_is_read_from_udp_gro_alone() {
+        let mut control = Control::segment_bytes(9);
+        control.0[CONTROL_HEADER_BYTES..][..4].copy_from_slice(&500i32.to_ne_bytes());
+        assert_eq!(control.joined_bytes(CONTROL_BYTES), 0);
+        let kind = size_of::<usize>() + 4;
+        control.0[kind..kind + 4].copy_from_slice(&libc::UDP_GRO.to_ne_bytes());
+        assert_eq!(control.joined_bytes(CONTROL_BYTES), 500);
+        for short in 0..CONTROL_HEADER_BYTES + 4 {
+            assert_eq!(control.joined_bytes(short), 0, "{short}");
+        }
     }
 }

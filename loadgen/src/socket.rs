@@ -2,7 +2,7 @@
 //! pinning, thread CPU time and the interrupt signal. The only file with `unsafe`; it knows no
 //! SIP.
 
-use crate::runs::{Burst, segments};
+use crate::runs::{Burst, CONTROL_BYTES, Control, segments};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -97,40 +97,6 @@ fn set_option(
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Room for one control message with a number, as the kernel lays it out.
-#[derive(Clone, Copy)]
-#[repr(C, align(8))]
-struct Control([u8; CONTROL_BYTES]);
-
-const CONTROL_HEADER_BYTES: usize = size_of::<libc::cmsghdr>();
-const CONTROL_BYTES: usize = (CONTROL_HEADER_BYTES + 4).next_multiple_of(size_of::<usize>());
-
-impl Control {
-    /// The message that has a datagram cut into segments of this many bytes.
-    fn segment_bytes(bytes: u16) -> Self {
-        let mut control = [0; CONTROL_BYTES];
-        let (length, kind) = control.split_at_mut(size_of::<usize>());
-        length.copy_from_slice(&(CONTROL_HEADER_BYTES + 2).to_ne_bytes());
-        kind[..4].copy_from_slice(&libc::SOL_UDP.to_ne_bytes());
-        kind[4..8].copy_from_slice(&libc::UDP_SEGMENT.to_ne_bytes());
-        kind[8..10].copy_from_slice(&bytes.to_ne_bytes());
-        Control(control)
-    }
-
-    /// The size of the segments that were joined, from the first `length` bytes; 0 for none.
-    fn joined_bytes(&self, length: usize) -> usize {
-        let number = |at: usize| {
-            let bytes = self.0[..length.min(CONTROL_BYTES)].get(at..at + 4)?;
-            bytes.try_into().ok().map(i32::from_ne_bytes)
-        };
-        let kind = size_of::<usize>();
-        if (number(kind), number(kind + 4)) != (Some(libc::SOL_UDP), Some(libc::UDP_GRO)) {
-            return 0;
-        }
-        number(CONTROL_HEADER_BYTES).and_then(|size| size.try_into().ok()).unwrap_or(0)
-    }
-}
-
 /// Memory of a batch: headers, what they point to, and one buffer, slot by slot.
 struct Slots {
     headers: Box<[libc::mmsghdr]>,
@@ -148,7 +114,7 @@ impl Slots {
         Slots {
             headers: vec![header; BATCH].into_boxed_slice(),
             iovecs: vec![iovec; BATCH].into_boxed_slice(),
-            controls: vec![Control([0; CONTROL_BYTES]); BATCH].into_boxed_slice(),
+            controls: vec![Control::EMPTY; BATCH].into_boxed_slice(),
             buffer: vec![0u8; slot_bytes * BATCH].into_boxed_slice(),
             slot_bytes,
         }
