@@ -2,7 +2,6 @@
 //! reactor and several.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -290,74 +289,6 @@ fn a_flood_beyond_the_provided_buffers_is_taken_in_full() {
             Backend::Uring => script(uring::Uring::new(listeners).unwrap(), bound.address),
         }
     }
-}
-
-#[test]
-fn joined_datagrams_are_shown_one_by_one_and_in_batches() {
-    use super::address::Control;
-    use super::datagram::DatagramPath;
-    if backends().is_empty() {
-        return;
-    }
-    let (mut listeners, first) =
-        socket::bind_group("127.0.0.1:0".parse().unwrap(), 1, 4 << 20).expect("a socket");
-    let (more, second) = socket::bind_group("0.0.0.0:0".parse().unwrap(), 1, 4 << 20).unwrap();
-    listeners.extend(more);
-    let mut path = mmsg::Mmsg::new(listeners).unwrap();
-    let mut counters = Counters::default();
-    let clock = Clock::start();
-    let peer = client("127.0.0.1");
-    // Two runs of 50 to each socket, the last of a run shorter, each datagram with its number.
-    let mut sent = 0u32;
-    for bound in [first, first, second, second] {
-        let to = SocketAddr::new("127.0.0.1".parse().unwrap(), bound.address.port());
-        peer.connect(to).unwrap();
-        let mut payload = Vec::new();
-        for _ in 0..50 {
-            payload.extend_from_slice(&sent.to_be_bytes());
-            payload.extend_from_slice(b"....");
-            sent += 1;
-        }
-        payload.truncate(payload.len() - 3);
-        let mut control = Control::EMPTY;
-        let len = control.write(None, Some(8));
-        send_with_control(&peer, &payload, &control.0[..len]);
-    }
-    let mut seen = [Vec::new(), Vec::new()];
-    let mut batches = Vec::new();
-    for turn in 0..20 {
-        let taken = path.receive(turn % 2, &clock, &mut counters, &mut |_, datagrams, _| {
-            for datagram in datagrams {
-                assert_eq!(datagram.source, peer.local_addr().unwrap());
-                let (number, rest) = datagram.bytes.split_first_chunk().unwrap();
-                let number = u32::from_be_bytes(*number);
-                assert_eq!(rest.len(), if number % 50 == 49 { 1 } else { 4 });
-                let listener = usize::from(datagram.listener.0);
-                assert_eq!(datagram.local_ip.is_some(), listener == 1);
-                seen[listener].push(number);
-            }
-        });
-        batches.push(taken);
-    }
-    assert!(seen[0].iter().copied().eq(0..100) && seen[1].iter().copied().eq(100..200));
-    assert_eq!(batches[..9], [32, 32, 32, 4, 0, 32, 32, 32, 4]);
-    assert_eq!((counters.datagrams_in, counters.bytes_in), (200, 1588));
-    assert_eq!(counters.runs_in, 4);
-}
-
-/// Sends one message with control messages.
-fn send_with_control(socket: &UdpSocket, payload: &[u8], control: &[u8]) {
-    let mut vector =
-        libc::iovec { iov_base: payload.as_ptr().cast_mut().cast(), iov_len: payload.len() };
-    // SAFETY: all-zero is a valid `msghdr` (null pointers, zero lengths).
-    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
-    header.msg_iov = &raw mut vector;
-    header.msg_iovlen = 1;
-    header.msg_control = control.as_ptr().cast_mut().cast();
-    header.msg_controllen = control.len() as _;
-    // SAFETY: the header points at slices that outlive the call, which only reads them.
-    let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const header, 0) };
-    assert_eq!(usize::try_from(sent), Ok(payload.len()));
 }
 
 #[test]
