@@ -6,6 +6,7 @@
 
 pub mod cursor;
 pub mod error;
+pub mod frame;
 pub mod header;
 pub mod message;
 pub mod method;
