@@ -14,14 +14,16 @@ pub mod digest;
 pub mod ha2;
 pub mod malformed;
 pub mod nonce;
+pub mod session;
 pub mod username;
 
 pub use account::{Account, Ha1s};
 pub use accounts::{AccountId, Accounts, AorKey, InsertError};
-pub use challenge::{strongest_first, write_value};
+pub use challenge::{strongest_first, write_next_nonce, write_value};
 pub use check::{Check, Verdict, authenticate};
 pub use digest::{Digest, HashName, HexDigest};
 pub use ha2::Ha2Cache;
 pub use malformed::Malformed;
 pub use nonce::{Judged, NonceId, NonceKey, NonceKeys, NonceSequence, NonceText};
+pub use session::{AfterWrong, Session, SessionLimits, after_wrong_answer};
 pub use username::UsernameForm;

@@ -5,7 +5,7 @@ use crate::auth::accounts::AorKey;
 use crate::auth::challenge::{strongest_first, write_value};
 use crate::auth::check::{Check, Verdict, authenticate};
 use crate::auth::username::form_of;
-use crate::limits::{AOR_BYTES_MAX, CHALLENGE_VALUE_BYTES_MAX};
+use crate::limits::AOR_BYTES_MAX;
 use crate::registrar::aor::{Aor, AorError};
 use crate::registrar::{Accepted, AorId, Contacts, Refusal, Register};
 use crate::shard::Handled;
@@ -230,9 +230,9 @@ fn challenge(
     let offered = core.domains.find(aor.domain()).map_or(core.auth.algorithms, |d| d.algorithms);
     answer_of(core, responder, identity, out).with(401, |response| {
         for name in strongest_first(offered) {
-            let mut value = [0; CHALLENGE_VALUE_BYTES_MAX];
-            let len = write_value(name, aor.domain(), &nonce, stale, &mut value).ok_or(Full)?;
-            response.header("WWW-Authenticate", |out| out.put(&value[..len]))?;
+            response.header("WWW-Authenticate", |out| {
+                write_value(out, name, aor.domain(), &nonce, stale)
+            })?;
         }
         Ok(())
     })

@@ -79,6 +79,11 @@ impl<'b> Writer<'b> {
     /// [`Full`].
     pub fn quoted(&mut self, plain: &[u8]) -> Result<(), Full> {
         self.put(b"\"")?;
+        // Nearly every text is written as it is.
+        if plain.iter().all(|&byte| Class::QUOTED.has(byte) && !matches!(byte, b'\r' | b'\n')) {
+            self.put(plain)?;
+            return self.put(b"\"");
+        }
         for &byte in plain {
             match byte {
                 b'\r' | b'\n' => self.put(b" ")?,

@@ -10,8 +10,8 @@ use crate::auth::accounts::AorKey;
 use crate::auth::challenge::write_value;
 use crate::auth::digest::{QopAuth, ha1, ha2};
 use crate::auth::nonce::{NonceKey, NonceKeys, NonceSequence};
-use crate::limits::CHALLENGE_VALUE_BYTES_MAX;
 use crate::sip::header::authorization::{Algorithm, Qop};
+use crate::sip::writer::Writer;
 
 const NOW: UnixTime = UnixTime(1_790_000_000);
 const LIFETIME: u32 = 3600;
@@ -153,13 +153,14 @@ fn verdict_for_every_phase_of_nonce_digest_and_account() {
             let mut shard = Shard::new();
             let place = shard.sequence.next(NOW, 0);
             let nonce = match kind {
-                "fresh" | "old" => shard.keys.mint(place, source(), REALM).0.to_vec(),
+                "fresh" | "old" => shard.keys.mint(place, source(), REALM).as_bytes().to_vec(),
                 "other source" => {
-                    shard.keys.mint(place, "192.0.2.8".parse().unwrap(), REALM).0.to_vec()
+                    shard.keys.mint(place, "192.0.2.8".parse().unwrap(), REALM).as_bytes().to_vec()
                 }
-                "other key" => {
-                    NonceKeys::from(NonceKey::new(&[7; 16])).mint(place, source(), REALM).0.to_vec()
-                }
+                "other key" => NonceKeys::from(NonceKey::new(&[7; 16]))
+                    .mint(place, source(), REALM)
+                    .as_bytes()
+                    .to_vec(),
                 _ => b"dcd98b7102dd2f0e8b11d0f600bfb0c093".to_vec(),
             };
             if kind == "old" {
@@ -221,9 +222,10 @@ fn challenge_and_answer_agree_over_the_wire() {
     let mut shard = Shard::new();
     let place = shard.sequence.next(NOW, 0);
     let minted = shard.keys.mint(place, source(), REALM);
-    let mut out = [0; CHALLENGE_VALUE_BYTES_MAX];
-    let len = write_value(HashName::Sha256, REALM, &minted, false, &mut out).unwrap();
-    let challenge = std::str::from_utf8(&out[..len]).unwrap();
+    let mut buffer = [0; 512];
+    let mut out = Writer::new(&mut buffer);
+    write_value(&mut out, HashName::Sha256, REALM, &minted, false).unwrap();
+    let challenge = std::str::from_utf8(out.written()).unwrap();
     let nonce = challenge.split("nonce=\"").nth(1).unwrap().split('"').next().unwrap();
     let phone = Phone { algorithm: Algorithm::Sha256, ..Phone::new("secret") };
     let response = phone.response(b"REGISTER", nonce.as_bytes());

@@ -31,33 +31,36 @@ fn later(seconds: u64) -> UnixTime {
 #[test]
 fn own_nonce_is_fresh_until_its_lifetime_has_passed() {
     let nonce = minted();
-    assert!(matches!(judge(&nonce.0, NOW), Judged::Fresh { issued: NOW, .. }));
-    assert!(matches!(judge(&nonce.0, later(3600)), Judged::Fresh { issued: NOW, .. }));
-    assert_eq!(judge(&nonce.0, later(3601)), Judged::Old { issued: NOW });
-    assert_eq!(judge(&nonce.0, UnixTime(u64::MAX)), Judged::Old { issued: NOW });
+    assert!(matches!(judge(nonce.as_bytes(), NOW), Judged::Fresh { issued: NOW, .. }));
+    assert!(matches!(judge(nonce.as_bytes(), later(3600)), Judged::Fresh { issued: NOW, .. }));
+    assert!(matches!(judge(nonce.as_bytes(), later(3601)), Judged::Old { issued: NOW, .. }));
+    assert!(matches!(judge(nonce.as_bytes(), UnixTime(u64::MAX)), Judged::Old { .. }));
 }
 
 #[test]
 fn nonce_from_the_future_is_foreign_beyond_the_skew_of_siblings() {
     let nonce = minted();
-    assert!(matches!(judge(&nonce.0, UnixTime(NOW.0 - 10)), Judged::Fresh { .. }));
-    assert_eq!(judge(&nonce.0, UnixTime(NOW.0 - 11)), Judged::Foreign);
+    assert!(matches!(judge(nonce.as_bytes(), UnixTime(NOW.0 - 10)), Judged::Fresh { .. }));
+    assert_eq!(judge(nonce.as_bytes(), UnixTime(NOW.0 - 11)), Judged::Foreign);
 }
 
 #[test]
 fn nonce_of_another_source_or_realm_is_foreign() {
     let nonce = minted();
     let other = "192.0.2.8".parse().unwrap();
-    assert_eq!(keys().judge(&nonce.0, NOW, other, REALM, LIFETIME), Judged::Foreign);
-    assert_eq!(keys().judge(&nonce.0, NOW, source(), b"example.net", LIFETIME), Judged::Foreign);
+    assert_eq!(keys().judge(nonce.as_bytes(), NOW, other, REALM, LIFETIME), Judged::Foreign);
+    assert_eq!(
+        keys().judge(nonce.as_bytes(), NOW, source(), b"example.net", LIFETIME),
+        Judged::Foreign
+    );
     let v6 = "2001:db8::7".parse().unwrap();
-    assert_eq!(keys().judge(&nonce.0, NOW, v6, REALM, LIFETIME), Judged::Foreign);
+    assert_eq!(keys().judge(nonce.as_bytes(), NOW, v6, REALM, LIFETIME), Judged::Foreign);
 }
 
 #[test]
 fn v4_mapped_source_is_the_v4_source() {
     let mapped = "::ffff:192.0.2.7".parse().unwrap();
-    let judged = keys().judge(&minted().0, NOW, mapped, REALM, LIFETIME);
+    let judged = keys().judge(minted().as_bytes(), NOW, mapped, REALM, LIFETIME);
     assert!(matches!(judged, Judged::Fresh { .. }));
 }
 
@@ -65,10 +68,10 @@ fn v4_mapped_source_is_the_v4_source() {
 fn previous_key_is_accepted_and_any_other_is_foreign() {
     let next = NonceKey::new(b"fedcba9876543210");
     let rotated = NonceKeys { current: next, previous: Some(keys().current) };
-    let judged = rotated.judge(&minted().0, NOW, source(), REALM, LIFETIME);
+    let judged = rotated.judge(minted().as_bytes(), NOW, source(), REALM, LIFETIME);
     assert!(matches!(judged, Judged::Fresh { .. }));
     let forgotten = NonceKeys::from(next);
-    let judged = forgotten.judge(&minted().0, NOW, source(), REALM, LIFETIME);
+    let judged = forgotten.judge(minted().as_bytes(), NOW, source(), REALM, LIFETIME);
     assert_eq!(judged, Judged::Foreign);
     let place = NonceSequence::default().next(NOW, 0);
     assert_eq!(
@@ -79,27 +82,59 @@ fn previous_key_is_accepted_and_any_other_is_foreign() {
 
 #[test]
 fn every_changed_character_makes_a_nonce_foreign() {
-    let nonce = minted();
-    for at in 0..NONCE_TEXT_BYTES {
-        for other in 0..=255 {
-            let mut text = nonce.0;
-            if text[at] != other {
-                text[at] = other;
-                assert_eq!(judge(&text, NOW), Judged::Foreign, "{other:#x} at {at}");
+    let place = NonceSequence::default().next(NOW, 0);
+    let tried = keys().mint_in(Session { wrong: 2, began: NOW }, place, source(), REALM);
+    for nonce in [minted(), tried] {
+        for at in 0..nonce.as_bytes().len() {
+            for other in 0..=255 {
+                let mut text = nonce.as_bytes().to_vec();
+                if text[at] != other {
+                    text[at] = other;
+                    assert_eq!(judge(&text, NOW), Judged::Foreign, "{other:#x} at {at}");
+                }
             }
+        }
+        for end in 0..nonce.as_bytes().len() {
+            assert_eq!(judge(&nonce.as_bytes()[..end], NOW), Judged::Foreign);
         }
     }
 }
 
 #[test]
-fn attempt_bits_are_covered_by_the_mac_and_part_of_no_identity() {
-    let head = NOW.0 << 24;
-    let plain = keys().mint_raw(head, source(), REALM);
-    let tried = keys().mint_raw(head | 3 << 20, source(), REALM);
-    assert_ne!(plain, tried);
-    let Judged::Fresh { id, issued } = judge(&tried.0, NOW) else { panic!("ours") };
-    assert_eq!((issued, id.issued()), (NOW, NOW));
-    assert_eq!(id.0 >> 12 & 0xf_ffff, 0);
+fn a_nonce_carries_the_wrong_answers_and_the_beginning_of_its_session() {
+    for (wrong, age) in [(1, 0), (6, 9), (999, 3600), (u16::MAX, u64::from(u32::MAX))] {
+        let place = NonceSequence::default().next(NOW, 5);
+        let began = UnixTime(NOW.0.saturating_sub(age));
+        let nonce = keys().mint_in(Session { wrong, began }, place, source(), REALM);
+        assert_eq!(nonce.as_bytes().len(), 24);
+        let Judged::Fresh { id, issued, session } = judge(nonce.as_bytes(), NOW) else { panic!() };
+        assert_eq!((issued, id.issued()), (NOW, NOW));
+        assert_eq!(session.wrong, wrong.min(1023));
+        assert_eq!(session.began.0, NOW.0 - age.min(AGE_MAX));
+        // The same place in the same order, whatever the session.
+        let plain = keys().mint(place, source(), REALM);
+        let Judged::Fresh { id: plain, .. } = judge(plain.as_bytes(), NOW) else { panic!() };
+        assert_eq!(id.0 >> 12, plain.0 >> 12);
+    }
+}
+
+#[test]
+fn a_session_without_a_wrong_answer_is_one_that_begins_with_the_nonce() {
+    let place = NonceSequence::default().next(NOW, 0);
+    let session = Session { wrong: 0, began: UnixTime(NOW.0 - 5) };
+    let nonce = keys().mint_in(session, place, source(), REALM);
+    assert_eq!(nonce, keys().mint(place, source(), REALM));
+    assert_eq!(judge(nonce.as_bytes(), NOW).session(), Some(Session::begin(NOW)));
+    assert_eq!(judge(b"x", NOW).session(), None);
+}
+
+#[test]
+fn rfc7616_3_5_the_next_nonce_is_due_past_half_of_the_lifetime() {
+    let due = |judged: Judged, after| judged.is_next_due(later(after), LIFETIME);
+    let fresh = judge(minted().as_bytes(), NOW);
+    assert!(!due(fresh, 0) && !due(fresh, 1800) && due(fresh, 1801) && due(fresh, 3600));
+    assert!(!due(judge(minted().as_bytes(), later(3601)), 3601));
+    assert!(!due(Judged::Foreign, 1801));
 }
 
 #[test]
@@ -124,7 +159,7 @@ fn nonces_of_one_second_differ_and_stay_in_order() {
     for second in [0, 0, 0, 1, 1, 0, 1, 2, 40, 31, 40] {
         let now = later(second);
         let nonce = keys().mint(sequence.next(now, 0), source(), REALM);
-        let Judged::Fresh { id, .. } = judge(&nonce.0, now) else { panic!("not fresh") };
+        let Judged::Fresh { id, .. } = judge(nonce.as_bytes(), now) else { panic!("not fresh") };
         assert!(id > last, "{second}");
         last = id;
     }
@@ -136,7 +171,7 @@ fn nonces_of_all_shards_are_in_the_order_of_the_clock() {
     let mut idle = NonceSequence::interleaved(1, 2);
     let id = |place| {
         let nonce = keys().mint(place, source(), REALM);
-        let Judged::Fresh { id, .. } = judge(&nonce.0, NOW) else { panic!("not fresh") };
+        let Judged::Fresh { id, .. } = judge(nonce.as_bytes(), NOW) else { panic!("not fresh") };
         id
     };
     for us in (0..400_000).step_by(1000) {
@@ -156,12 +191,12 @@ fn clock_stepped_far_back_is_obeyed() {
     let mut sequence = NonceSequence::default();
     sequence.next(later(3600), 0);
     let nonce = keys().mint(sequence.next(NOW, 0), source(), REALM);
-    assert!(matches!(judge(&nonce.0, NOW), Judged::Fresh { issued: NOW, .. }));
+    assert!(matches!(judge(nonce.as_bytes(), NOW), Judged::Fresh { issued: NOW, .. }));
 }
 
 #[test]
 fn first_of_a_second_is_before_its_nonces_and_after_all_earlier() {
-    let Judged::Fresh { id, .. } = judge(&minted().0, NOW) else { panic!("not fresh") };
+    let Judged::Fresh { id, .. } = judge(minted().as_bytes(), NOW) else { panic!("not fresh") };
     assert!(NonceId::first_of(NOW) <= id);
     assert!(NonceId::first_of(later(1)) > id);
 }
@@ -171,7 +206,7 @@ fn first_of_a_second_is_before_its_nonces_and_after_all_earlier() {
 fn format_is_stable() {
     let place = NoncePlace { time: 0x6ab1_3b80, number: 0x1_2345 };
     let text = keys().mint(place, source(), REALM);
-    let raw = decode(&text.0).unwrap();
+    let raw = decode::<PLAIN_RAW_BYTES>(text.as_bytes()).unwrap();
     assert_eq!(raw[..7], [0x6a, 0xb1, 0x3b, 0x80, 0x01, 0x23, 0x45]);
     let mut input = Vec::new();
     input.extend_from_slice(&0x006a_b13b_8001_2345_u64.to_le_bytes());
@@ -186,8 +221,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn base64_round_trips(raw: [u8; RAW_BYTES]) {
-        prop_assert_eq!(decode(&encode(&raw)), Some(raw));
+    fn base64_round_trips(raw: [u8; SESSION_RAW_BYTES]) {
+        let mut text = [0; SESSION_TEXT_BYTES];
+        encode(&raw, &mut text);
+        prop_assert_eq!(decode(&text), Some(raw));
     }
 
     #[test]
@@ -196,7 +233,10 @@ proptest! {
     }
 
     #[test]
-    fn well_formed_strangers_are_foreign(raw: [u8; RAW_BYTES]) {
-        prop_assert_eq!(judge(&encode(&raw), NOW), Judged::Foreign);
+    fn well_formed_strangers_are_foreign(raw: [u8; SESSION_RAW_BYTES]) {
+        let mut text = [0; SESSION_TEXT_BYTES];
+        encode(&raw, &mut text);
+        prop_assert_eq!(judge(&text, NOW), Judged::Foreign);
+        prop_assert_eq!(judge(&text[..PLAIN_TEXT_BYTES], NOW), Judged::Foreign);
     }
 }
