@@ -1,9 +1,42 @@
-//! Challenges: the values of WWW-Authenticate or Proxy-Authenticate (RFC 7616 3.3, RFC 8760 2.4).
+//! Challenges: the values of WWW-Authenticate or Proxy-Authenticate (RFC 7616 3.3, RFC 8760 2.4),
+//! and of the header that a success may bring.
 
 use crate::auth::digest::HashName;
 use crate::auth::nonce::NonceText;
-use crate::config::Algorithms;
+use crate::config::{Algorithms, ChallengeCode};
+use crate::sip::HeaderName;
 use crate::sip::writer::{Full, Writer};
+
+/// The headers that belong to a challenge of one status (RFC 3261 22.2, 22.3). Credentials in the
+/// other pair's header are for somebody else: a proxy on the way may share the realm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeaderNames {
+    /// Carries the challenge.
+    pub challenge: &'static str,
+    /// Carries the answer.
+    pub credentials: HeaderName,
+    /// Carries the next nonce with a success.
+    pub info: &'static str,
+}
+
+impl HeaderNames {
+    /// The headers beside `code`.
+    #[must_use]
+    pub const fn of(code: ChallengeCode) -> HeaderNames {
+        match code {
+            ChallengeCode::Unauthorized => HeaderNames {
+                challenge: "WWW-Authenticate",
+                credentials: HeaderName::Authorization,
+                info: "Authentication-Info",
+            },
+            ChallengeCode::ProxyAuthenticationRequired => HeaderNames {
+                challenge: "Proxy-Authenticate",
+                credentials: HeaderName::ProxyAuthorization,
+                info: "Proxy-Authentication-Info",
+            },
+        }
+    }
+}
 
 /// One challenge header for each function offered, in the order in which they are written:
 /// "topmost header field ... most preferred" (RFC 8760 2.4), so the strongest first.
@@ -97,6 +130,18 @@ mod tests {
             let text = value(HashName::Md5, &[b'a', byte], false);
             assert!(!text.contains(['\r', '\n']));
         }
+    }
+
+    #[test]
+    fn rfc3261_22_3_a_407_has_the_headers_of_a_proxy() {
+        let of = |code: ChallengeCode| (code.status(), HeaderNames::of(code));
+        let (status, names) = of(ChallengeCode::Unauthorized);
+        assert_eq!((status, names.challenge), (401, "WWW-Authenticate"));
+        assert_eq!(names.credentials, HeaderName::Authorization);
+        let (status, names) = of(ChallengeCode::ProxyAuthenticationRequired);
+        assert_eq!((status, names.challenge), (407, "Proxy-Authenticate"));
+        assert_eq!(names.credentials, HeaderName::ProxyAuthorization);
+        assert_eq!(names.info, "Proxy-Authentication-Info");
     }
 
     #[test]

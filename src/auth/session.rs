@@ -14,6 +14,7 @@
 //!   account and source.
 
 use crate::auth::nonce::Judged;
+use crate::config::Auth;
 use crate::time::UnixTime;
 
 /// How far a session has come.
@@ -34,6 +35,12 @@ pub struct SessionLimits {
     /// SS_SIP_AUTHENTICATION_TIMEOUT: time it may take from its first challenge on, seconds,
     /// 1-3600.
     pub timeout_s: u32,
+}
+
+impl From<&Auth> for SessionLimits {
+    fn from(auth: &Auth) -> Self {
+        SessionLimits { retry_max: auth.retry_max, timeout_s: auth.session_timeout_s }
+    }
 }
 
 /// What a wrong answer is met with.
