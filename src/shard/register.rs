@@ -182,6 +182,8 @@ fn list_bindings(
             q: listed.q,
             instance: listed.instance,
             reg_id: listed.reg_id,
+            pub_gruu: None,
+            temp_gruu: None,
         })?;
     }
     Ok(())

@@ -7,12 +7,14 @@ use crate::sip::cursor::Cursor;
 use crate::sip::header::HeaderName;
 use crate::sip::header::address::take_param;
 use crate::sip::header::contact::QValue;
+use crate::sip::header::date;
 use crate::sip::header::from_to::FromTo;
-use crate::sip::header::via::{Rport, Via};
+use crate::sip::header::via::{Keep, Rport, Via};
 use crate::sip::message::Message;
 use crate::sip::request::RequestHead;
 use crate::sip::status;
 pub use crate::sip::writer::{Full, Writer};
+use crate::time::UnixTime;
 
 /// What all responses to one request have in common.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +23,7 @@ pub struct Responder<'a> {
     source: SocketAddr,
     via: Option<Via<'a>>,
     to_has_tag: bool,
+    keep_s: Option<u32>,
 }
 
 impl<'a> Responder<'a> {
@@ -28,7 +31,15 @@ impl<'a> Responder<'a> {
     #[inline]
     #[must_use]
     pub fn new(message: Message<'a>, head: &RequestHead<'a>, source: SocketAddr) -> Self {
-        Responder { message, source, via: Some(head.via), to_has_tag: head.to.tag.is_some() }
+        let to_has_tag = head.to.tag.is_some();
+        Responder { message, source, via: Some(head.via), to_has_tag, keep_s: None }
+    }
+
+    /// Asks the client for a keepalive at least every `seconds`, if it offers any with `keep` in
+    /// its Via (RFC 6223 4.3); 0 leaves the time to it.
+    #[must_use]
+    pub fn asking_keep(self, seconds: u32) -> Self {
+        Responder { keep_s: Some(seconds), ..self }
     }
 
     /// Answers a request that has faults, if it may be answered at all
@@ -41,6 +52,7 @@ impl<'a> Responder<'a> {
             source,
             via: message.first(HeaderName::Via).and_then(Via::parse_first),
             to_has_tag: message.first(HeaderName::To).and_then(tag).is_some(),
+            keep_s: None,
         })
     }
 
@@ -126,14 +138,21 @@ impl<'a> Responder<'a> {
     /// RFC 3261 18.2.1 and RFC 3581 4: `received` where sent-by is not the source address, and
     /// always beside `rport`, which gets the source port. What the client put into the two itself
     /// is replaced.
+    ///
+    /// On a connection too: `received` is for every transport, and there is no harm in telling a
+    /// client its port.
     #[inline]
     fn put_top_via(&self, out: &mut Writer<'_>, via: &Via<'_>) -> Result<(), Full> {
         out.text(via.head)?;
+        let keep_s = self.keep_s.filter(|_| via.keep == Keep::Offered);
         let mut cursor = Cursor::new(via.params);
         while !cursor.is_end() {
             let start = cursor.at();
             let Some(param) = take_param(&mut cursor) else { break };
-            if !param.is(b"received") && !param.is(b"rport") {
+            if keep_s.is_some() && param.is(b"keep") {
+                out.put(b";keep=")?;
+                out.number(keep_s.unwrap_or_default().into())?;
+            } else if !param.is(b"received") && !param.is(b"rport") {
                 out.put(b";")?;
                 out.text(cursor.since(start))?;
             }
@@ -172,6 +191,10 @@ pub struct ContactLine<'a> {
     pub instance: Option<&'a [u8]>,
     /// `reg-id`.
     pub reg_id: Option<u32>,
+    /// Public GRUU (RFC 5627 5.1), a URI.
+    pub pub_gruu: Option<&'a [u8]>,
+    /// Newest temporary GRUU (RFC 5627 5.2), a URI.
+    pub temp_gruu: Option<&'a [u8]>,
 }
 
 /// A response whose status line and copied headers are written.
@@ -232,10 +255,17 @@ impl<'b> Response<'b> {
                 out.put(b";q=")?;
                 out.put(&[digit(t / 1000), b'.', digit(t / 100), digit(t / 10), digit(t)])?;
             }
-            if let Some(instance) = line.instance {
-                out.put(b";+sip.instance=\"")?;
-                out.text(instance)?;
-                out.put(b"\"")?;
+            // An instance is still escaped as it came; a URI holds nothing that needs it.
+            for (name, text) in [
+                (&b";pub-gruu=\""[..], line.pub_gruu),
+                (b";temp-gruu=\"", line.temp_gruu),
+                (b";+sip.instance=\"", line.instance),
+            ] {
+                if let Some(text) = text {
+                    out.put(name)?;
+                    out.text(text)?;
+                    out.put(b"\"")?;
+                }
             }
             if let Some(reg_id) = line.reg_id {
                 out.put(b";reg-id=")?;
@@ -243,6 +273,27 @@ impl<'b> Response<'b> {
             }
             Ok(())
         })
+    }
+
+    /// Appends one header for each of `values`, in order: Path as it came (RFC 3327 5.3),
+    /// Service-Route as it is set (RFC 3608 6.3).
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn header_each<'v>(
+        &mut self,
+        name: &str,
+        values: impl IntoIterator<Item = &'v [u8]>,
+    ) -> Result<(), Full> {
+        values.into_iter().try_for_each(|value| self.header_text(name, value))
+    }
+
+    /// Appends Date (RFC 3261 20.17).
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn date(&mut self, now: UnixTime) -> Result<(), Full> {
+        self.header("Date", |out| date::write(out, now))
     }
 
     /// Ends the response, without a body, and gives its length.

@@ -129,6 +129,52 @@ fn a_via_that_cannot_be_read_is_copied_and_answered_to_its_source() {
 }
 
 #[test]
+fn rfc6223_4_3_keep_gets_a_value_only_where_it_is_offered_and_asked_for() {
+    let top = |via: &str, keep: Option<u32>| {
+        let text = request(via, "<sip:a@h>");
+        let mut table = HeaderTable::new();
+        let parsed = parse(text.as_bytes(), Framing::Datagram, &mut table);
+        let Parsed::Complete { message, .. } = parsed else { panic!() };
+        let head = message.check_request().unwrap();
+        let mut responder = Responder::new(message, &head, SOURCE.parse().unwrap());
+        if let Some(seconds) = keep {
+            responder = responder.asking_keep(seconds);
+        }
+        let mut buf = [0; 1024];
+        let len = responder.begin(&mut buf, 200, b"t").and_then(Response::finish).unwrap();
+        let text = String::from_utf8(buf[..len].to_vec()).unwrap();
+        text.lines().nth(1).unwrap().strip_prefix("Via: ").unwrap().to_owned()
+    };
+    let received = "received=198.51.100.7;rport=40000";
+    let tcp = "SIP/2.0/TCP h:5060";
+    let offered = format!("{tcp};branch=z9hG4bKk;keep;rport");
+    let asked = format!("{tcp};branch=z9hG4bKk;keep=120;{received}");
+    assert_eq!(top(&offered, Some(120)), asked);
+    assert_eq!(top(&offered, None), format!("{tcp};branch=z9hG4bKk;keep;{received}"));
+    assert_eq!(top(&format!("{tcp};rport"), Some(120)), format!("{tcp};{received}"));
+    // A value that came along was somebody else's answer.
+    assert_eq!(top(&format!("{tcp};keep=9;rport"), Some(120)), format!("{tcp};keep=9;{received}"));
+}
+
+#[test]
+fn paths_and_dates_stand_in_headers_of_their_own() {
+    let text = request("SIP/2.0/UDP h", "<sip:a@h>");
+    let mut table = HeaderTable::new();
+    let parsed = parse(text.as_bytes(), Framing::Datagram, &mut table);
+    let Parsed::Complete { message, .. } = parsed else { panic!() };
+    let responder = Responder::of_faulty(message, SOURCE.parse().unwrap()).unwrap();
+    let mut buf = [0; 1024];
+    let mut response = responder.begin(&mut buf, 200, b"").unwrap();
+    response.header_each("Path", [&b"<sip:p1;lr>"[..], b"<sip:p2;lr>"]).unwrap();
+    response.date(UnixTime(1_289_690_940)).unwrap();
+    let len = response.finish().unwrap();
+    assert!(String::from_utf8(buf[..len].to_vec()).unwrap().ends_with(
+        "\r\nPath: <sip:p1;lr>\r\nPath: <sip:p2;lr>\r\nDate: Sat, 13 Nov 2010 23:29:00 GMT\r\n\
+         Content-Length: 0\r\n\r\n"
+    ));
+}
+
+#[test]
 fn an_ack_a_response_and_a_request_without_via_are_never_answered() {
     for text in [
         "ACK sip:h SIP/2.0\r\nVia: SIP/2.0/UDP h\r\n\r\n",
@@ -169,9 +215,12 @@ fn further_headers_numbers_phrases_and_contacts() {
         q: Some(QValue(305)),
         instance: Some(b"<urn:uuid:1>"),
         reg_id: Some(1),
+        pub_gruu: Some(b"sip:a@h;gr=urn:uuid:1"),
+        temp_gruu: Some(b"sip:t1@h;gr"),
     };
     r.contact(&line).unwrap();
     (line.q, line.instance, line.reg_id) = (None, None, None);
+    (line.pub_gruu, line.temp_gruu) = (None, None);
     r.contact(&line).unwrap();
     let len = r.finish().unwrap();
     let text = String::from_utf8(buf[..len].to_vec()).unwrap();
@@ -179,8 +228,8 @@ fn further_headers_numbers_phrases_and_contacts() {
     assert!(text.ends_with(
         "WWW-Authenticate: Digest realm=\"a\\\"b\\\\c  \\\x01\"\r\n\
          Min-Expires: 18446744073709551615\r\nPath: <sip:p>, <sip:q>\r\n\
-         Contact: <sip:a@192.0.2.1>;expires=60;q=0.305;+sip.instance=\"<urn:uuid:1>\";\
-         reg-id=1\r\n\
+         Contact: <sip:a@192.0.2.1>;expires=60;q=0.305;pub-gruu=\"sip:a@h;gr=urn:uuid:1\";\
+         temp-gruu=\"sip:t1@h;gr\";+sip.instance=\"<urn:uuid:1>\";reg-id=1\r\n\
          Contact: <sip:a@192.0.2.1>;expires=60\r\nContent-Length: 0\r\n\r\n"
     ));
 }
