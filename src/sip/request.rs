@@ -12,6 +12,7 @@ use crate::sip::header::via::Via;
 use crate::sip::header::{HeaderName, accept, call_id, expires, max_forwards, option_tag, route};
 use crate::sip::message::{Message, StartLine};
 use crate::sip::method::Method;
+use crate::sip::scan::Class;
 use crate::sip::table::NameSet;
 use crate::sip::uri::Uri;
 
@@ -191,11 +192,17 @@ impl<'a> Message<'a> {
         route::parse(self.all(header)).map_err(|fault| ParseError::header(header, fault))
     }
 
-    /// User-Agent as it stood, if there is one.
+    /// User-Agent as it stood, if there is one. One with control bytes, or that is not UTF-8, is
+    /// as if it were not there: it is shown to people and programs, and a malformed header that
+    /// nobody needs is ignored (RFC 3261 8.2.2).
     #[inline]
     #[must_use]
     pub fn user_agent(&self) -> Option<&'a [u8]> {
-        self.first(HeaderName::UserAgent)
+        let is_text = |value: &&[u8]| {
+            let printable = value.iter().all(|&b| (b >= b' ' && b != 0x7f) || Class::LWS.has(b));
+            printable && (value.is_ascii() || std::str::from_utf8(value).is_ok())
+        };
+        self.first(HeaderName::UserAgent).filter(is_text)
     }
 
     /// Content-Type as it stood, if there is one.
@@ -411,6 +418,24 @@ mod tests {
         assert!(!encoded("e: gzip\r\n", ""));
         assert!(!encoded("e: Identity\r\n", "x"));
         assert!(!encoded("", "x"));
+    }
+
+    #[test]
+    fn rfc3261_8_2_2_a_user_agent_that_is_no_text_is_ignored() {
+        let of = |value: &[u8]| {
+            let text = [b"A b SIP/2.0\r\nUser-Agent: ", value, b"\r\n\r\n"].concat();
+            let mut table = HeaderTable::new();
+            match parse(&text, Framing::Datagram, &mut table) {
+                Parsed::Complete { message, .. } => message.user_agent().map(<[u8]>::to_vec),
+                other => panic!("{other:?}"),
+            }
+        };
+        for good in ["Phone/1.0 (x)", "Ph\u{f6}ne", "a\r\n\tb"] {
+            assert_eq!(of(good.as_bytes()).as_deref(), Some(good.as_bytes()));
+        }
+        for bad in [&b"a\0b"[..], b"a\x1bb", b"\x7f", b"\xff", b"a\xc3"] {
+            assert_eq!(of(bad), None, "{bad:?}");
+        }
     }
 
     #[test]

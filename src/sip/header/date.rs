@@ -77,7 +77,8 @@ mod tests {
     /// Day by day over eight hundred years: months and years follow each other as they should.
     #[test]
     fn every_day_follows_the_day_before() {
-        let leap = |y: u64| y % 4 == 0 && (y % 100 != 0 || y % 400 == 0);
+        let leap =
+            |y: u64| y.is_multiple_of(4) && (!y.is_multiple_of(100) || y.is_multiple_of(400));
         let (mut year, mut month, mut day) = (1970, 0, 1);
         for days in 0..800 * 366 {
             assert_eq!(civil(days), (year, month, day), "{days}");
