@@ -5,7 +5,6 @@ use crate::auth::challenge::{strongest_first, write_value};
 use crate::auth::check::{Check, Verdict, authenticate};
 use crate::auth::username::form_of;
 use crate::config::Algorithms;
-use crate::limits::CHALLENGE_VALUE_BYTES_MAX;
 use crate::registrar::aor::{Aor, AorError};
 use crate::registrar::{Accepted, AorId, Contacts, Refusal, Register};
 use crate::shard::Handled;
@@ -182,6 +181,8 @@ fn list_bindings(
             q: listed.q,
             instance: listed.instance,
             reg_id: listed.reg_id,
+            pub_gruu: None,
+            temp_gruu: None,
         })?;
     }
     Ok(())
@@ -229,9 +230,9 @@ fn challenge(
     let nonce = core.keys.nonce.mint(place, arrival.datagram.source.ip(), aor.domain());
     answer_of(core, responder, identity, out).with(401, |response| {
         for name in strongest_first(offered) {
-            let mut value = [0; CHALLENGE_VALUE_BYTES_MAX];
-            let len = write_value(name, aor.domain(), &nonce, stale, &mut value).ok_or(Full)?;
-            response.header("WWW-Authenticate", |out| out.put(&value[..len]))?;
+            response.header("WWW-Authenticate", |out| {
+                write_value(out, name, aor.domain(), &nonce, stale)
+            })?;
         }
         Ok(())
     })
