@@ -21,6 +21,7 @@ mod words;
 pub use account::{AccountAuthentication, AccountPolicy, StaticContact};
 pub use auth::{Algorithms, Auth, ChallengeCode, Domain};
 pub use file::load;
+pub(crate) use nearest::nearest;
 pub use refusal::{Origin, Refusal};
 pub use registrar::{
     Evict, Flapping, MinExpiresPolicy, PathMode, Registrar, Replace, UserParameters,
