@@ -77,6 +77,16 @@ pub const ORIGINS_MAX: usize = 64;
 pub const URI_SETTING_BYTES_MAX: usize = 255;
 /// Accounts of one shard; ids are `u32`.
 pub const ACCOUNTS_MAX: usize = 1 << 28;
+/// Accounts of one order to a shard, so that traffic waits a tenth of a millisecond at most.
+pub const ACCOUNTS_PER_CONTROL_MAX: usize = 256;
+/// Accounts that one order may look at to see whether they go.
+pub const ACCOUNTS_SWEPT_PER_CONTROL_MAX: usize = 16_384;
+/// Orders that may wait at one reactor.
+pub const CONTROLS_WAITING_MAX: usize = 64;
+/// Orders that one turn of the loop carries out.
+pub const CONTROLS_PER_TURN_MAX: usize = 1;
+/// Other names of one domain.
+pub const DOMAIN_ALIASES_MAX: usize = 64;
 /// Bindings that may leave by expiry in one turn of the loop, so that a million at once do not
 /// stop the traffic.
 pub const EXPIRIES_PER_TURN_MAX: usize = 256;

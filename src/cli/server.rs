@@ -21,7 +21,7 @@ use crate::store::subscribers::Subscriber;
 
 /// A registrar that answers.
 pub struct Server {
-    running: Running<Counters>,
+    running: Running<Shard>,
     /// Accounts loaded.
     pub accounts: usize,
     /// Domains served.

@@ -2,6 +2,7 @@
 //! get from one shard to another.
 
 mod answer;
+pub mod control;
 mod core;
 pub mod counters;
 mod domains;
