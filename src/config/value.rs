@@ -10,7 +10,8 @@ use ipnet::IpNet;
 use super::{Algorithms, Listen, default_port};
 use crate::flow::Transport;
 use crate::limits::{
-    LISTENERS_MAX, NETWORKS_MAX, ORIGINS_MAX, SERVICE_ROUTES_MAX, SHARDS_MAX, URI_SETTING_BYTES_MAX,
+    DOMAIN_ALIASES_MAX, LISTENERS_MAX, NETWORKS_MAX, ORIGINS_MAX, SERVICE_ROUTES_MAX, SHARDS_MAX,
+    URI_SETTING_BYTES_MAX,
 };
 
 /// The unit a bare number of a parameter stands in.
@@ -321,6 +322,22 @@ pub fn cpus(items: &[&str]) -> Result<Option<Vec<u16>>, Malformed> {
         }
     }
     Ok(Some(list))
+}
+
+/// Other names of a domain, each once.
+pub fn aliases(items: &[&str]) -> Result<Vec<String>, Malformed> {
+    if items.len() > DOMAIN_ALIASES_MAX {
+        return Err(malformed(items.len() - 1, format!("at most {DOMAIN_ALIASES_MAX} aliases")));
+    }
+    let mut all = Vec::with_capacity(items.len());
+    for (at, item) in items.iter().enumerate() {
+        let one = domain(item).ok_or_else(|| malformed(at, "a host name or an IP address"))?;
+        if all.contains(&one) {
+            return Err(malformed(at, "each alias once"));
+        }
+        all.push(one);
+    }
+    Ok(all)
 }
 
 /// Longest domain name, bytes (RFC 1035 2.3.4).
