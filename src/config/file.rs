@@ -330,8 +330,10 @@ algorithms = "MD5"
             refusals(
                 "[serve]\nlisten = [\n  \"udp:127.0.0.1:5060\",\n  \"sctp:127.0.0.1:5060\"\n]"
             ),
-            ["a.toml:4: serve.listen: \"sctp:127.0.0.1:5060\" is refused, expected one of the \
-                 transports udp, tcp, tls, ws, wss"]
+            [
+                "a.toml:4: serve.listen: \"sctp:127.0.0.1:5060\" is refused, expected udp, tcp, tls, \
+                 ws or wss in TRANSPORT:ADDRESS:PORT, such as udp:0.0.0.0:5060 or tls:[::]:5061"
+            ]
         );
     }
 

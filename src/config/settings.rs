@@ -1,5 +1,5 @@
-//! All values together, each with where it came from: set from text, checked against each other,
-//! described for operators. Names and ranges are [`parameters`](super::parameters)'.
+//! All values together, each with where it came from: set from text and checked against each other.
+//! Names and ranges are [`parameters`](super::parameters)'.
 
 use std::collections::HashMap;
 
@@ -20,16 +20,16 @@ pub struct Settings {
     pub streams: Streams,
     /// What `aorta serve` starts with.
     pub serve: Serve,
-    domains: Vec<DomainSettings>,
+    pub(super) domains: Vec<DomainSettings>,
     origins: [Origin; PARAMETERS.len()],
 }
 
 /// What was said about one domain; what was not follows `auth`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct DomainSettings {
-    name: String,
-    algorithms: Option<(Algorithms, Origin)>,
-    aliases: Option<(Vec<String>, Origin)>,
+pub(super) struct DomainSettings {
+    pub(super) name: String,
+    pub(super) algorithms: Option<(Algorithms, Origin)>,
+    pub(super) aliases: Option<(Vec<String>, Origin)>,
 }
 
 /// What can be said of a domain.
@@ -68,29 +68,6 @@ impl DomainProperty {
     pub(super) fn find(name: &str) -> Option<DomainProperty> {
         DomainProperty::ALL.into_iter().find(|property| name.eq_ignore_ascii_case(property.name()))
     }
-}
-
-/// One line of `aorta config`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Described {
-    /// Aorta's key.
-    pub key: String,
-    /// The alias, empty where there is none.
-    pub alias: &'static str,
-    /// What it does.
-    pub about: &'static str,
-    /// The value nobody set, as text.
-    pub default: String,
-    /// What is taken.
-    pub range: String,
-    /// The unit a bare number stands in, empty where there is none.
-    pub unit: String,
-    /// The value now, as text.
-    pub value: String,
-    /// Where it came from.
-    pub origin: Origin,
-    /// It holds from the start to the end of the process; a reload does not change it.
-    pub at_start: bool,
 }
 
 impl Default for Settings {
@@ -351,51 +328,6 @@ impl Settings {
             key: blamed.key.to_owned(),
             fault: Fault::Conflict(format!("{} {relation} {}", phrase(a), phrase(b))),
         }
-    }
-
-    /// Every parameter in the order of the table, then what was said of each domain.
-    pub fn describe(&self) -> impl Iterator<Item = Described> + '_ {
-        let default = Settings::default();
-        let parameters = PARAMETERS.iter().map(move |parameter| Described {
-            key: parameter.key.to_owned(),
-            alias: parameter.alias,
-            about: parameter.about,
-            default: parameter.value(&default),
-            range: parameter.range(),
-            unit: parameter.unit.to_string(),
-            value: parameter.value(self),
-            origin: self.origin(parameter).clone(),
-            at_start: parameter.at_start(),
-        });
-        let domains = self.domains.iter().flat_map(|domain| self.describe_domain(domain));
-        parameters.chain(domains)
-    }
-
-    fn describe_domain(&self, domain: &DomainSettings) -> [Described; 2] {
-        let served = self.domain(&domain.name);
-        let algorithms = Described {
-            key: format!("domain.\"{}\".algorithms", domain.name),
-            alias: "",
-            about: "What challenges of this domain offer, strongest first",
-            default: self.auth.algorithms.to_string(),
-            range: "SHA-256, MD5".to_owned(),
-            unit: String::new(),
-            value: served.algorithms.to_string(),
-            origin: domain.algorithms.as_ref().map_or(Origin::Default, |(_, at)| at.clone()),
-            at_start: false,
-        };
-        let aliases = Described {
-            key: format!("domain.\"{}\".aliases", domain.name),
-            alias: "",
-            about: "Other names of this domain",
-            default: String::new(),
-            range: "0-64 hosts".to_owned(),
-            unit: String::new(),
-            value: served.aliases.join(", "),
-            origin: domain.aliases.as_ref().map_or(Origin::Default, |(_, at)| at.clone()),
-            at_start: false,
-        };
-        [algorithms, aliases]
     }
 }
 

@@ -252,7 +252,7 @@ fn listener(text: &str) -> Result<Listen, String> {
     let Some((transport, rest)) = text.split_once(':') else { return Err(FORM.to_owned()) };
     let named = |one: &&Transport| transport.eq_ignore_ascii_case(one.word());
     let Some(&transport) = Transport::ALL.iter().find(named) else {
-        return Err("one of the transports udp, tcp, tls, ws, wss".to_owned());
+        return Err(format!("udp, tcp, tls, ws or wss in {FORM}"));
     };
     let (host, port) = if let Some(bracketed) = rest.strip_prefix('[') {
         let (host, after) = bracketed.split_once(']').ok_or(FORM)?;

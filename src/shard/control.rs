@@ -124,12 +124,18 @@ impl Update {
 }
 
 impl Shard {
-    /// Adds an account this shard owns, or makes the one of that name what is given here.
+    /// Adds an account this shard owns, or makes the one of that name what is given here. `aor` is
+    /// canonical.
     ///
     /// # Errors
     /// See [`InsertError`], never `Duplicate`; nothing has changed then.
-    pub fn put_account(&mut self, account: &NewAccount) -> Result<Put, InsertError> {
-        self.core_mut().put_account(account)
+    pub fn put_account(
+        &mut self,
+        aor: &[u8],
+        ha1s: &Ha1s,
+        policy: Option<&Arc<AccountPolicy>>,
+    ) -> Result<Put, InsertError> {
+        self.core_mut().put_account(aor, ha1s, policy)
     }
 }
 
@@ -160,8 +166,8 @@ impl Core {
 
     fn put_accounts(&mut self, accounts: &[NewAccount]) -> AccountsChanged {
         let mut changed = AccountsChanged::default();
-        for account in accounts {
-            let put = match self.put_account(account) {
+        for NewAccount { aor, ha1s, policy } in accounts {
+            let put = match self.put_account(aor.as_bytes(), ha1s, policy.as_ref()) {
                 Ok(put) => put,
                 Err(_) => {
                     changed.refused += 1;
@@ -180,23 +186,27 @@ impl Core {
         changed
     }
 
-    fn put_account(&mut self, account: &NewAccount) -> Result<Put, InsertError> {
-        let NewAccount { aor, ha1s, policy } = account;
-        let hash = self.ownership.hash(aor.as_bytes());
+    fn put_account(
+        &mut self,
+        aor: &[u8],
+        ha1s: &Ha1s,
+        policy: Option<&Arc<AccountPolicy>>,
+    ) -> Result<Put, InsertError> {
+        let hash = self.ownership.hash(aor);
         debug_assert!(self.ownership.owner(hash) == self.id, "another shard's account");
         let accounts = &mut self.accounts;
-        let Some(id) = accounts.find(AorKey(hash), aor.as_bytes()) else {
-            let id = accounts.insert(AorKey(hash), aor.as_bytes(), ha1s)?;
-            accounts.set_policy(id, policy.clone());
+        let Some(id) = accounts.find(AorKey(hash), aor) else {
+            let id = accounts.insert(AorKey(hash), aor, ha1s)?;
+            accounts.set_policy(id, policy.cloned());
             return Ok(Put::Added(id));
         };
         let same_secrets = accounts.has_secrets(id, ha1s);
         if !same_secrets {
             accounts.set_secrets(id, ha1s);
         }
-        let same_policy = accounts.policy(id) == policy.as_ref();
+        let same_policy = accounts.policy(id) == policy;
         if !same_policy {
-            accounts.set_policy(id, policy.clone());
+            accounts.set_policy(id, policy.cloned());
         }
         Ok(if same_secrets && same_policy { Put::Kept(id) } else { Put::Changed(id) })
     }
@@ -230,5 +240,119 @@ impl Core {
         let left = self.registrar.unregister(aor, Which::All, reason, &mut self.events);
         self.accounts.remove(id);
         left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::nonce::NonceKey;
+    use crate::shard::owner::Ownership;
+    use crate::shard::{Keys, Setup, ShardId};
+    use crate::time::{Instant, Now, UnixTime};
+
+    const NOW: Now = Now { mono: Instant::ZERO, wall: UnixTime(1_800_000_000), wall_us: 0 };
+
+    fn shard() -> Shard {
+        Shard::new(Setup {
+            id: ShardId(0),
+            ownership: Ownership::new([7; 16], 1),
+            keys: Keys { nonce: NonceKey::new(&[7; 16]).into(), identity: [7; 16], spread: [7, 7] },
+            registrar: config::Registrar::default(),
+            auth: config::Auth::default(),
+            domains: Vec::new(),
+        })
+    }
+
+    fn accounts(numbers: std::ops::Range<u32>) -> Vec<NewAccount> {
+        let one = |number| NewAccount {
+            aor: format!("u{number}@example.com"),
+            ha1s: Ha1s::default(),
+            policy: None,
+        };
+        numbers.map(one).collect()
+    }
+
+    fn give(shard: &mut Shard, order: Control) -> AccountsChanged {
+        match shard.control(NOW, order) {
+            Reply::Accounts(changed) => changed,
+            Reply::Configured => panic!("no order of accounts"),
+        }
+    }
+
+    fn end(shard: &mut Shard) -> (usize, usize) {
+        let (mut orders, mut removed) = (0, 0);
+        loop {
+            let changed = give(shard, Control::EndAccounts);
+            orders += 1;
+            removed += changed.removed;
+            assert!(changed.removed <= EXPIRIES_PER_TURN_MAX);
+            if !changed.more {
+                return (orders, removed);
+            }
+        }
+    }
+
+    #[test]
+    fn accounts_that_were_not_put_go_a_bounded_number_at_a_time() {
+        let mut shard = shard();
+        assert_eq!(give(&mut shard, Control::PutAccounts(accounts(0..1000))).added, 1000);
+        give(&mut shard, Control::BeginAccounts);
+        let put = give(&mut shard, Control::PutAccounts(accounts(900..1100)));
+        assert_eq!((put.added, put.changed, put.removed), (100, 0, 0));
+        let (orders, removed) = end(&mut shard);
+        assert_eq!(removed, 900);
+        assert!(orders >= 900 / EXPIRIES_PER_TURN_MAX);
+        assert_eq!(shard.accounts().len(), 200);
+        assert!(shard.find_account(b"u899@example.com").is_none());
+        assert!(shard.find_account(b"u900@example.com").is_some());
+    }
+
+    #[test]
+    fn an_end_without_a_beginning_removes_nothing() {
+        let mut shard = shard();
+        give(&mut shard, Control::PutAccounts(accounts(0..10)));
+        assert_eq!(end(&mut shard), (1, 0));
+        assert_eq!(shard.accounts().len(), 10);
+    }
+
+    #[test]
+    fn what_is_put_again_is_changed_only_if_it_differs() {
+        let mut shard = shard();
+        let mut one = accounts(1..2).remove(0);
+        let mut put = |one: &NewAccount| {
+            let NewAccount { aor, ha1s, policy } = one;
+            shard.put_account(aor.as_bytes(), ha1s, policy.as_ref()).unwrap()
+        };
+        let id = put(&one).id();
+        assert_eq!(put(&one), Put::Kept(id));
+        one.ha1s = Ha1s::from_password(&one.aor, "p", true);
+        assert_eq!(put(&one), Put::Changed(id));
+        let policy = || AccountPolicy { bindings_max: Some(2), ..AccountPolicy::default() };
+        one.policy = Some(Arc::new(policy()));
+        assert_eq!(put(&one), Put::Changed(id));
+        one.policy = Some(Arc::new(policy()));
+        assert_eq!(put(&one), Put::Kept(id), "an equal policy of another file");
+        one.policy = None;
+        assert_eq!(put(&one), Put::Changed(id));
+    }
+
+    #[test]
+    fn another_configuration_holds_from_the_next_request_on() {
+        let mut shard = shard();
+        let configuration = Configuration {
+            registrar: config::Registrar { bindings_max: 9, ..Default::default() },
+            auth: config::Auth { nonce_lifetime_s: 60, ..Default::default() },
+            domains: vec![config::Domain {
+                name: "example.com".into(),
+                algorithms: config::Algorithms::BOTH,
+                aliases: Vec::new(),
+            }],
+        };
+        let reply = shard.control(NOW, Control::Configure(Arc::new(configuration)));
+        assert_eq!(reply, Reply::Configured);
+        let core = shard.core_mut();
+        assert_eq!((core.bindings_max, core.auth.nonce_lifetime_s), (9, 60));
+        assert!(core.domains.find(b"example.com").is_some());
     }
 }
