@@ -113,3 +113,96 @@ impl<P: Plane> Orders<P> {
         !self.0.is_empty()
     }
 }
+
+/// The channel would keep what waits for as long as somebody can still send, and whoever awaits a
+/// reply would wait in vain.
+impl<P: Plane> Drop for Orders<P> {
+    fn drop(&mut self) {
+        while self.0.try_recv().is_ok() {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::{Datagram, Handled};
+    use crate::time::{Instant, UnixTime};
+
+    const NOW: Now = Now { mono: Instant::ZERO, wall: UnixTime(0), wall_us: 0 };
+
+    /// Adds up what it is told.
+    struct Sum(u64);
+
+    impl Plane for Sum {
+        type Final = ();
+        type Control = u64;
+        type Reply = u64;
+        fn receive(&mut self, _: Now, _: &Datagram<'_>, _: &mut [u8]) -> Handled {
+            Handled::Nothing
+        }
+        fn receive_handoff(&mut self, _: Now, _: &Datagram<'_>, _: &mut [u8]) -> Handled {
+            Handled::Nothing
+        }
+        fn turn(&mut self, _: Now) -> Option<Instant> {
+            None
+        }
+        fn control(&mut self, _: Now, more: u64) -> u64 {
+            self.0 += more;
+            self.0
+        }
+        fn finish(self, _: Now) {}
+    }
+
+    fn queue() -> (Controller<Sum>, Orders<Sum>) {
+        orders(Waker::new().expect("an eventfd"))
+    }
+
+    #[test]
+    fn orders_are_carried_out_in_their_order_a_bounded_number_a_turn() {
+        let (controller, orders) = queue();
+        let pending: Vec<_> = (1..=3).map(|n| controller.clone().give(n).unwrap()).collect();
+        let mut plane = Sum(0);
+        let mut turns = 1;
+        while orders.carry_out(&mut plane, NOW) {
+            turns += 1;
+        }
+        assert_eq!(turns, 3_usize.div_ceil(CONTROLS_PER_TURN_MAX));
+        assert!(!orders.carry_out(&mut plane, NOW) && plane.0 == 6);
+        let replies: Vec<u64> =
+            pending.into_iter().map(|one| one.wait(Duration::ZERO).unwrap()).collect();
+        assert_eq!(replies, [1, 3, 6]);
+    }
+
+    #[test]
+    fn what_is_too_much_is_shed_and_what_waits_is_kept() {
+        let (controller, orders) = queue();
+        let waiting: Vec<_> =
+            (0..CONTROLS_WAITING_MAX).map(|_| controller.give(1).unwrap()).collect();
+        assert_eq!(controller.give(1).err(), Some(ControlError::Full));
+        let mut plane = Sum(0);
+        while orders.carry_out(&mut plane, NOW) {}
+        assert_eq!(plane.0, CONTROLS_WAITING_MAX as u64);
+        assert!(waiting.into_iter().all(|one| one.wait(Duration::ZERO).is_ok()));
+        assert!(controller.give(1).is_ok());
+    }
+
+    #[test]
+    fn an_order_nobody_carries_out_times_out_and_one_for_nobody_is_refused() {
+        let (controller, orders) = queue();
+        let late = controller.give(1).unwrap();
+        assert_eq!(late.wait(Duration::ZERO), Err(ControlError::Timeout));
+        let lost = controller.give(1).unwrap();
+        drop(orders);
+        assert_eq!(lost.wait(Duration::from_secs(10)), Err(ControlError::Stopped));
+        assert_eq!(controller.give(1).err(), Some(ControlError::Stopped));
+    }
+
+    #[test]
+    fn whoever_gave_up_waiting_stops_nobody() {
+        let (controller, orders) = queue();
+        drop(controller.give(5).unwrap());
+        let mut plane = Sum(0);
+        assert!(!orders.carry_out(&mut plane, NOW));
+        assert_eq!(plane.0, 5);
+    }
+}
