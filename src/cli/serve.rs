@@ -44,7 +44,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
                 match settings::for_serve(args).and_then(|settings| server.reload(settings)) {
                     Ok(changes) => note(format_args!("SIGHUP: {changes}")),
                     Err(failure) => {
-                        note(format_args!("SIGHUP: nothing changed: {}", failure.into_line()))
+                        note(format_args!("SIGHUP: nothing changed: {}", failure.into_line()));
                     }
                 }
             }
