@@ -14,7 +14,9 @@ pub mod digest;
 pub mod gate;
 pub mod ha2;
 pub mod malformed;
+mod names;
 pub mod nonce;
+mod pool;
 pub mod session;
 pub mod username;
 

@@ -10,7 +10,8 @@ use ipnet::IpNet;
 use super::{Algorithms, Listen, default_port};
 use crate::flow::Transport;
 use crate::limits::{
-    LISTENERS_MAX, NETWORKS_MAX, ORIGINS_MAX, SERVICE_ROUTES_MAX, SHARDS_MAX, URI_SETTING_BYTES_MAX,
+    DOMAIN_ALIASES_MAX, LISTENERS_MAX, NETWORKS_MAX, ORIGINS_MAX, SERVICE_ROUTES_MAX, SHARDS_MAX,
+    URI_SETTING_BYTES_MAX,
 };
 
 /// The unit a bare number of a parameter stands in.
@@ -251,7 +252,7 @@ fn listener(text: &str) -> Result<Listen, String> {
     let Some((transport, rest)) = text.split_once(':') else { return Err(FORM.to_owned()) };
     let named = |one: &&Transport| transport.eq_ignore_ascii_case(one.word());
     let Some(&transport) = Transport::ALL.iter().find(named) else {
-        return Err("one of the transports udp, tcp, tls, ws, wss".to_owned());
+        return Err(format!("udp, tcp, tls, ws or wss in {FORM}"));
     };
     let (host, port) = if let Some(bracketed) = rest.strip_prefix('[') {
         let (host, after) = bracketed.split_once(']').ok_or(FORM)?;
@@ -321,6 +322,22 @@ pub fn cpus(items: &[&str]) -> Result<Option<Vec<u16>>, Malformed> {
         }
     }
     Ok(Some(list))
+}
+
+/// Other names of a domain, each once.
+pub fn aliases(items: &[&str]) -> Result<Vec<String>, Malformed> {
+    if items.len() > DOMAIN_ALIASES_MAX {
+        return Err(malformed(items.len() - 1, format!("at most {DOMAIN_ALIASES_MAX} aliases")));
+    }
+    let mut all = Vec::with_capacity(items.len());
+    for (at, item) in items.iter().enumerate() {
+        let one = domain(item).ok_or_else(|| malformed(at, "a host name or an IP address"))?;
+        if all.contains(&one) {
+            return Err(malformed(at, "each alias once"));
+        }
+        all.push(one);
+    }
+    Ok(all)
 }
 
 /// Longest domain name, bytes (RFC 1035 2.3.4).

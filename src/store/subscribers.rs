@@ -7,9 +7,15 @@
 //! bob@example.com    ha1 <32 hex>
 //! carol@example.com  ha1 <32 hex> ha1-sha256 <64 hex>
 //! dave@example.com   ha1 <32 hex> ha1b <32 hex>
+//! erin@example.com   secret  bindings=3 expires=60-600
+//! gate@example.com   -       auth=network allow=192.0.2.0/24
 //! ```
-//! Two fields: the second is a password, whatever it reads (`ha1` too), and every HA1 is computed
-//! from it. More fields: pairs of a keyword and an HA1 in hexadecimal digits, each keyword once.
+//! After `user@domain` stand its secrets, then options `name=value` if there are any
+//! ([`account_options`](super::account_options)).
+//!
+//! One field before the options: it is a password, whatever it reads (`ha1` too), and every HA1 is
+//! computed from it; only `-` with options behind it is no secret at all. More fields before them:
+//! pairs of a keyword and an HA1 in hexadecimal digits, each keyword once.
 //! `ha1` and `ha1-sha256` are made with the username `user`; `ha1b` and `ha1b-sha256` with
 //! `user@domain`, for phones that log in by that name. The realm in all of them is the domain.
 //!
@@ -21,9 +27,12 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::account_options::{self, WrongOption, is_option};
 use crate::auth::Ha1s;
 use crate::auth::digest::parse_hex;
+use crate::config::AccountPolicy;
 use crate::limits::{AOR_BYTES_MAX, PASSWORD_BYTES_MAX, SUBSCRIBER_LINE_BYTES_MAX};
 use crate::registrar::{Aor, AorError};
 use crate::sip::uri::{Uri, UriError};
@@ -34,8 +43,12 @@ pub struct Subscriber {
     /// Canonical address-of-record: the user escaped only where a URI needs it, the domain in
     /// lower case.
     pub user_at_domain: String,
-    /// Its secrets; never empty.
+    /// Its secrets; empty only where the policy has another way in, or none is needed.
     pub ha1s: Ha1s,
+    /// What else was said of it, if anything. Accounts of which the same was said share it.
+    pub policy: Option<Arc<AccountPolicy>>,
+    /// The line it stood on, counted from 1; 0 where no file has it.
+    pub line: u32,
 }
 
 /// Why a file was not read.
@@ -86,6 +99,8 @@ pub enum Wrong {
     NoHex(&'static str),
     /// Not the hexadecimal digits this keyword needs.
     Hex(&'static str),
+    /// An option is wrong.
+    Option(WrongOption),
     /// The same account as on an earlier line.
     Duplicate {
         /// That line.
@@ -130,13 +145,14 @@ impl fmt::Display for Wrong {
             Wrong::Keyword(field) => write!(
                 f,
                 "expected ha1, ha1-sha256, ha1b or ha1b-sha256 as field {field} \
-                 (a password has no blanks)"
+                 (a password has no blanks, an option is name=value)"
             ),
             Wrong::KeywordTwice(keyword) => write!(f, "expected {keyword} only once"),
             Wrong::NoHex(keyword) | Wrong::Hex(keyword) => {
                 let digits = if keyword.ends_with("sha256") { 64 } else { 32 };
                 write!(f, "expected {digits} hex digits behind {keyword}")
             }
+            Wrong::Option(wrong) => wrong.fmt(f),
             Wrong::Duplicate { first } => {
                 write!(f, "expected each account once, this one is on line {first} already")
             }
@@ -160,7 +176,7 @@ pub fn test_accounts(count: usize, with_sha256: bool) -> Vec<Subscriber> {
         .map(|number| {
             let user_at_domain = format!("u{number}@example.com");
             let ha1s = Ha1s::from_password(&user_at_domain, &format!("p{number}"), with_sha256);
-            Subscriber { user_at_domain, ha1s }
+            Subscriber { user_at_domain, ha1s, policy: None, line: 0 }
         })
         .collect()
 }
@@ -174,29 +190,61 @@ pub fn parse(text: &[u8]) -> Result<Vec<Subscriber>, (usize, Wrong)> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let lines = memchr::memchr_iter(b'\n', text).count() + 1;
     let mut subscribers = Vec::with_capacity(lines);
-    let mut line_of: Vec<usize> = Vec::with_capacity(lines);
+    let mut policies = Policies::default();
     for (index, line) in text.split(|&byte| byte == b'\n').enumerate() {
         let number = index + 1;
-        if let Some(subscriber) = parse_line(line).map_err(|wrong| (number, wrong))? {
-            subscribers.push(subscriber);
-            line_of.push(number);
-        }
+        let read = parse_line(line, &mut policies).map_err(|wrong| (number, wrong))?;
+        subscribers.extend(
+            read.map(|read| Subscriber { line: u32::try_from(number).unwrap_or(u32::MAX), ..read }),
+        );
     }
-    refuse_duplicates(&subscribers, &line_of)?;
+    refuse_duplicates(&subscribers)?;
     Ok(subscribers)
 }
 
-fn refuse_duplicates(subscribers: &[Subscriber], line_of: &[usize]) -> Result<(), (usize, Wrong)> {
-    let mut first_of: HashMap<&str, usize> = HashMap::with_capacity(subscribers.len());
-    for (subscriber, &line) in subscribers.iter().zip(line_of) {
-        if let Some(first) = first_of.insert(&subscriber.user_at_domain, line) {
-            return Err((line, Wrong::Duplicate { first }));
+fn refuse_duplicates(subscribers: &[Subscriber]) -> Result<(), (usize, Wrong)> {
+    let mut first_of: HashMap<&str, u32> = HashMap::with_capacity(subscribers.len());
+    for Subscriber { user_at_domain, line, .. } in subscribers {
+        if let Some(first) = first_of.insert(user_at_domain, *line) {
+            return Err((*line as usize, Wrong::Duplicate { first: first as usize }));
         }
     }
     Ok(())
 }
 
-fn parse_line(line: &[u8]) -> Result<Option<Subscriber>, Wrong> {
+/// Policies by the text of their options, so that a million accounts with the same options keep
+/// one policy.
+#[derive(Default)]
+struct Policies(HashMap<String, Arc<AccountPolicy>>);
+
+/// Different texts that are remembered. Files with more have options that nobody shares.
+const POLICIES_REMEMBERED_MAX: usize = 4096;
+
+impl Policies {
+    fn read(
+        &mut self,
+        options: &[&str],
+        first: usize,
+        has_secret: bool,
+    ) -> Result<Option<Arc<AccountPolicy>>, Wrong> {
+        if options.is_empty() {
+            return Ok(None);
+        }
+        // Whether there is a secret decides what the options mean.
+        let text = format!("{} {has_secret}", options.join(" "));
+        if let Some(known) = self.0.get(&text) {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let policy = account_options::parse(options.iter().copied(), first, has_secret);
+        let policy = Arc::new(policy.map_err(Wrong::Option)?);
+        if self.0.len() < POLICIES_REMEMBERED_MAX {
+            self.0.insert(text, Arc::clone(&policy));
+        }
+        Ok((!policy.is_empty()).then_some(policy))
+    }
+}
+
+fn parse_line(line: &[u8], policies: &mut Policies) -> Result<Option<Subscriber>, Wrong> {
     if line.len() > SUBSCRIBER_LINE_BYTES_MAX {
         return Err(Wrong::LineTooLong);
     }
@@ -207,14 +255,23 @@ fn parse_line(line: &[u8]) -> Result<Option<Subscriber>, Wrong> {
     let mut fields = line.split_ascii_whitespace();
     let Some(name) = fields.next() else { return Ok(None) };
     let user_at_domain = canonical(name)?;
-    let secret = fields.next().ok_or(Wrong::NoPassword)?;
-    let ha1s = match fields.next() {
-        None if secret.len() > PASSWORD_BYTES_MAX => return Err(Wrong::PasswordTooLong),
-        None => Ha1s::from_password(&user_at_domain, secret, true),
-        Some(third) => parse_ha1s([secret, third].into_iter().chain(fields))?,
+    let fields: Vec<&str> = fields.collect();
+    // The first field is a secret also where it has an equals sign.
+    let options_at = fields.iter().skip(1).position(|field| is_option(field));
+    let (secrets, options) = fields.split_at(options_at.map_or(fields.len(), |at| at + 1));
+    let ha1s = match secrets {
+        [] => return Err(Wrong::NoPassword),
+        [NO_SECRET] if !options.is_empty() => Ha1s::default(),
+        [password] if password.len() > PASSWORD_BYTES_MAX => return Err(Wrong::PasswordTooLong),
+        [password] => Ha1s::from_password(&user_at_domain, password, true),
+        pairs => parse_ha1s(pairs.iter().copied())?,
     };
-    Ok(Some(Subscriber { user_at_domain, ha1s }))
+    let policy = policies.read(options, secrets.len() + 2, !ha1s.is_empty())?;
+    Ok(Some(Subscriber { user_at_domain, ha1s, policy, line: 0 }))
 }
+
+/// Stands where the secret would, for an account that has none.
+const NO_SECRET: &str = "-";
 
 /// Pairs of keyword and digits, from the second field on.
 fn parse_ha1s<'a>(mut fields: impl Iterator<Item = &'a str>) -> Result<Ha1s, Wrong> {
@@ -313,6 +370,44 @@ mod tests {
             one(&format!("e@example.com ha1b {HA1} ha1b-sha256 {HA1_SHA256} ha1 {HA1}")).ha1s;
         assert_eq!(erin.by_aor.md5, bob.by_user.md5);
         assert_eq!(erin.by_aor.sha256, carol.by_user.sha256);
+    }
+
+    #[test]
+    fn options_follow_any_form_of_secret() {
+        let bindings = |line: &str| one(line).policy.unwrap().bindings_max;
+        assert_eq!(bindings("a@b p bindings=2"), Some(2));
+        assert_eq!(bindings(&format!("a@b ha1 {HA1} ha1-sha256 {HA1_SHA256} bindings=3")), Some(3));
+        let equals = one("a@b p=q bindings=4");
+        assert_eq!(equals.ha1s, Ha1s::from_password("a@b", "p=q", true));
+        assert_eq!(one("a@b p").policy, None);
+        assert_eq!(one("a@b bindings=2").ha1s, Ha1s::from_password("a@b", "bindings=2", true));
+    }
+
+    #[test]
+    fn a_dash_before_options_is_no_secret_and_alone_is_a_password() {
+        let trunk = one("a@b - auth=network allow=192.0.2.0/24");
+        assert!(trunk.ha1s.is_empty());
+        assert_eq!(one("a@b -").ha1s, Ha1s::from_password("a@b", "-", true));
+        assert_eq!(wrong("a@b - bindings=2"), (1, Wrong::Option(WrongOption::NoSecret)));
+    }
+
+    #[test]
+    fn accounts_with_the_same_options_share_one_policy() {
+        let all = parse(b"a@b p bindings=2\nc@b q bindings=2\nd@b q bindings=3\n").unwrap();
+        let policy = |at: usize| all[at].policy.as_ref().unwrap();
+        assert!(Arc::ptr_eq(policy(0), policy(1)));
+        assert_eq!(policy(2).bindings_max, Some(3));
+        assert_eq!(all.iter().map(|one| one.line).collect::<Vec<_>>(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_wrong_option_is_named_with_its_line_and_field() {
+        let unknown = WrongOption::Unknown { field: 4, nearest: Some("bindings") };
+        assert_eq!(wrong("a@b p\nc@b p expires=60-600 binding=2"), (2, Wrong::Option(unknown)));
+        let stray = format!("a@b ha1 {HA1} bindings=2 three");
+        assert_eq!(wrong(&stray), (1, Wrong::Option(WrongOption::NoOption(5))));
+        let no_digits = wrong("a@b ha1 bindings=2 ha1b");
+        assert_eq!(no_digits, (1, Wrong::Option(WrongOption::NoOption(4))));
     }
 
     #[test]
