@@ -62,6 +62,18 @@ pub const CLOCK_SKEW_S_MAX: u32 = 10;
 pub const SUBSCRIBER_LINE_BYTES_MAX: usize = 1024;
 /// Longest clear password of a subscriber file, bytes.
 pub const PASSWORD_BYTES_MAX: usize = 256;
+/// Networks one account may come from.
+pub const ACCOUNT_NETWORKS_MAX: usize = 16;
+/// Contacts an account may have without registering.
+pub const STATIC_CONTACTS_MAX: usize = 8;
+/// Networks of one setting.
+pub const NETWORKS_MAX: usize = 64;
+/// URIs of the Service-Route.
+pub const SERVICE_ROUTES_MAX: usize = 4;
+/// Origins that may open a WebSocket.
+pub const ORIGINS_MAX: usize = 64;
+/// Longest URI or origin of a setting, bytes.
+pub const URI_SETTING_BYTES_MAX: usize = 255;
 /// Accounts of one shard; ids are `u32`.
 pub const ACCOUNTS_MAX: usize = 1 << 28;
 /// Bindings that may leave by expiry in one turn of the loop, so that a million at once do not

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use aorta::config::{MinExpiresPolicy, Registrar as Config};
+use aorta::config::{MinExpiresPolicy, Registrar as Config, Replace};
 use aorta::registrar::{
     AorId, Binding, BindingId, Contacts, Event, LeaveReason, Refusal, Register, Registrar, Which,
 };
@@ -237,7 +237,7 @@ impl Reference {
                 }
             }
             while all.iter().filter(|t| !t.gone).count() > limit {
-                if !config.replace {
+                if config.replace == Replace::Never {
                     return refused;
                 }
                 let oldest = all.iter().position(|t| !t.touched && !t.gone).unwrap();

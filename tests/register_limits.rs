@@ -5,13 +5,18 @@ mod common;
 #[path = "common/desk.rs"]
 mod desk;
 
-use aorta::config::{MinExpiresPolicy, Registrar};
+use aorta::config::{MinExpiresPolicy, Registrar, Replace};
 use common::cluster::Options;
 use common::{Phone, Response};
 use desk::{Desk, bindings_max, each_way, listed, registrar};
 
 fn off(bindings_max: u8) -> Options {
-    registrar(Registrar { replace: false, bindings_max, retry_after_s: 37, ..Registrar::default() })
+    registrar(Registrar {
+        replace: Replace::Never,
+        bindings_max,
+        retry_after_s: 37,
+        ..Registrar::default()
+    })
 }
 
 fn assert_granted(response: &Response, phone: &Phone, seconds: u32) {

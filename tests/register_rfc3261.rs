@@ -234,7 +234,8 @@ fn s17_2_2_a_retransmission_of_a_late_answer_lists_what_was_granted_then() {
 
 #[test]
 fn s17_2_2_a_retransmitted_fetch_or_refusal_is_answered_as_before() {
-    let off = aorta::config::Registrar { replace: false, ..Default::default() };
+    let off =
+        aorta::config::Registrar { replace: aorta::config::Replace::Never, ..Default::default() };
     each_way(&registrar(off), |desk| {
         let mut phone = desk.registered(3, "a", 600);
         let mut newcomer = desk.phone(3, "b");

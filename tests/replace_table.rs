@@ -1,7 +1,7 @@
 //! Who makes room at a limit of one binding: the whole table of {same instance, other instance, no
 //! instance} x {same Call-ID, new Call-ID} x {same address, new address} x {replace On, Off}.
 
-use aorta::config::Registrar as Config;
+use aorta::config::{Registrar as Config, Replace};
 use aorta::registrar::{AorId, Contacts, Event, LeaveReason, Refusal, Register, Registrar};
 use aorta::sip::header::contact::Contact;
 use aorta::sip::uri::Uri;
@@ -88,6 +88,7 @@ const SECOND: &str = "sip:u@192.0.2.2";
 
 /// What the second phone's REGISTER does to the first one's binding.
 fn outcome(replace: bool, first: &Phone<'_>, second: &Phone<'_>) -> Outcome {
+    let replace = if replace { Replace::Always } else { Replace::Never };
     let config = Config { replace, bindings_max: 1, ..Config::default() };
     let mut registrar = Registrar::new(config, [3, 4]);
     register(&mut registrar, first, &mut Vec::new()).unwrap();

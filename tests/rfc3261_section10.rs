@@ -4,7 +4,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use aorta::config::Registrar as Config;
+use aorta::config::{Registrar as Config, Replace};
 use aorta::registrar::{AorId, Contacts, Event, LeaveReason, Refusal, Register, Registrar, Which};
 use aorta::sip::header::contact::{Contact, QValue};
 use aorta::sip::uri::Uri;
@@ -429,7 +429,7 @@ fn a_lowered_limit_leaves_refreshes_alone_and_holds_for_the_next_new_binding() {
 
 #[test]
 fn the_limit_of_the_account_goes_before_the_configured_one() {
-    let mut desk = Desk::with(Config { replace: false, ..Config::default() });
+    let mut desk = Desk::with(Config { replace: Replace::Never, ..Config::default() });
     for (number, uri) in [A, B, C].into_iter().enumerate() {
         let contacts = [contact(uri)];
         let call_id = format!("c{number}");

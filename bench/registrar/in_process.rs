@@ -39,7 +39,11 @@ pub fn shard(id: ShardId, ownership: Ownership, keys: Keys, accounts: usize) -> 
         keys,
         registrar: config::Registrar::default(),
         auth: config::Auth::default(),
-        domains: vec![Domain { name: DOMAIN.into(), algorithms: Algorithms::MD5 }],
+        domains: vec![Domain {
+            name: DOMAIN.into(),
+            algorithms: Algorithms::MD5,
+            aliases: Vec::new(),
+        }],
     });
     shard.reserve(accounts / shards + accounts / 16 + 16);
     for number in 1..=accounts {

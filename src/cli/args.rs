@@ -44,8 +44,8 @@ pub struct ServeArgs {
     /// The settings.
     #[command(flatten)]
     pub settings: SettingsArgs,
-    /// Listens here; may be repeated. Port 0 lets the kernel choose.
-    #[arg(long, value_name = "udp:HOST:PORT")]
+    /// Listens here, by udp, tcp, tls, ws or wss; may be repeated. Port 0 lets the kernel choose.
+    #[arg(long, value_name = "TRANSPORT:HOST:PORT")]
     pub listen: Vec<String>,
     /// Subscriber file: `user@domain password` or `user@domain ha1 HEX [ha1-sha256 HEX]`, one a
     /// line.

@@ -9,6 +9,7 @@ use super::Failure;
 use super::accounts;
 use crate::auth::nonce::NonceKey;
 use crate::config::{self, Settings};
+use crate::flow::Transport;
 use crate::limits::SHARDS_MAX;
 use crate::reactor::{self, Finished, Reactors, Running};
 use crate::shard::counters::Counters;
@@ -35,6 +36,7 @@ impl Server {
     /// # Errors
     /// One line with what is wrong and what helps; nothing is left running.
     pub fn start(settings: &Settings, data: Option<&Path>) -> Result<Server, Failure> {
+        let listen = datagram_listeners(&settings.serve.listen)?;
         let subscribers = accounts::load(settings)?;
         let domains = accounts::domains(settings, &subscribers);
         if domains.is_empty() {
@@ -65,7 +67,7 @@ impl Server {
             .collect();
         drop(subscribers);
         let reactors = reactor::Settings {
-            listen: settings.serve.listen.iter().map(|listen| listen.addr).collect(),
+            listen,
             cpus: cpus.clone(),
             backend: match settings.serve.backend {
                 config::Backend::Mmsg => reactor::Backend::Mmsg,
@@ -92,6 +94,20 @@ impl Server {
         self.running.stop();
         self.running.join()
     }
+}
+
+/// The addresses of the UDP listeners.
+///
+/// # Errors
+/// The first listener of another transport.
+fn datagram_listeners(listen: &[config::Listen]) -> Result<Vec<SocketAddr>, Failure> {
+    let one = |listen: &config::Listen| match listen.transport {
+        Transport::Udp => Ok(listen.addr),
+        other => Err(Failure::new(format!(
+            "cannot listen on {listen}: this version serves udp, not {other}"
+        ))),
+    };
+    listen.iter().map(one).collect()
 }
 
 /// A shard with the accounts it owns.

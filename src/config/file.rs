@@ -22,7 +22,7 @@ const DOMAIN: &str = "domain";
 /// ```
 /// let text = "[registrar]\nreplace = \"Off\"\n";
 /// let settings = aorta::config::load(text, "aorta.toml").unwrap();
-/// assert!(!settings.registrar.replace);
+/// assert_eq!(settings.registrar.replace, aorta::config::Replace::Never);
 ///
 /// let refusals = aorta::config::load("SS_ENDPOINT_EXPIRE = 10\n", "aorta.toml").unwrap_err();
 /// assert_eq!(
@@ -244,7 +244,7 @@ fn scalar(value: &DeValue<'_>) -> Option<String> {
 mod tests {
     use std::path::Path;
 
-    use super::super::{Algorithms, Backend};
+    use super::super::{Algorithms, Backend, Replace};
     use super::*;
 
     fn refusals(text: &str) -> Vec<String> {
@@ -288,7 +288,7 @@ algorithms = "MD5"
             "a.toml",
         )
         .unwrap();
-        assert!(!settings.registrar.replace);
+        assert_eq!(settings.registrar.replace, Replace::Never);
         assert_eq!(settings.registrar.bindings_max, 4);
         assert_eq!(settings.registrar.expires_max_s, 3600);
         assert_eq!(settings.registrar.expires_min_s, 120);
@@ -316,7 +316,8 @@ algorithms = "MD5"
             [
                 "a.toml:2: serve.reactors: \"0\" is refused, expected auto or 1-128",
                 "a.toml:3: serve.port: unknown name, `aorta config` lists the known ones",
-                "a.toml:5: registrar.replace: \"maybe\" is refused, expected On or Off",
+                "a.toml:5: registrar.replace: \"maybe\" is refused, expected On (always), \
+                 Off (never) or unless_in_call",
             ]
         );
     }
@@ -324,9 +325,11 @@ algorithms = "MD5"
     #[test]
     fn an_item_of_a_list_is_reported_where_it_stands() {
         assert_eq!(
-            refusals("[serve]\nlisten = [\n  \"udp:127.0.0.1:5060\",\n  \"tcp:127.0.0.1:5060\"\n]"),
-            ["a.toml:4: serve.listen: \"tcp:127.0.0.1:5060\" is refused, expected udp \
-                 (this version does not listen on tcp)"]
+            refusals(
+                "[serve]\nlisten = [\n  \"udp:127.0.0.1:5060\",\n  \"sctp:127.0.0.1:5060\"\n]"
+            ),
+            ["a.toml:4: serve.listen: \"sctp:127.0.0.1:5060\" is refused, expected one of the \
+                 transports udp, tcp, tls, ws, wss"]
         );
     }
 

@@ -1,351 +1,318 @@
 //! The one table of parameters: key, alias, unit, default, range, meaning, and the field each one
-//! reaches. What a value's text looks like is [`value`]'s, the values are [`Settings`]'s.
-
-use std::path::PathBuf;
+//! reaches. What a row can be is [`parameter`](super::parameter)'s, what a value's text looks like
+//! [`value`]'s; the values are [`Settings`](super::Settings).
 
 use super::nearest::nearest;
+use super::parameter::Kind;
+pub use super::parameter::Parameter;
 use super::refusal::{Fault, Origin, Refusal};
-use super::settings::Settings;
-use super::value::{self, Malformed, Unit};
-use crate::limits::{BINDINGS_MAX, SHARDS_MAX};
-
-/// One row of the table.
-pub struct Parameter {
-    /// Aorta's key, `section.name`.
-    pub key: &'static str,
-    /// The name VOS3000's operators know, empty where there is none.
-    pub alias: &'static str,
-    /// The unit a bare number stands in.
-    pub unit: Unit,
-    /// What it does, one sentence.
-    pub about: &'static str,
-    kind: Kind,
-}
-
-/// What a parameter takes, and how it reaches its field.
-enum Kind {
-    /// On or Off.
-    Switch { write: fn(&mut Settings, bool), read: fn(&Settings) -> bool },
-    /// A whole number within a range, both ends included.
-    Whole { min: u32, max: u32, write: fn(&mut Settings, u32), read: fn(&Settings) -> u32 },
-    /// One word or text.
-    Text { range: &'static str, write: WriteText, read: fn(&Settings) -> String },
-    /// Items, separated by commas in text, or an array in a file.
-    List { range: &'static str, write: WriteList, read: fn(&Settings) -> String },
-}
-
-type WriteText = fn(&mut Settings, &str) -> Result<(), Malformed>;
-type WriteList = fn(&mut Settings, &[&str]) -> Result<(), Malformed>;
+use super::value::{self, Unit, joined};
+use super::{
+    Backend, ChallengeCode, ClientAuth, Evict, MinExpiresPolicy, PathMode, Replace, UserParameters,
+};
+use crate::limits::{
+    BINDINGS_MAX, LISTENERS_MAX, MESSAGE_BYTES_MAX, NETWORKS_MAX, ORIGINS_MAX, RESPONSE_BYTES_MAX,
+    SERVICE_ROUTES_MAX, SHARDS_MAX,
+};
 
 pub(super) const EXPIRES_MAX: &str = "registrar.expires_max";
 pub(super) const EXPIRES_MIN: &str = "registrar.expires_min";
+pub(super) const EXPIRES_DEFAULT: &str = "registrar.expires_default";
+pub(super) const NAT_EXPIRES_MAX: &str = "registrar.nat_expires_max";
+pub(super) const SUBSCRIPTION_EXPIRES_MAX: &str = "registrar.subscription_expires_max";
+pub(super) const SUBSCRIPTION_EXPIRES_MIN: &str = "registrar.subscription_expires_min";
+pub(super) const SUBSCRIPTION_EXPIRES_DEFAULT: &str = "registrar.subscription_expires_default";
+pub(super) const LISTEN: &str = "serve.listen";
 pub(super) const REACTORS: &str = "serve.reactors";
 pub(super) const CPUS: &str = "serve.cpus";
+pub(super) const BACKEND: &str = "serve.backend";
+pub(super) const TLS_CERTIFICATE: &str = "tls.certificate";
+pub(super) const TLS_KEY: &str = "tls.key";
+pub(super) const TLS_CLIENT_CA: &str = "tls.client_ca";
+pub(super) const TLS_CLIENT_AUTH: &str = "tls.client_auth";
 
-/// Every parameter there is.
-pub static PARAMETERS: [Parameter; 15] = [
-    Parameter {
-        key: "registrar.replace",
-        alias: "SS_ENDPOINT_REGISTER_REPLACE",
-        unit: Unit::None,
-        about: "A REGISTER over the limit of bindings removes the oldest binding (On) or is \
-                refused (Off)",
-        kind: Kind::Switch { write: |s, v| s.registrar.replace = v, read: |s| s.registrar.replace },
-    },
-    Parameter {
-        key: "registrar.bindings_max",
-        alias: "SERVER_REGISTRAR_MAX_BINDINGS",
-        unit: Unit::None,
-        about: "Concurrent bindings of one address-of-record",
-        kind: Kind::Whole {
-            min: 1,
-            max: BINDINGS_MAX as u32,
-            write: |s, v| s.registrar.bindings_max = byte(v),
-            read: |s| s.registrar.bindings_max.into(),
-        },
-    },
-    Parameter {
-        key: EXPIRES_MAX,
-        alias: "SS_ENDPOINT_EXPIRE",
-        unit: Unit::Seconds,
-        about: "Longest registration granted, and what is granted when nothing is asked",
-        kind: Kind::Whole {
-            min: 20,
-            max: 86_400,
-            write: |s, v| s.registrar.expires_max_s = v,
-            read: |s| s.registrar.expires_max_s,
-        },
-    },
-    Parameter {
-        key: EXPIRES_MIN,
-        alias: "",
-        unit: Unit::Seconds,
-        about: "Shortest registration",
-        kind: Kind::Whole {
-            min: 1,
-            max: 3600,
-            write: |s, v| s.registrar.expires_min_s = v,
-            read: |s| s.registrar.expires_min_s,
-        },
-    },
-    Parameter {
-        key: "registrar.expires_min_policy",
-        alias: "",
-        unit: Unit::None,
-        about: "A REGISTER that asks for less than the minimum gets 423 (refuse) or the minimum \
-                (raise)",
-        kind: Kind::Text {
-            range: "refuse, raise",
+/// How a parameter reaches its field.
+macro_rules! kind {
+    (switch $($field:ident).+) => {
+        Kind::Switch { write: |s, v| s.$($field).+ = v, read: |s| s.$($field).+ }
+    };
+    (whole $min:literal - $max:literal $($field:ident).+) => {
+        Kind::Whole {
+            min: $min,
+            max: $max,
+            none: None,
+            write: |s, v| s.$($field).+ = narrow(v.expect("it has no word for none")),
+            read: |s| Some(s.$($field).+.into()),
+        }
+    };
+    (optional $none:literal $min:literal - $max:literal $($field:ident).+) => {
+        Kind::Whole {
+            min: $min,
+            max: $max,
+            none: Some($none),
+            write: |s, v| s.$($field).+ = v.map(narrow),
+            read: |s| s.$($field).+.map(Into::into),
+        }
+    };
+    (word $words:ident $($field:ident).+) => {
+        Kind::Text {
+            range: $words::EXPECTED,
             write: |s, text| {
-                s.registrar.expires_min_policy = value::min_expires_policy(text)?;
+                let value = $words::from_word(text);
+                s.$($field).+ = value.ok_or_else(|| value::word($words::EXPECTED))?;
                 Ok(())
             },
-            read: |s| s.registrar.expires_min_policy.to_string(),
-        },
-    },
-    Parameter {
-        key: "registrar.expires_spread",
-        alias: "",
-        unit: Unit::Percent,
-        about: "Granted expiries are shortened by up to this share, so that a storm of phones \
-                does not return in step",
-        kind: Kind::Whole {
-            min: 0,
-            max: 50,
-            write: |s, v| s.registrar.expires_spread_percent = byte(v),
-            read: |s| s.registrar.expires_spread_percent.into(),
-        },
-    },
-    Parameter {
-        key: "registrar.retry_after",
-        alias: "",
-        unit: Unit::Seconds,
-        about: "Retry-After of the 503 for too many bindings",
-        kind: Kind::Whole {
-            min: 1,
-            max: 3600,
-            write: |s, v| s.registrar.retry_after_s = v,
-            read: |s| s.registrar.retry_after_s,
-        },
-    },
-    Parameter {
-        key: "auth.nonce_lifetime",
-        alias: "",
-        unit: Unit::Seconds,
-        about: "Age at which a nonce is stale; shorter than the refresh of phones makes every \
-                refresh cost two requests",
-        kind: Kind::Whole {
-            min: 30,
-            max: 86_400,
-            write: |s, v| s.auth.nonce_lifetime_s = v,
-            read: |s| s.auth.nonce_lifetime_s,
-        },
-    },
-    Parameter {
-        key: "auth.algorithms",
-        alias: "",
-        unit: Unit::None,
-        about: "What challenges offer, strongest first, unless the domain says otherwise",
-        kind: Kind::List {
-            range: "SHA-256, MD5",
-            write: |s, items| {
-                s.auth.algorithms = value::algorithms(items)?;
-                Ok(())
-            },
-            read: |s| s.auth.algorithms.to_string(),
-        },
-    },
-    Parameter {
-        key: "serve.listen",
-        alias: "",
-        unit: Unit::None,
-        about: "Addresses every reactor listens on",
-        kind: Kind::List {
-            range: "1-16 of udp:ADDRESS:PORT",
-            write: |s, items| {
-                s.serve.listen = value::listen(items)?;
-                Ok(())
-            },
-            read: |s| joined(&s.serve.listen),
-        },
-    },
-    Parameter {
-        key: "serve.subscribers",
-        alias: "",
-        unit: Unit::None,
-        about: "Subscriber file, one account a line; a relative path starts at the working \
-                directory",
-        kind: Kind::Text {
+            read: |s| s.$($field).+.to_string(),
+        }
+    };
+    (path $($field:ident).+) => {
+        Kind::Text {
             range: "a path, or empty",
             write: |s, text| {
-                s.serve.subscribers = (!text.is_empty()).then(|| PathBuf::from(text));
+                s.$($field).+ = value::path(text);
                 Ok(())
             },
-            read: |s| {
-                let path = s.serve.subscribers.as_ref();
-                path.map_or_else(String::new, |path| path.display().to_string())
-            },
-        },
-    },
-    Parameter {
-        key: "serve.test_accounts",
-        alias: "",
-        unit: Unit::None,
-        about: "Accounts u1..uN with passwords p1..pN in example.com, for tests only",
-        kind: Kind::Whole {
-            min: 0,
-            max: 100_000_000,
-            write: |s, v| s.serve.test_accounts = v,
-            read: |s| s.serve.test_accounts,
-        },
-    },
-    Parameter {
-        key: REACTORS,
-        alias: "",
-        unit: Unit::None,
-        about: "Reactors, each pinned to its CPU; auto is one for every allowed CPU",
-        kind: Kind::Text {
+            read: |s| s.$($field).+.as_ref().map_or_else(String::new, |p| p.display().to_string()),
+        }
+    };
+    (reactors) => {
+        Kind::Text {
             range: "auto, 1-128",
             write: |s, text| {
                 s.serve.reactors = value::reactors(text)?;
                 Ok(())
             },
             read: |s| s.serve.reactors.map_or_else(|| "auto".to_owned(), |n| n.to_string()),
-        },
-    },
-    Parameter {
-        key: CPUS,
-        alias: "",
-        unit: Unit::None,
-        about: "CPUs the reactors are pinned to, in this order",
-        kind: Kind::List {
+        }
+    };
+    (cpus) => {
+        Kind::List {
             range: "all, or CPU numbers such as 0-3,8",
             write: |s, items| {
                 s.serve.cpus = value::cpus(items)?;
                 Ok(())
             },
             read: |s| s.serve.cpus.as_ref().map_or_else(|| "all".to_owned(), |list| joined(list)),
-        },
-    },
-    Parameter {
-        key: "serve.backend",
-        alias: "",
-        unit: Unit::None,
-        about: "How datagrams are moved: recvmmsg and sendmmsg, or an io_uring of its own",
-        kind: Kind::Text {
-            range: "mmsg, uring",
-            write: |s, text| {
-                s.serve.backend = value::backend(text)?;
+        }
+    };
+    (algorithms) => {
+        Kind::List {
+            range: "SHA-256, MD5",
+            write: |s, items| {
+                s.auth.algorithms = value::algorithms(items)?;
                 Ok(())
             },
-            read: |s| s.serve.backend.to_string(),
-        },
-    },
+            read: |s| s.auth.algorithms.to_string(),
+        }
+    };
+    (list $range:literal $parse:path, $($field:ident).+) => {
+        Kind::List {
+            range: $range,
+            write: |s, items| {
+                s.$($field).+ = $parse(items)?;
+                Ok(())
+            },
+            read: |s| joined(&s.$($field).+),
+        }
+    };
+}
+
+/// The rows: `key, alias, unit, kind, meaning`.
+macro_rules! table {
+    ($($key:expr, $alias:literal, $unit:ident, {$($kind:tt)+}, $about:literal;)+) => {
+        [$(Parameter {
+            key: $key,
+            alias: $alias,
+            unit: Unit::$unit,
+            about: $about,
+            kind: kind!($($kind)+),
+        }),+]
+    };
+}
+
+/// Every parameter there is.
+pub static PARAMETERS: [Parameter; 53] = table![
+    "registrar.replace", "SS_ENDPOINT_REGISTER_REPLACE", None,
+    {word Replace registrar.replace},
+    "A REGISTER over the limit of bindings removes a binding (On), is refused (Off), or removes \
+     one that has no call";
+    "registrar.bindings_max", "SERVER_REGISTRAR_MAX_BINDINGS", None,
+    {whole 1-64 registrar.bindings_max},
+    "Concurrent bindings of one address-of-record";
+    "registrar.evict", "", None,
+    {word Evict registrar.evict},
+    "Which binding makes room: the oldest, or the oldest of those known not to answer";
+    EXPIRES_MAX, "SS_ENDPOINT_EXPIRE", Seconds,
+    {whole 20-86400 registrar.expires_max_s},
+    "Longest registration granted, and what is granted when nothing is asked";
+    EXPIRES_MIN, "", Seconds,
+    {whole 1-3600 registrar.expires_min_s},
+    "Shortest registration";
+    "registrar.expires_min_policy", "", None,
+    {word MinExpiresPolicy registrar.expires_min_policy},
+    "A REGISTER that asks for less than the minimum gets 423 (refuse) or the minimum (raise)";
+    EXPIRES_DEFAULT, "", Seconds,
+    {optional "maximum" 1-86400 registrar.expires_default_s},
+    "What is granted when nothing is asked; the maximum unless set";
+    NAT_EXPIRES_MAX, "SS_ENDPOINT_NAT_EXPIRE", Seconds,
+    {whole 20-86400 registrar.nat_expires_max_s},
+    "Longest registration granted to an endpoint behind NAT";
+    "registrar.expires_spread", "", Percent,
+    {whole 0-50 registrar.expires_spread_percent},
+    "Granted expiries are shortened by up to this share, so that a storm of phones does not \
+     return in step";
+    "registrar.late_margin", "", Seconds,
+    {whole 0-300 registrar.late_margin_s},
+    "How long a binding is kept past its granted expiry, so that a late refresh is a refresh";
+    "registrar.retry_after", "", Seconds,
+    {whole 1-3600 registrar.retry_after_s},
+    "Retry-After of the 503 for too many bindings";
+    "registrar.retry_after_jitter", "", Percent,
+    {whole 0-100 registrar.retry_after_jitter_percent},
+    "Retry-After is lengthened by up to this share, so that those turned away do not return in \
+     step";
+    "registrar.path", "", None,
+    {word PathMode registrar.path},
+    "Path (RFC 3327) is ignored, stored, or refused with 420 from phones that do not support it";
+    "registrar.service_route", "", None,
+    {list "0-4 SIP URIs" value::service_route, registrar.service_route},
+    "Service-Route of a 200 (RFC 3608), in order";
+    "registrar.outbound", "", None,
+    {switch registrar.outbound},
+    "Flows of one device are kept beside each other (RFC 5626)";
+    "registrar.flow_timer", "", Seconds,
+    {whole 0-3600 registrar.flow_timer_s},
+    "Flow-Timer of a 200 over outbound (RFC 5626); 0 sends none";
+    "registrar.gruu", "", None,
+    {switch registrar.gruu},
+    "Phones that ask are given GRUUs (RFC 5627)";
+    "registrar.keep", "", None,
+    {switch registrar.keep},
+    "The Via parameter keep is answered (RFC 6223)";
+    "registrar.date", "", None,
+    {switch registrar.date},
+    "A 200 has a Date";
+    "registrar.flapping_window", "", Seconds,
+    {whole 1-3600 registrar.flapping.window_s},
+    "Kicks between two devices are counted over this time";
+    "registrar.flapping_kicks", "", None,
+    {whole 2-100 registrar.flapping.kicks},
+    "So many kicks within the window are flapping";
+    "registrar.flapping_damping", "", Seconds,
+    {whole 0-3600 registrar.flapping.damping_s},
+    "How long the newcomer of a flapping pair is turned away with Retry-After; 0 turns nobody away";
+    "registrar.redirect", "", None,
+    {switch registrar.redirect},
+    "Requests for a registered address-of-record are answered 302 with its contacts";
+    "registrar.reg_event", "", None,
+    {switch registrar.reg_event},
+    "The event package reg may be subscribed to (RFC 3680)";
+    SUBSCRIPTION_EXPIRES_MIN, "", Seconds,
+    {whole 1-3600 registrar.subscription_expires_min_s},
+    "Shortest subscription";
+    SUBSCRIPTION_EXPIRES_MAX, "", Seconds,
+    {whole 60-86400 registrar.subscription_expires_max_s},
+    "Longest subscription";
+    SUBSCRIPTION_EXPIRES_DEFAULT, "", Seconds,
+    {whole 60-86400 registrar.subscription_expires_default_s},
+    "What a subscription is granted when nothing is asked";
+    "registrar.watchers", "", None,
+    {list "0-64 networks" value::networks, registrar.watchers},
+    "Networks whose senders may watch any address-of-record; others may watch their own";
+    "registrar.user_parameters", "", None,
+    {word UserParameters registrar.user_parameters},
+    "Parameters inside the user part of a URI are part of the account's name, or cut away";
+    "auth.nonce_lifetime", "", Seconds,
+    {whole 30-86400 auth.nonce_lifetime_s},
+    "Age at which a nonce is stale; shorter than the refresh of phones makes every refresh cost \
+     two requests";
+    "auth.algorithms", "", None,
+    {algorithms},
+    "What challenges offer, strongest first, unless the domain says otherwise";
+    "auth.challenge_code", "SS_SIP_AUTHENTICATION_CODE", None,
+    {word ChallengeCode auth.challenge_code},
+    "Status of a challenge";
+    "auth.retry_max", "SS_SIP_AUTHENTICATION_RETRY", None,
+    {whole 0-999 auth.retry_max},
+    "Wrong answers within one authentication session before 403";
+    "auth.session_timeout", "SS_SIP_AUTHENTICATION_TIMEOUT", Seconds,
+    {whole 1-3600 auth.session_timeout_s},
+    "Time one authentication session may take";
+    "auth.next_nonce", "", None,
+    {switch auth.next_nonce},
+    "A 200 names the next nonce once the one in use is past half its lifetime";
+    LISTEN, "", None,
+    {list "1-16 of TRANSPORT:ADDRESS:PORT, TRANSPORT being udp, tcp, tls, ws or wss" value::listen,
+     serve.listen},
+    "Addresses every reactor listens on";
+    "serve.subscribers", "", None,
+    {path serve.subscribers},
+    "Subscriber file, one account a line; a relative path starts at the working directory";
+    "serve.test_accounts", "", None,
+    {whole 0-100000000 serve.test_accounts},
+    "Accounts u1..uN with passwords p1..pN in example.com, for tests only";
+    REACTORS, "", None,
+    {reactors},
+    "Reactors, each pinned to its CPU; auto is one for every allowed CPU";
+    CPUS, "", None,
+    {cpus},
+    "CPUs the reactors are pinned to, in this order";
+    BACKEND, "", None,
+    {word Backend serve.backend},
+    "How datagrams are moved: recvmmsg and sendmmsg, or an io_uring of its own";
+    "streams.connections_max", "", None,
+    {whole 1-10000000 streams.connections_max},
+    "Connections of the whole process; each reactor takes its share";
+    "streams.connections_per_source_max", "", None,
+    {whole 1-10000000 streams.connections_per_source_max},
+    "Connections from one source address; an office of many phones is one address";
+    "streams.first_byte_timeout", "", Seconds,
+    {whole 1-3600 streams.first_byte_timeout_s},
+    "From the accepted connection to the first byte of SIP, handshakes included";
+    "streams.authentication_timeout", "", Seconds,
+    {whole 1-3600 streams.authentication_timeout_s},
+    "From the accepted connection to a request that passed authentication";
+    "streams.idle_timeout", "", Seconds,
+    {whole 10-172800 streams.idle_timeout_s},
+    "Silence after which a connection is closed; longer than a registration, or phones without \
+     keepalive lose their flow before they refresh";
+    "streams.message_bytes_max", "", Bytes,
+    {whole 1300-65535 streams.message_bytes_max},
+    "Longest message of a connection";
+    "streams.write_queue_bytes_max", "", Bytes,
+    {whole 65536-16777216 streams.write_queue_bytes_max},
+    "What may wait for a slow reader before its connection is closed";
+    TLS_CERTIFICATE, "", None,
+    {path streams.tls.certificate},
+    "Certificate chain of tls and wss listeners, PEM";
+    TLS_KEY, "", None,
+    {path streams.tls.key},
+    "Private key of the certificate, PEM";
+    TLS_CLIENT_CA, "", None,
+    {path streams.tls.client_ca},
+    "Certificates of the authorities that sign client certificates, PEM";
+    TLS_CLIENT_AUTH, "", None,
+    {word ClientAuth streams.tls.client_auth},
+    "Whether TLS clients are asked for a certificate";
+    "websocket.origins", "", None,
+    {list "0-64 origins such as https://phone.example.com" value::origins,
+     streams.websocket.origins},
+    "Origins whose pages may open a WebSocket; any unless set";
 ];
 
 const _: () = assert!(SHARDS_MAX == 128, "the range of serve.reactors says so");
-const _: () = assert!(BINDINGS_MAX <= u8::MAX as usize);
+const _: () = assert!(BINDINGS_MAX == 64, "the range of registrar.bindings_max says so");
+const _: () = assert!(LISTENERS_MAX == 16, "the range of serve.listen says so");
+const _: () = assert!(SERVICE_ROUTES_MAX == 4, "the range of registrar.service_route says so");
+const _: () = assert!(NETWORKS_MAX == 64, "the range of registrar.watchers says so");
+const _: () = assert!(ORIGINS_MAX == 64, "the range of websocket.origins says so");
+const _: () =
+    assert!(MESSAGE_BYTES_MAX == 65_535, "the range of streams.message_bytes_max says so");
+const _: () = assert!(RESPONSE_BYTES_MAX <= 65_536, "the write queue takes any response");
 
-fn byte(number: u32) -> u8 {
-    u8::try_from(number).expect("the table's range fits a byte")
-}
-
-fn joined<T: ToString>(items: &[T]) -> String {
-    items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
-}
-
-impl Parameter {
-    /// The range with its unit, as it stands in refusals and in `aorta config`.
-    #[must_use]
-    pub fn range(&self) -> String {
-        match self.kind {
-            Kind::Switch { .. } => "On, Off".to_owned(),
-            Kind::Whole { min, max, .. } => {
-                format!("{min}-{max} {}", self.unit).trim_end().to_owned()
-            }
-            Kind::Text { range, .. } | Kind::List { range, .. } => range.to_owned(),
-        }
-    }
-
-    /// Whether it takes a list.
-    #[must_use]
-    pub fn is_list(&self) -> bool {
-        matches!(self.kind, Kind::List { .. })
-    }
-
-    /// Its value in `settings`, as text that [`Settings::apply`] takes back.
-    #[must_use]
-    pub fn value(&self, settings: &Settings) -> String {
-        match self.kind {
-            Kind::Switch { read, .. } => if read(settings) { "On" } else { "Off" }.to_owned(),
-            Kind::Whole { read, .. } => read(settings).to_string(),
-            Kind::Text { read, .. } | Kind::List { read, .. } => read(settings),
-        }
-    }
-
-    /// Whether `name` is its key or its alias, in any case.
-    fn is_named(&self, name: &str) -> bool {
-        self.key.eq_ignore_ascii_case(name)
-            || (!self.alias.is_empty() && self.alias.eq_ignore_ascii_case(name))
-    }
-
-    /// Its section: what stands before the dot of its key.
-    pub(super) fn section(&self) -> &'static str {
-        self.key.split_once('.').map_or(self.key, |(section, _)| section)
-    }
-
-    /// Writes one value, or says which item is at fault and why.
-    pub(super) fn write(
-        &self,
-        settings: &mut Settings,
-        items: &[&str],
-    ) -> Result<(), (usize, Fault)> {
-        let not_taken = |at: usize, expected: String| {
-            let value = items.get(at).copied().unwrap_or_default().to_owned();
-            (at, Fault::Malformed { value, expected })
-        };
-        let single = match items {
-            [single] => Some(*single),
-            _ => None,
-        };
-        match (&self.kind, single) {
-            (Kind::Switch { write, .. }, Some(text)) => {
-                let on = value::switch(text).ok_or_else(|| not_taken(0, "On or Off".to_owned()))?;
-                write(settings, on);
-                Ok(())
-            }
-            (Kind::Whole { min, max, write, .. }, Some(text)) => {
-                let number = value::whole(text, self.unit).ok_or_else(|| {
-                    let what = match self.unit {
-                        Unit::Seconds => "whole seconds",
-                        Unit::Percent => "a whole percentage",
-                        Unit::None => "a whole number",
-                    };
-                    not_taken(0, format!("{what} of {}", self.range()))
-                })?;
-                match u32::try_from(number) {
-                    Ok(number) if (*min..=*max).contains(&number) => {
-                        write(settings, number);
-                        Ok(())
-                    }
-                    _ => Err((0, Fault::Outside { value: text.to_owned(), range: self.range() })),
-                }
-            }
-            (Kind::Text { write, .. }, Some(text)) => {
-                write(settings, text).map_err(|m| not_taken(m.item, m.expected))
-            }
-            (Kind::List { write, .. }, _) => {
-                write(settings, items).map_err(|m| not_taken(m.item, m.expected))
-            }
-            (_, None) => {
-                let value = items.join(", ");
-                Err((
-                    0,
-                    Fault::Malformed { value, expected: format!("one value of {}", self.range()) },
-                ))
-            }
-        }
-    }
+/// A number whose range the table has checked, as its field holds it.
+fn narrow<T: TryFrom<u32>>(number: u32) -> T {
+    T::try_from(number).ok().expect("the table's range fits the field")
 }
 
 /// The parameter with this key or alias, in any case.

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::{Algorithms, Backend, MinExpiresPolicy};
+use super::super::{Algorithms, Backend, MinExpiresPolicy, Replace, Settings};
 use super::*;
 
 fn applied(key: &str, text: &str) -> Result<Settings, String> {
@@ -21,19 +21,57 @@ fn the_defaults_are_the_documented_ones() {
     let expected = [
         ("registrar.replace", "On"),
         ("registrar.bindings_max", "1"),
+        ("registrar.evict", "oldest"),
         ("registrar.expires_max", "3600"),
         ("registrar.expires_min", "60"),
         ("registrar.expires_min_policy", "refuse"),
+        ("registrar.expires_default", "maximum"),
+        ("registrar.nat_expires_max", "300"),
         ("registrar.expires_spread", "10"),
+        ("registrar.late_margin", "5"),
         ("registrar.retry_after", "60"),
+        ("registrar.retry_after_jitter", "50"),
+        ("registrar.path", "lazy"),
+        ("registrar.service_route", ""),
+        ("registrar.outbound", "On"),
+        ("registrar.flow_timer", "120"),
+        ("registrar.gruu", "On"),
+        ("registrar.keep", "On"),
+        ("registrar.date", "Off"),
+        ("registrar.flapping_window", "60"),
+        ("registrar.flapping_kicks", "4"),
+        ("registrar.flapping_damping", "0"),
+        ("registrar.redirect", "Off"),
+        ("registrar.reg_event", "On"),
+        ("registrar.subscription_expires_min", "60"),
+        ("registrar.subscription_expires_max", "86400"),
+        ("registrar.subscription_expires_default", "3761"),
+        ("registrar.watchers", ""),
+        ("registrar.user_parameters", "keep"),
         ("auth.nonce_lifetime", "3600"),
         ("auth.algorithms", "MD5"),
+        ("auth.challenge_code", "401"),
+        ("auth.retry_max", "6"),
+        ("auth.session_timeout", "10"),
+        ("auth.next_nonce", "On"),
         ("serve.listen", "udp:0.0.0.0:5060"),
         ("serve.subscribers", ""),
         ("serve.test_accounts", "0"),
         ("serve.reactors", "auto"),
         ("serve.cpus", "all"),
         ("serve.backend", "mmsg"),
+        ("streams.connections_max", "100000"),
+        ("streams.connections_per_source_max", "2000"),
+        ("streams.first_byte_timeout", "10"),
+        ("streams.authentication_timeout", "30"),
+        ("streams.idle_timeout", "4000"),
+        ("streams.message_bytes_max", "65535"),
+        ("streams.write_queue_bytes_max", "262144"),
+        ("tls.certificate", ""),
+        ("tls.key", ""),
+        ("tls.client_ca", ""),
+        ("tls.client_auth", "off"),
+        ("websocket.origins", ""),
     ];
     assert_eq!(defaults.len(), expected.len());
     for (row, (key, default)) in defaults.iter().zip(expected) {
@@ -90,7 +128,7 @@ fn keys_and_aliases_are_taken_in_any_case() {
         "ss_endpoint_register_replace",
         " registrar.replace ",
     ] {
-        assert!(!applied(key, "off").unwrap().registrar.replace, "{key}");
+        assert_eq!(applied(key, "off").unwrap().registrar.replace, Replace::Never, "{key}");
     }
 }
 

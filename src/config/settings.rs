@@ -1,11 +1,10 @@
 //! All values together, each with where it came from: set from text, checked against each other,
 //! described for operators. Names and ranges are [`parameters`](super::parameters)'.
 
-use super::parameters::{CPUS, EXPIRES_MAX, EXPIRES_MIN, PARAMETERS, Parameter, REACTORS};
-use super::parameters::{find, index, unknown};
+use super::parameters::{self, PARAMETERS, Parameter, find, index, unknown};
 use super::refusal::{Fault, Origin, Refusal};
 use super::value::{self, Malformed};
-use super::{Algorithms, Auth, Domain, Registrar, Serve};
+use super::{Algorithms, Auth, ClientAuth, Domain, Registrar, Serve, Streams};
 
 /// Everything that can be set, each value with its origin. `Default` is what runs without a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +13,8 @@ pub struct Settings {
     pub registrar: Registrar,
     /// What authentication obeys.
     pub auth: Auth,
+    /// What connections obey.
+    pub streams: Streams,
     /// What `aorta serve` starts with.
     pub serve: Serve,
     domains: Vec<DomainSettings>,
@@ -53,6 +54,7 @@ impl Default for Settings {
         Settings {
             registrar: Registrar::default(),
             auth: Auth::default(),
+            streams: Streams::default(),
             serve: Serve::default(),
             domains: Vec::new(),
             origins: [const { Origin::Default }; PARAMETERS.len()],
@@ -168,7 +170,7 @@ impl Settings {
         let own = self.domains.iter().find(|domain| domain.name == name);
         let algorithms = own.and_then(|domain| domain.algorithms.as_ref());
         let algorithms = algorithms.map_or(self.auth.algorithms, |(algorithms, _)| *algorithms);
-        Domain { name, algorithms }
+        Domain { name, algorithms, aliases: Vec::new() }
     }
 
     /// Where a parameter's value came from.
@@ -179,16 +181,65 @@ impl Settings {
 
     /// Refuses values that cannot stand together. Call it once everything is applied.
     pub fn check(&self) -> Result<(), Refusal> {
-        let (min, max) = (self.registrar.expires_min_s, self.registrar.expires_max_s);
+        use parameters::*;
+
+        let registrar = &self.registrar;
+        let (min, max) = (registrar.expires_min_s, registrar.expires_max_s);
         if min > max {
             return Err(self.conflict(EXPIRES_MIN, "is above", EXPIRES_MAX));
+        }
+        if registrar.expires_default_s.is_some_and(|default| default > max) {
+            return Err(self.conflict(EXPIRES_DEFAULT, "is above", EXPIRES_MAX));
+        }
+        if registrar.expires_default_s.is_some_and(|default| default < min) {
+            return Err(self.conflict(EXPIRES_DEFAULT, "is below", EXPIRES_MIN));
+        }
+        // Where nobody set it, the minimum holds for everybody.
+        if self.is_set(NAT_EXPIRES_MAX) && registrar.nat_expires_max_s < min {
+            return Err(self.conflict(NAT_EXPIRES_MAX, "is below", EXPIRES_MIN));
+        }
+        let (min, max) =
+            (registrar.subscription_expires_min_s, registrar.subscription_expires_max_s);
+        if min > max {
+            return Err(self.conflict(
+                SUBSCRIPTION_EXPIRES_MIN,
+                "is above",
+                SUBSCRIPTION_EXPIRES_MAX,
+            ));
+        }
+        if self.is_set(SUBSCRIPTION_EXPIRES_DEFAULT) {
+            let default = registrar.subscription_expires_default_s;
+            let key = SUBSCRIPTION_EXPIRES_DEFAULT;
+            if default > max {
+                return Err(self.conflict(key, "is above", SUBSCRIPTION_EXPIRES_MAX));
+            }
+            if default < min {
+                return Err(self.conflict(key, "is below", SUBSCRIPTION_EXPIRES_MIN));
+            }
         }
         if let (Some(reactors), Some(cpus)) = (self.serve.reactors, &self.serve.cpus)
             && usize::from(reactors) > cpus.len()
         {
             return Err(self.conflict(REACTORS, "are more than the CPUs of", CPUS));
         }
+        let tls = &self.streams.tls;
+        match (&tls.certificate, &tls.key) {
+            (Some(_), None) => return Err(self.conflict(TLS_CERTIFICATE, "needs", TLS_KEY)),
+            (None, Some(_)) => return Err(self.conflict(TLS_KEY, "needs", TLS_CERTIFICATE)),
+            (None, None) if self.serve.listen.iter().any(|at| at.transport.is_secure()) => {
+                return Err(self.conflict(LISTEN, "needs", TLS_CERTIFICATE));
+            }
+            _ => {}
+        }
+        if tls.client_auth != ClientAuth::Off && tls.client_ca.is_none() {
+            return Err(self.conflict(TLS_CLIENT_AUTH, "needs", TLS_CLIENT_CA));
+        }
         Ok(())
+    }
+
+    /// Whether somebody set it.
+    fn is_set(&self, key: &str) -> bool {
+        *self.origin(find(key).expect("a key of the table")) != Origin::Default
     }
 
     /// `a` contradicts `b`; reported where the one that somebody set was read.
@@ -197,7 +248,11 @@ impl Settings {
         let b = find(b).expect("a key of the table");
         let phrase = |p: &'static Parameter| {
             let value = format!("{} {}", p.value(self), p.unit);
-            format!("{} ({}, {})", p.key, value.trim_end(), self.origin(p))
+            let value = match value.trim() {
+                "" => "empty",
+                value => value,
+            };
+            format!("{} ({value}, {})", p.key, self.origin(p))
         };
         let blamed = if *self.origin(a) == Origin::Default { b } else { a };
         Refusal {

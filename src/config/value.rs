@@ -3,9 +3,15 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
-use super::{Algorithms, Backend, Listen, MinExpiresPolicy, SIP_PORT, Transport};
-use crate::limits::{LISTENERS_MAX, SHARDS_MAX};
+use ipnet::IpNet;
+
+use super::{Algorithms, Listen, default_port};
+use crate::flow::Transport;
+use crate::limits::{
+    LISTENERS_MAX, NETWORKS_MAX, ORIGINS_MAX, SERVICE_ROUTES_MAX, SHARDS_MAX, URI_SETTING_BYTES_MAX,
+};
 
 /// The unit a bare number of a parameter stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +22,8 @@ pub enum Unit {
     Seconds,
     /// Hundredths; `%` is understood.
     Percent,
+    /// Bytes; `KiB`, `MiB` and `GiB` are understood.
+    Bytes,
 }
 
 impl fmt::Display for Unit {
@@ -24,6 +32,7 @@ impl fmt::Display for Unit {
             Unit::None => "",
             Unit::Seconds => "s",
             Unit::Percent => "%",
+            Unit::Bytes => "bytes",
         })
     }
 }
@@ -66,6 +75,10 @@ pub fn whole(text: &str, unit: Unit) -> Option<u64> {
     let suffix = suffix.trim_start().to_ascii_lowercase();
     let factor = match (unit, suffix.as_str()) {
         (_, "") | (Unit::Seconds, "s") | (Unit::Percent, "%") => 1,
+        (Unit::Bytes, "b" | "byte" | "bytes") => 1,
+        (Unit::Bytes, "kib") => 1 << 10,
+        (Unit::Bytes, "mib") => 1 << 20,
+        (Unit::Bytes, "gib") => 1 << 30,
         (Unit::Seconds, "ms") => return number.is_multiple_of(1000).then_some(number / 1000),
         (Unit::Seconds, "m") => 60,
         (Unit::Seconds, "h") => 3600,
@@ -75,22 +88,96 @@ pub fn whole(text: &str, unit: Unit) -> Option<u64> {
     Some(number.saturating_mul(factor))
 }
 
-/// `refuse` or `raise`.
-pub fn min_expires_policy(text: &str) -> Result<MinExpiresPolicy, Malformed> {
-    match text.to_ascii_lowercase().as_str() {
-        "refuse" => Ok(MinExpiresPolicy::Refuse),
-        "raise" => Ok(MinExpiresPolicy::Raise),
-        _ => Err(malformed(0, "refuse or raise")),
-    }
+/// A word that is none of those `expected`.
+pub(super) fn word(expected: &str) -> Malformed {
+    malformed(0, expected)
 }
 
-/// `mmsg` or `uring`.
-pub fn backend(text: &str) -> Result<Backend, Malformed> {
-    match text.to_ascii_lowercase().as_str() {
-        "mmsg" => Ok(Backend::Mmsg),
-        "uring" => Ok(Backend::Uring),
-        _ => Err(malformed(0, "mmsg or uring")),
+/// Items as they stand in a table: separated by commas, which the reader takes apart again.
+pub(super) fn joined<T: ToString>(items: &[T]) -> String {
+    items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// A path; empty text is none.
+#[must_use]
+pub fn path(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| PathBuf::from(text))
+}
+
+/// Networks such as `192.0.2.0/24`, or addresses, which are networks of one. Bits past the prefix
+/// are refused rather than cut: whoever wrote them meant another network.
+pub fn networks(items: &[&str]) -> Result<Vec<IpNet>, Malformed> {
+    if items.len() > NETWORKS_MAX {
+        return Err(malformed(items.len() - 1, format!("at most {NETWORKS_MAX} networks")));
     }
+    let mut all = Vec::with_capacity(items.len());
+    for (at, item) in items.iter().enumerate() {
+        let one = network(item).map_err(|expected| malformed(at, expected))?;
+        if all.contains(&one) {
+            return Err(malformed(at, "each network once"));
+        }
+        all.push(one);
+    }
+    Ok(all)
+}
+
+/// One network or address.
+///
+/// # Errors
+/// What was expected.
+pub fn network(text: &str) -> Result<IpNet, String> {
+    const FORM: &str = "a network such as 192.0.2.0/24 or 2001:db8::/32, or an address";
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(address.into());
+    }
+    let network: IpNet = text.parse().map_err(|_| FORM.to_owned())?;
+    if network.trunc() != network {
+        return Err(format!("{} (no bits past the prefix)", network.trunc()));
+    }
+    Ok(network)
+}
+
+/// URIs of a Service-Route, in angle brackets or without.
+pub fn service_route(items: &[&str]) -> Result<Vec<String>, Malformed> {
+    if items.len() > SERVICE_ROUTES_MAX {
+        let most = format!("at most {SERVICE_ROUTES_MAX} URIs");
+        return Err(malformed(items.len() - 1, most));
+    }
+    let one = |(at, item): (usize, &&str)| {
+        let bare = item.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(item);
+        let form = "a SIP URI such as sip:proxy.example.com;lr";
+        sip_uri(bare).map(str::to_owned).ok_or_else(|| malformed(at, form))
+    };
+    items.iter().enumerate().map(one).collect()
+}
+
+/// Text that begins as a SIP or SIPS URI with a host does and has only characters a URI may have
+/// (RFC 3261 25.1). Whether it is one is for the parser to say.
+#[must_use]
+pub fn sip_uri(text: &str) -> Option<&str> {
+    let (scheme, rest) = text.split_once(':')?;
+    let known = scheme.eq_ignore_ascii_case("sip") || scheme.eq_ignore_ascii_case("sips");
+    let plain = |b: u8| b.is_ascii_graphic() && !b"<>\"`\\^{|}".contains(&b);
+    let fits = (1..=URI_SETTING_BYTES_MAX).contains(&text.len()) && !rest.is_empty();
+    (known && fits && rest.bytes().all(plain)).then_some(text)
+}
+
+/// Origins as a browser writes them: `scheme://host[:port]`, or `null` (RFC 6454 6.1).
+pub fn origins(items: &[&str]) -> Result<Vec<String>, Malformed> {
+    if items.len() > ORIGINS_MAX {
+        return Err(malformed(items.len() - 1, format!("at most {ORIGINS_MAX} origins")));
+    }
+    let one = |(at, item): (usize, &&str)| {
+        let origin = item.to_ascii_lowercase();
+        let host = origin.strip_prefix("https://").or(origin.strip_prefix("http://"));
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b);
+        let fits = host.is_some_and(|host| {
+            (1..=URI_SETTING_BYTES_MAX).contains(&host.len()) && host.bytes().all(plain)
+        });
+        let expected = "an origin such as https://phone.example.com, without a path";
+        if fits || origin == "null" { Ok(origin) } else { Err(malformed(at, expected)) }
+    };
+    items.iter().enumerate().map(one).collect()
 }
 
 /// `auto`, or how many.
@@ -149,25 +236,23 @@ pub fn listen(items: &[&str]) -> Result<Vec<Listen>, Malformed> {
 fn overlap(one: &Listen, other: &Listen) -> bool {
     let (a, b) = (one.addr, other.addr);
     let wildcard = a.ip().is_unspecified() || b.ip().is_unspecified();
-    one.transport == other.transport
+    // Every transport but UDP listens on a TCP port.
+    one.transport.is_connection() == other.transport.is_connection()
         && a.port() != 0
         && a.port() == b.port()
         && a.is_ipv4() == b.is_ipv4()
         && (wildcard || a.ip() == b.ip())
 }
 
-/// `udp:ADDRESS[:PORT]`; IPv6 stands in brackets. Host names are not looked up, except localhost:
+/// `TRANSPORT:ADDRESS[:PORT]`; IPv6 in brackets. Host names are not looked up, except localhost:
 /// which address a name gives may change, and start-up must not wait for DNS.
 fn listener(text: &str) -> Result<Listen, String> {
-    const FORM: &str = "udp:ADDRESS:PORT, such as udp:0.0.0.0:5060 or udp:[::]:5060";
+    const FORM: &str = "TRANSPORT:ADDRESS:PORT, such as udp:0.0.0.0:5060 or tls:[::]:5061";
     let Some((transport, rest)) = text.split_once(':') else { return Err(FORM.to_owned()) };
-    match transport.to_ascii_lowercase().as_str() {
-        "udp" => {}
-        "tcp" | "tls" | "ws" | "wss" => {
-            return Err(format!("udp (this version does not listen on {transport})"));
-        }
-        _ => return Err(FORM.to_owned()),
-    }
+    let named = |one: &&Transport| transport.eq_ignore_ascii_case(one.word());
+    let Some(&transport) = Transport::ALL.iter().find(named) else {
+        return Err("one of the transports udp, tcp, tls, ws, wss".to_owned());
+    };
     let (host, port) = if let Some(bracketed) = rest.strip_prefix('[') {
         let (host, after) = bracketed.split_once(']').ok_or(FORM)?;
         match after.strip_prefix(':') {
@@ -182,7 +267,7 @@ fn listener(text: &str) -> Result<Listen, String> {
         }
     };
     let port = match port {
-        None => SIP_PORT,
+        None => default_port(transport),
         Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
             digits.parse().map_err(|_| "a port of 0-65535".to_owned())?
         }
@@ -196,7 +281,7 @@ fn listener(text: &str) -> Result<Listen, String> {
     if ip.is_ipv6() != rest.starts_with('[') {
         return Err(FORM.to_owned());
     }
-    Ok(Listen { transport: Transport::Udp, addr: SocketAddr::new(ip, port) })
+    Ok(Listen { transport, addr: SocketAddr::new(ip, port) })
 }
 
 /// The largest CPU number the kernel's affinity masks hold here, `CPU_SETSIZE - 1`.
@@ -347,8 +432,56 @@ mod tests {
         ] {
             assert!(listen(&[text]).is_err(), "{text}");
         }
-        let tcp = listen(&["udp:0.0.0.0:5060", "tcp:0.0.0.0:5060"]).unwrap_err();
-        assert_eq!(tcp, malformed(1, "udp (this version does not listen on tcp)"));
+    }
+
+    #[test]
+    fn every_transport_has_its_own_port_and_tcp_ports_are_shared_by_none() {
+        let addr = |text: &str| listen(&[text]).unwrap()[0].addr.port();
+        assert_eq!(
+            ["udp:1.1.1.1", "tcp:1.1.1.1", "TLS:1.1.1.1", "ws:1.1.1.1", "wss:1.1.1.1"].map(addr),
+            [5060, 5060, 5061, 80, 443]
+        );
+        assert!(listen(&["udp:0.0.0.0:5060", "tcp:0.0.0.0:5060", "tls:0.0.0.0:5061"]).is_ok());
+        assert_eq!(listen(&["tcp:0.0.0.0:5060", "ws:0.0.0.0:5060"]).unwrap_err().item, 1);
+    }
+
+    #[test]
+    fn networks_are_prefixes_or_addresses_and_never_have_stray_bits() {
+        let text = |items: &[&str]| networks(items).map(|all| joined(&all));
+        assert_eq!(
+            text(&["192.0.2.0/24", "2001:db8::/32", "10.0.0.1"]).as_deref(),
+            Ok("192.0.2.0/24, 2001:db8::/32, 10.0.0.1/32")
+        );
+        assert_eq!(networks(&[]), Ok(Vec::new()));
+        for bad in [&["192.0.2.1/24"][..], &["192.0.2.0/33"], &["x"], &["1.1.1.1", "1.1.1.1/32"]] {
+            assert!(networks(bad).is_err(), "{bad:?}");
+        }
+        assert!(networks(&["192.0.2.1/24"]).unwrap_err().expected.starts_with("192.0.2.0/24"));
+    }
+
+    #[test]
+    fn service_routes_are_sip_uris_with_or_without_brackets() {
+        let route = service_route(&["<sip:p.example.com;lr>", "SIPS:[::1]:5061"]).unwrap();
+        assert_eq!(route, ["sip:p.example.com;lr", "SIPS:[::1]:5061"]);
+        for bad in ["", "sip:", "tel:+1", "sip:a b", "sip:a>b", "sip:a\r\nX: y", "sip:\u{e9}"] {
+            assert!(service_route(&[bad]).is_err(), "{bad:?}");
+        }
+        assert!(service_route(&["sip:a"; SERVICE_ROUTES_MAX + 1]).is_err());
+    }
+
+    #[test]
+    fn origins_have_no_path() {
+        assert_eq!(origins(&["HTTPS://a.example", "null"]).unwrap(), ["https://a.example", "null"]);
+        for bad in ["", "a.example", "https://", "https://a/", "ftp://a"] {
+            assert!(origins(&[bad]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn bytes_take_binary_units() {
+        assert_eq!(whole("64KiB", Unit::Bytes), Some(65_536));
+        assert_eq!(whole("1 mib", Unit::Bytes), Some(1 << 20));
+        assert_eq!(whole("64k", Unit::Bytes), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use arrayvec::ArrayVec;
 
-use crate::config::Registrar as Config;
+use crate::config::{Registrar as Config, Replace};
 use crate::limits::{
     BINDINGS_MAX, CALL_ID_BYTES_MAX, CONTACT_BYTES_MAX, CONTACTS_MAX, INSTANCE_BYTES_MAX,
     PATH_BYTES_MAX, USER_AGENT_BYTES_MAX,
@@ -216,7 +216,7 @@ impl Plan {
             }
         }
         // SS_ENDPOINT_REGISTER_REPLACE decides about the devices of others.
-        if over > 0 && !config.replace {
+        if over > 0 && config.replace == Replace::Never {
             return Err(refused);
         }
         let others = present.iter().enumerate().filter(|(position, _)| !claims.has(*position));

@@ -69,7 +69,7 @@ mod tests {
     use crate::config::Algorithms;
 
     fn domain(name: &str) -> Domain {
-        Domain { name: name.into(), algorithms: Algorithms::MD5 }
+        Domain { name: name.into(), algorithms: Algorithms::MD5, aliases: Vec::new() }
     }
 
     #[test]

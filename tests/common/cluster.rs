@@ -73,7 +73,11 @@ impl Cluster {
                     keys: keys.clone(),
                     registrar: options.registrar.clone(),
                     auth: options.auth.clone(),
-                    domains: vec![Domain { name: DOMAIN.into(), algorithms: options.algorithms }],
+                    domains: vec![Domain {
+                        name: DOMAIN.into(),
+                        algorithms: options.algorithms,
+                        aliases: Vec::new(),
+                    }],
                 });
                 shard.reserve(options.accounts as usize / usize::from(options.shards));
                 for number in 1..=options.accounts {

@@ -1,7 +1,7 @@
 //! What the model test draws from: names, addresses in several spellings, requests, settings.
 
 use super::{Address, Op, Request};
-use aorta::config::{MinExpiresPolicy, Registrar as Config};
+use aorta::config::{MinExpiresPolicy, Registrar as Config, Replace};
 use proptest::prelude::*;
 
 pub const AORS: u32 = 3;
@@ -88,7 +88,7 @@ pub fn op() -> impl Strategy<Value = Op> {
 pub fn config() -> impl Strategy<Value = Config> {
     let limit = prop_oneof![Just(1u8), Just(2), Just(5)];
     (limit, any::<bool>(), any::<bool>()).prop_map(|(bindings_max, replace, raise)| Config {
-        replace,
+        replace: if replace { Replace::Always } else { Replace::Never },
         bindings_max,
         expires_spread_percent: 0,
         expires_min_policy: if raise { MinExpiresPolicy::Raise } else { MinExpiresPolicy::Refuse },

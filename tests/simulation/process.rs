@@ -97,6 +97,7 @@ impl Process {
                     domains: vec![Domain {
                         name: DOMAIN.into(),
                         algorithms: settings.auth.algorithms,
+                        aliases: Vec::new(),
                     }],
                 })
             })

@@ -88,7 +88,7 @@ impl World {
     pub fn new(plan: Plan, seed: u64) -> World {
         let mut chance = Chance::seeded(seed ^ u64::from(plan.shards) << 56);
         let registrar = config::Registrar {
-            replace: plan.replace,
+            replace: if plan.replace { config::Replace::Always } else { config::Replace::Never },
             bindings_max: plan.bindings_max,
             expires_max_s: 300,
             expires_min_s: 60,
@@ -99,6 +99,7 @@ impl World {
             },
             expires_spread_percent: *chance.pick(&[0, 10, 50]),
             retry_after_s: 5,
+            ..config::Registrar::default()
         };
         let rules = Rules {
             bindings_max: usize::from(plan.bindings_max),
@@ -113,7 +114,11 @@ impl World {
             shards: plan.shards,
             accounts: ACCOUNTS,
             registrar,
-            auth: config::Auth { nonce_lifetime_s: NONCE_LIFETIME_S, algorithms: plan.algorithms },
+            auth: config::Auth {
+                nonce_lifetime_s: NONCE_LIFETIME_S,
+                algorithms: plan.algorithms,
+                ..config::Auth::default()
+            },
             nonce_key: chance.bytes16(),
         };
         let process = Process::start(&settings, 0, &mut chance);

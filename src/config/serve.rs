@@ -1,0 +1,81 @@
+//! What `aorta serve` starts with: where it listens, on how many reactors, with which accounts.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use super::words::words;
+use crate::flow::Transport;
+
+/// What `aorta serve` starts with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Serve {
+    /// Where every reactor listens, at most [`LISTENERS_MAX`](crate::limits::LISTENERS_MAX).
+    /// Default UDP port 5060 of every IPv4 address.
+    pub listen: Vec<Listen>,
+    /// The subscriber file; a relative path starts at the working directory. Default none.
+    pub subscribers: Option<PathBuf>,
+    /// Accounts u1..uN with passwords p1..pN in example.com. Default 0.
+    pub test_accounts: u32,
+    /// Reactors, 1-128; `None` is one for each allowed CPU. Default `None`.
+    pub reactors: Option<u8>,
+    /// The CPUs reactors are pinned to, in this order; `None` is every allowed one. Default `None`.
+    pub cpus: Option<Vec<u16>>,
+    /// How datagrams are moved. Default [`Backend::Mmsg`].
+    pub backend: Backend,
+}
+
+impl Default for Serve {
+    fn default() -> Self {
+        let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), SIP_PORT);
+        Serve {
+            listen: vec![Listen { transport: Transport::Udp, addr: any }],
+            subscribers: None,
+            test_accounts: 0,
+            reactors: None,
+            cpus: None,
+            backend: Backend::default(),
+        }
+    }
+}
+
+/// The port of SIP over UDP and TCP (RFC 3261 18.1.1).
+pub const SIP_PORT: u16 = 5060;
+
+/// The port a transport listens on where none is named: 5060 and 5061 (RFC 3261 18.1.1 and 19.1.2),
+/// 80 and 443 for WebSocket (RFC 6455 3, RFC 7118).
+#[must_use]
+pub const fn default_port(transport: Transport) -> u16 {
+    match transport {
+        Transport::Udp | Transport::Tcp => SIP_PORT,
+        Transport::Tls => 5061,
+        Transport::Ws => 80,
+        Transport::Wss => 443,
+    }
+}
+
+/// One address to listen on, written `TRANSPORT:HOST:PORT`; port 0 lets the kernel choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Listen {
+    /// The transport.
+    pub transport: Transport,
+    /// The local address.
+    pub addr: SocketAddr,
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.transport, self.addr)
+    }
+}
+
+words! {
+    /// How a reactor moves datagrams.
+    pub enum Backend: "mmsg or uring" {
+        /// recvmmsg and sendmmsg.
+        #[default]
+        Mmsg = "mmsg",
+        /// An io_uring of its own with multishot receive.
+        Uring = "uring",
+    }
+}
