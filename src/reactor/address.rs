@@ -1,5 +1,5 @@
-//! Socket addresses and the packet-information control message as the kernel lays them out, read
-//! and written byte by byte, so that no pointer is needed.
+//! Socket addresses and control messages (packet information, segment size) as the kernel lays
+//! them out, read and written byte by byte, so that no pointer is needed.
 
 use std::mem::size_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -9,6 +9,8 @@ pub(super) const NAME_BYTES: usize = size_of::<libc::sockaddr_in6>();
 /// Room for one IP_PKTINFO or IPV6_PKTINFO control message.
 pub(super) const CONTROL_BYTES: usize =
     CONTROL_HEADER_BYTES + align(size_of::<libc::in6_pktinfo>());
+/// Room for one UDP_SEGMENT control message.
+const SEGMENT_CONTROL_BYTES: usize = CONTROL_HEADER_BYTES + align(size_of::<u16>());
 
 const CONTROL_HEADER_BYTES: usize = align(size_of::<libc::cmsghdr>());
 const LENGTH_BYTES: usize = size_of::<usize>();
@@ -23,10 +25,10 @@ const fn align(len: usize) -> usize {
 #[repr(C, align(8))]
 pub(super) struct Name(pub(super) [u8; NAME_BYTES]);
 
-/// The control message as `msg_control` points to it.
+/// The control messages of a send as `msg_control` points to them.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
-pub(super) struct Control(pub(super) [u8; CONTROL_BYTES]);
+pub(super) struct Control(pub(super) [u8; CONTROL_BYTES + SEGMENT_CONTROL_BYTES]);
 
 impl Name {
     pub(super) const EMPTY: Name = Name([0; NAME_BYTES]);
@@ -72,29 +74,43 @@ pub(super) fn read_name(bytes: &[u8]) -> Option<SocketAddr> {
 }
 
 impl Control {
-    pub(super) const EMPTY: Control = Control([0; CONTROL_BYTES]);
+    pub(super) const EMPTY: Control = Control([0; CONTROL_BYTES + SEGMENT_CONTROL_BYTES]);
 
-    /// Writes the control message that makes a datagram leave from `ip`; returns its length.
-    pub(super) fn write(&mut self, ip: IpAddr) -> usize {
-        let (level, kind, len) = match ip {
-            IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO, size_of::<libc::in_pktinfo>()),
-            IpAddr::V6(_) => {
-                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, size_of::<libc::in6_pktinfo>())
-            }
-        };
-        let bytes = &mut self.0;
-        bytes.fill(0);
-        bytes[..LENGTH_BYTES].copy_from_slice(&(CONTROL_HEADER_BYTES + len).to_ne_bytes());
-        bytes[LENGTH_BYTES..][..4].copy_from_slice(&level.to_ne_bytes());
-        bytes[LENGTH_BYTES + 4..][..4].copy_from_slice(&kind.to_ne_bytes());
-        let data = &mut bytes[CONTROL_HEADER_BYTES..];
+    /// Writes the control messages that make a datagram leave from `ip`, and that have it cut into
+    /// datagrams of `segment_bytes`; returns their length, 0 where neither is asked for.
+    pub(super) fn write(&mut self, ip: Option<IpAddr>, segment_bytes: Option<u16>) -> usize {
+        let mut len = 0;
         match ip {
+            None => {}
             // struct in_pktinfo: interface, local address to send from, header destination.
-            IpAddr::V4(v4) => data[4..8].copy_from_slice(&v4.octets()),
+            Some(IpAddr::V4(v4)) => {
+                let mut info = [0; size_of::<libc::in_pktinfo>()];
+                info[4..8].copy_from_slice(&v4.octets());
+                len += self.put(len, libc::IPPROTO_IP, libc::IP_PKTINFO, &info);
+            }
             // struct in6_pktinfo: address, interface.
-            IpAddr::V6(v6) => data[..16].copy_from_slice(&v6.octets()),
+            Some(IpAddr::V6(v6)) => {
+                let mut info = [0; size_of::<libc::in6_pktinfo>()];
+                info[..16].copy_from_slice(&v6.octets());
+                len += self.put(len, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
+            }
         }
-        CONTROL_HEADER_BYTES + align(len)
+        if let Some(bytes) = segment_bytes {
+            len += self.put(len, libc::SOL_UDP, libc::UDP_SEGMENT, &bytes.to_ne_bytes());
+        }
+        len
+    }
+
+    /// Writes one control message at `at`; returns the length it takes, padding included.
+    fn put(&mut self, at: usize, level: libc::c_int, kind: libc::c_int, data: &[u8]) -> usize {
+        let whole = CONTROL_HEADER_BYTES + align(data.len());
+        let message = &mut self.0[at..at + whole];
+        message.fill(0);
+        message[..LENGTH_BYTES].copy_from_slice(&(CONTROL_HEADER_BYTES + data.len()).to_ne_bytes());
+        message[LENGTH_BYTES..][..4].copy_from_slice(&level.to_ne_bytes());
+        message[LENGTH_BYTES + 4..][..4].copy_from_slice(&kind.to_ne_bytes());
+        message[CONTROL_HEADER_BYTES..][..data.len()].copy_from_slice(data);
+        whole
     }
 }
 
@@ -158,7 +174,7 @@ mod tests {
         for text in ["127.0.0.2", "2001:db8::7"] {
             let ip: IpAddr = text.parse().unwrap();
             let mut control = Control::EMPTY;
-            let len = control.write(ip);
+            let len = control.write(Some(ip), None);
             assert_eq!(read_local_ip(&control.0[..len]), Some(ip));
             for short in 0..CONTROL_HEADER_BYTES {
                 assert_eq!(read_local_ip(&control.0[..short]), None, "{short}");
@@ -167,16 +183,31 @@ mod tests {
     }
 
     #[test]
+    fn a_segment_size_goes_beside_packet_information_or_alone() {
+        for (ip, at) in [(None, 0), ("127.0.0.2".parse().ok(), 32), ("::2".parse().ok(), 40)] {
+            let mut control = Control([0xff; Control::EMPTY.0.len()]);
+            let len = control.write(ip, Some(500));
+            assert_eq!((len, read_local_ip(&control.0[..len])), (at + SEGMENT_CONTROL_BYTES, ip));
+            let message = &control.0[at..len];
+            assert_eq!(usize::from_ne_bytes(array(message, 0).unwrap()), CONTROL_HEADER_BYTES + 2);
+            assert_eq!(i32::from_ne_bytes(array(message, 8).unwrap()), libc::SOL_UDP);
+            assert_eq!(i32::from_ne_bytes(array(message, 12).unwrap()), libc::UDP_SEGMENT);
+            assert_eq!(u16::from_ne_bytes(array(message, 16).unwrap()), 500);
+        }
+        assert_eq!(Control::EMPTY.clone().write(None, None), 0);
+    }
+
+    #[test]
     fn a_multicast_destination_is_no_address_to_reply_from() {
         let mut control = Control::EMPTY;
-        let len = control.write("ff02::1".parse().unwrap());
+        let len = control.write("ff02::1".parse().ok(), None);
         assert_eq!(read_local_ip(&control.0[..len]), None);
     }
 
     #[test]
     fn hostile_control_lengths_end_the_walk() {
         let mut control = Control::EMPTY;
-        let len = control.write("127.0.0.1".parse().unwrap());
+        let len = control.write("127.0.0.1".parse().ok(), None);
         for bad in [0, 1, CONTROL_HEADER_BYTES - 1, len + 1, usize::MAX] {
             control.0[..LENGTH_BYTES].copy_from_slice(&bad.to_ne_bytes());
             assert_eq!(read_local_ip(&control.0[..len]), None, "{bad}");

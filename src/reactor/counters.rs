@@ -42,6 +42,10 @@ counters! {
     datagrams_out,
     /// Their payload, bytes.
     bytes_out,
+    /// Messages that held several datagrams to one peer, for the kernel or the card to cut apart.
+    runs_out,
+    /// Such messages that were refused; their datagrams went one by one.
+    runs_refused,
     /// Datagrams handed to the shard that owns their address-of-record.
     handoffs_out,
     /// Datagrams other shards handed to this one.

@@ -4,6 +4,8 @@ use std::mem;
 use std::os::fd::RawFd;
 use std::ptr;
 
+use arrayvec::ArrayVec;
+
 use super::address::{CONTROL_BYTES, NAME_BYTES, read_local_ip, read_name};
 use super::arena::Arena;
 use super::clock::Clock;
@@ -95,7 +97,7 @@ impl DatagramPath for Mmsg {
         source: usize,
         clock: &Clock,
         counters: &mut Counters,
-        each: &mut impl FnMut(Now, &Datagram<'_>, &mut Counters),
+        show: &mut impl FnMut(Now, &[Datagram<'_>], &mut Counters),
     ) -> usize {
         let wildcard = self.listeners[source].wildcard;
         self.prepare(wildcard);
@@ -123,6 +125,7 @@ impl DatagramPath for Mmsg {
         let now = clock.now();
         counters.batches_in += 1;
         counters.datagrams_in += taken as u64;
+        let mut batch: ArrayVec<Datagram<'_>, BATCH_MAX> = ArrayVec::new();
         for (slot, header) in self.headers[..taken].iter().enumerate() {
             let at = slot * self.slot_bytes;
             let len = header.msg_len as usize;
@@ -151,15 +154,15 @@ impl DatagramPath for Mmsg {
                 continue;
             };
             counters.bytes_in += len as u64;
-            let datagram = Datagram {
+            batch.push(Datagram {
                 source: from,
                 listener: ListenerId(source as u8),
                 local_ip: if wildcard { read_local_ip(control) } else { None },
                 received_at: now.mono,
                 bytes,
-            };
-            each(now, &datagram, counters);
+            });
         }
+        show(now, &batch, counters);
         taken
     }
 

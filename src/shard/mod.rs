@@ -2,6 +2,7 @@
 //! get from one shard to another.
 
 mod answer;
+mod batch;
 mod core;
 pub mod counters;
 mod domains;
@@ -15,6 +16,7 @@ mod request;
 
 use std::net::{IpAddr, SocketAddr};
 
+pub use self::batch::Outlet;
 pub use self::core::{Keys, Setup, Shard};
 pub use self::flows::Order;
 pub use self::peer::Peer;

@@ -3,6 +3,7 @@
 
 use crate::limits::COPIED_BYTES_MAX;
 use crate::shard::answer::Answer;
+use crate::shard::batch::{Addressed, Unaddressed};
 use crate::shard::core::Core;
 use crate::shard::counters::DropReason;
 use crate::shard::identity::Identity;
@@ -25,10 +26,18 @@ pub(super) struct Arrival<'a> {
 }
 
 /// Answers a well-formed message, or says where it belongs.
+///
+/// A REGISTER with credentials belongs to the shard that owns its AOR, whatever else is right or
+/// wrong about it: that shard reads it whole and answers as any other would, so it is handed over
+/// before more than its To has been looked into. Whether its nonce is one of ours is asked there as
+/// well: asking twice would cost each honest phone more than the ring costs each flood, since a
+/// datagram with a To and an Authorization of its own choice was always worth a handoff.
+#[inline]
 pub(super) fn handle<'a>(
     core: &mut Core,
     arrival: Arrival<'a>,
     message: Message<'a>,
+    addressed: &Result<Addressed<'a>, Unaddressed>,
     out: &mut [u8],
 ) -> Handled {
     match message.method() {
@@ -43,16 +52,27 @@ pub(super) fn handle<'a>(
         }
         Some(_) => {}
     }
-    let head = match message.check_request() {
+    let owner = match addressed {
+        Ok(Addressed { key: Some(key), .. }) => core.ownership.owner(key.0),
+        _ => core.id,
+    };
+    if owner != core.id {
+        // The one that handed it over asked the same question with the same answer.
+        assert!(!arrival.handed_over, "shards disagree about the owner of an AOR");
+        core.counters.handoffs_out += 1;
+        return Handled::Handoff(owner);
+    }
+    let to = addressed.as_ref().ok().map(|addressed| addressed.to);
+    let head = match message.check_request_to(to) {
         Ok(head) => head,
         Err(error) => return refuse_faulty(core, arrival, error, Some(message), out),
     };
-    core.counters.requests += u64::from(!arrival.handed_over);
+    core.counters.requests += 1;
     let identity = Identity::of(&head, &core.keys.identity);
     let responder = Responder::new(message, &head, arrival.datagram.source);
     match check(core, arrival, message, &head) {
         Ok(()) if head.method == Method::Register => {
-            register::handle(core, arrival, message, &head, &identity, out)
+            register::handle(core, arrival, message, &head, addressed, &identity, out)
         }
         Ok(()) => answer_of(core, responder, &identity, out).with(200, capabilities),
         Err(refusal) => refusal.answer(message, answer_of(core, responder, &identity, out)),
