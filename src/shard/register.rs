@@ -13,26 +13,26 @@ use crate::shard::answer::Answer;
 use crate::shard::batch::{Addressed, Unaddressed};
 use crate::shard::core::Core;
 use crate::shard::identity::Identity;
-use crate::shard::request::{Arrival, answer_of, refuse};
+use crate::shard::request::{Arrival, Request, answer_of, refuse};
 use crate::sip::header::contact::{self, ContactError};
 use crate::sip::write::{ContactLine, Full, Responder, Response};
-use crate::sip::{Fault, HeaderName, Message, ParseError, RequestHead};
+use crate::sip::{Fault, HeaderName, ParseError};
 
-/// A REGISTER whose head is good and that is for this registrar.
+/// A REGISTER that is for this registrar.
 pub(super) fn handle<'a>(
     core: &mut Core,
     arrival: Arrival<'a>,
-    message: Message<'a>,
-    head: &RequestHead<'a>,
+    request: &Request<'a>,
     addressed: &Result<Addressed<'a>, Unaddressed>,
-    identity: &Identity,
     out: &mut [u8],
 ) -> Handled {
-    let responder = Responder::new(message, head, arrival.datagram.source);
+    let Request { message, head, identity, responder } = request;
     // Step 5, the part that needs no account: To names an address-of-record of a served domain.
-    let Addressed { aor, offered, account, .. } = match *addressed {
+    let &Addressed { aor, offered, account, .. } = match addressed {
         Ok(addressed) => addressed,
-        Err(unaddressed) => return refuse_unaddressed(core, unaddressed, responder, identity, out),
+        &Err(unaddressed) => {
+            return refuse_unaddressed(core, unaddressed, responder, identity, out);
+        }
     };
 
     // Step 3. Without credentials every shard can challenge: a nonce needs no account.
@@ -148,7 +148,7 @@ pub(super) fn handle<'a>(
 fn refuse_unaddressed(
     core: &mut Core,
     unaddressed: Unaddressed,
-    responder: Responder<'_>,
+    responder: &Responder<'_>,
     identity: &Identity,
     out: &mut [u8],
 ) -> Handled {
@@ -191,7 +191,7 @@ fn list_bindings(
 fn refuse_register(
     core: &mut Core,
     refusal: Refusal,
-    responder: Responder<'_>,
+    responder: &Responder<'_>,
     identity: &Identity,
     out: &mut [u8],
 ) -> Handled {
@@ -220,7 +220,7 @@ fn challenge(
     core: &mut Core,
     arrival: &Arrival<'_>,
     (aor, offered): (&Aor<'_>, Algorithms),
-    responder: Responder<'_>,
+    responder: &Responder<'_>,
     identity: &Identity,
     stale: bool,
     out: &mut [u8],

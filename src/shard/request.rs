@@ -25,6 +25,14 @@ pub(super) struct Arrival<'a> {
     pub handed_over: bool,
 }
 
+/// A request whose head is good, and what every answer to it has in common.
+pub(super) struct Request<'a> {
+    pub message: Message<'a>,
+    pub head: RequestHead<'a>,
+    pub identity: Identity,
+    pub responder: Responder<'a>,
+}
+
 /// Answers a well-formed message, or says where it belongs.
 ///
 /// A REGISTER with credentials belongs to the shard that owns its AOR, whatever else is right or
@@ -70,12 +78,14 @@ pub(super) fn handle<'a>(
     core.counters.requests += 1;
     let identity = Identity::of(&head, &core.keys.identity);
     let responder = Responder::new(message, &head, arrival.datagram.source);
-    match check(core, arrival, message, &head) {
+    let request = Request { message, head, identity, responder };
+    let Request { head, identity, responder, .. } = &request;
+    match check(core, arrival, message, head) {
         Ok(()) if head.method == Method::Register => {
-            register::handle(core, arrival, message, &head, addressed, &identity, out)
+            register::handle(core, arrival, &request, addressed, out)
         }
-        Ok(()) => answer_of(core, responder, &identity, out).with(200, capabilities),
-        Err(refusal) => refusal.answer(message, answer_of(core, responder, &identity, out)),
+        Ok(()) => answer_of(core, responder, identity, out).with(200, capabilities),
+        Err(refusal) => refusal.answer(message, answer_of(core, responder, identity, out)),
     }
 }
 
@@ -200,7 +210,7 @@ pub(super) fn refuse_faulty<'a>(
     match (reason, responder) {
         (None, Some(responder)) => {
             let identity = Identity::of_bytes(arrival.datagram.bytes, &core.keys.identity);
-            refuse(answer_of(core, responder, &identity, out), error)
+            refuse(answer_of(core, &responder, &identity, out), error)
         }
         (reason, _) => {
             core.counters.drop(reason.unwrap_or(DropReason::NoReturnPath));
@@ -218,7 +228,7 @@ pub(super) fn refuse(answer: Answer<'_>, error: ParseError) -> Handled {
 /// The answer to a request.
 pub(super) fn answer_of<'a>(
     core: &'a mut Core,
-    responder: Responder<'a>,
+    responder: &'a Responder<'a>,
     identity: &Identity,
     out: &'a mut [u8],
 ) -> Answer<'a> {
