@@ -160,6 +160,7 @@ impl DatagramPath for Mmsg {
                 local_ip: if wildcard { read_local_ip(control) } else { None },
                 received_at: now.mono,
                 bytes,
+                link: None,
             });
         }
         show(now, &batch, counters);

@@ -6,11 +6,13 @@ use crate::auth::accounts::{AccountId, Accounts, AorKey, InsertError};
 use crate::auth::ha2::Ha2Cache;
 use crate::auth::nonce::{NonceKeys, NonceSequence};
 use crate::config;
+use crate::flow::ConnectionId;
 use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX};
 use crate::registrar::{Event, LeaveReason, Registrar};
 use crate::shard::batch::{Outlet, Read, Single, Slot, read_ahead};
 use crate::shard::counters::{Counters, DropReason};
 use crate::shard::domains::Domains;
+use crate::shard::flows::{Flows, Order};
 use crate::shard::owner::Ownership;
 use crate::shard::request::{self, Arrival};
 use crate::shard::{Datagram, Handled, ShardId};
@@ -65,6 +67,7 @@ pub(super) struct Core {
     pub nonces: NonceSequence,
     pub counters: Counters,
     pub events: Vec<Event>,
+    pub flows: Flows,
 }
 
 impl Shard {
@@ -86,6 +89,7 @@ impl Shard {
             nonces: NonceSequence::interleaved(id.0, shards),
             counters: Counters::default(),
             events: Vec::new(),
+            flows: Flows::default(),
         };
         Shard { slots: Slot::batch(), core }
     }
@@ -184,6 +188,22 @@ impl Shard {
         let expired = core.registrar.expire(now, EXPIRIES_PER_TURN_MAX, &mut core.events);
         core.count_events(0);
         if expired.more { Some(now.mono) } else { core.registrar.next_deadline() }
+    }
+
+    /// A connection is gone, and with it the bindings that lived on it (RFC 5626 4.2: a flow that
+    /// has failed is no way to anybody).
+    pub fn connection_closed(&mut self, now: Now, id: ConnectionId) {
+        let core = &mut self.core;
+        core.events.clear();
+        core.flows.closed(id);
+        let _ = now;
+    }
+
+    /// The next thing for the reactor to do that is not the reply to a message. What is to be sent
+    /// stands at the start of `out`.
+    pub fn poll_order(&mut self, out: &mut [u8]) -> Option<Order> {
+        let _ = out;
+        self.core.flows.pop()
     }
 
     /// What happened to bindings in the last call, the whole batch of it, in order. Gone with the

@@ -6,4 +6,4 @@ mod identity;
 mod session;
 
 pub use self::certificates::{Certificates, TlsError};
-pub(super) use self::session::Session;
+pub(super) use self::session::{Failed, Session};

@@ -92,7 +92,7 @@ impl Reader {
         if !control && self.open.is_some() != (opcode == CONTINUATION) {
             return Err(code::PROTOCOL);
         }
-        let (length, extended) = match (short, rest) {
+        let (length, extended): (u64, usize) = match (short, rest) {
             (126, [high, low, ..]) => (u64::from(u16::from_be_bytes([*high, *low])), 2),
             (127, [a, b, c, d, e, f, g, h, ..]) => {
                 (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), 8)

@@ -128,7 +128,7 @@ impl<'a> Fields<'a> {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         let once = |field: &mut Option<&'a str>| match field.replace(value) {
             None => Ok(()),
-            Some(_) => Err(400),
+            Some(_) => Err(400u16),
         };
         let lists = |word: &str| value.split(',').any(|item| item.trim().eq_ignore_ascii_case(word));
         if is("Host") {
