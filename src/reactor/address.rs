@@ -1,6 +1,7 @@
 //! Socket addresses and control messages (packet information, segment size) as the kernel lays
 //! them out, read and written byte by byte, so that no pointer is needed.
 
+use std::iter;
 use std::mem::size_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
@@ -9,6 +10,9 @@ pub(super) const NAME_BYTES: usize = size_of::<libc::sockaddr_in6>();
 /// Room for one IP_PKTINFO or IPV6_PKTINFO control message.
 pub(super) const CONTROL_BYTES: usize =
     CONTROL_HEADER_BYTES + align(size_of::<libc::in6_pktinfo>());
+/// Room for what a socket whose datagrams come joined adds: UDP_GRO, and packet information.
+pub(super) const JOINED_CONTROL_BYTES: usize =
+    CONTROL_HEADER_BYTES + align(size_of::<libc::c_int>()) + CONTROL_BYTES;
 /// Room for one UDP_SEGMENT control message.
 const SEGMENT_CONTROL_BYTES: usize = CONTROL_HEADER_BYTES + align(size_of::<u16>());
 
@@ -116,8 +120,34 @@ impl Control {
 
 /// The local address a reply must leave from, by the packet information among the control
 /// messages; `None` where there is none or it is no unicast address.
-pub(super) fn read_local_ip(mut control: &[u8]) -> Option<IpAddr> {
-    loop {
+pub(super) fn read_local_ip(control: &[u8]) -> Option<IpAddr> {
+    messages(control).find_map(|(level, kind, data)| match (level, kind) {
+        // The second field, not the third: for a broadcast it is the address of the interface.
+        (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+            let ip = Ipv4Addr::from(array::<4>(data, 4)?);
+            (!ip.is_unspecified() && !ip.is_multicast()).then_some(ip.into())
+        }
+        (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+            let ip = Ipv6Addr::from(array::<16>(data, 0)?);
+            (!ip.is_unspecified() && !ip.is_multicast()).then_some(ip.into())
+        }
+        _ => None,
+    })
+}
+
+/// The length of the datagrams that were joined, of which only the last may be shorter; `None`
+/// where the control messages tell of none.
+pub(super) fn read_segment_bytes(control: &[u8]) -> Option<usize> {
+    messages(control).find_map(|(level, kind, data)| {
+        let is_size = (level, kind) == (libc::SOL_UDP, libc::UDP_GRO);
+        let size = is_size.then(|| array(data, 0).map(i32::from_ne_bytes))??;
+        usize::try_from(size).ok().filter(|&size| size > 0)
+    })
+}
+
+/// Level, kind and data of each control message, up to the first that cannot be.
+fn messages(mut control: &[u8]) -> impl Iterator<Item = (libc::c_int, libc::c_int, &[u8])> {
+    iter::from_fn(move || {
         let len = usize::from_ne_bytes(array(control, 0)?);
         if len < CONTROL_HEADER_BYTES || len > control.len() {
             return None;
@@ -125,19 +155,9 @@ pub(super) fn read_local_ip(mut control: &[u8]) -> Option<IpAddr> {
         let level = i32::from_ne_bytes(array(control, LENGTH_BYTES)?);
         let kind = i32::from_ne_bytes(array(control, LENGTH_BYTES + 4)?);
         let data = &control[CONTROL_HEADER_BYTES..len];
-        match (level, kind) {
-            // The second field, not the third: for a broadcast it is the address of the interface.
-            (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
-                let ip = Ipv4Addr::from(array::<4>(data, 4)?);
-                return (!ip.is_unspecified() && !ip.is_multicast()).then_some(ip.into());
-            }
-            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
-                let ip = Ipv6Addr::from(array::<16>(data, 0)?);
-                return (!ip.is_unspecified() && !ip.is_multicast()).then_some(ip.into());
-            }
-            _ => control = control.get(align(len)..)?,
-        }
-    }
+        control = control.get(align(len)..).unwrap_or_default();
+        Some((level, kind, data))
+    })
 }
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
@@ -202,6 +222,24 @@ mod tests {
         let mut control = Control::EMPTY;
         let len = control.write("ff02::1".parse().ok(), None);
         assert_eq!(read_local_ip(&control.0[..len]), None);
+    }
+
+    #[test]
+    fn the_length_of_joined_datagrams_is_found_before_packet_information() {
+        let mut control = [0; JOINED_CONTROL_BYTES];
+        let mut info = Control::EMPTY;
+        let ip = "2001:db8::7".parse().ok();
+        let info_len = info.write(ip, None);
+        let at = JOINED_CONTROL_BYTES - CONTROL_BYTES;
+        control[at..at + info_len].copy_from_slice(&info.0[..info_len]);
+        control[..8].copy_from_slice(&(CONTROL_HEADER_BYTES + 4).to_ne_bytes());
+        control[8..12].copy_from_slice(&libc::SOL_UDP.to_ne_bytes());
+        control[12..16].copy_from_slice(&libc::UDP_GRO.to_ne_bytes());
+        for (size, read) in [(500, Some(500)), (0, None), (-1, None)] {
+            control[16..20].copy_from_slice(&i32::to_ne_bytes(size));
+            assert_eq!((read_segment_bytes(&control), read_local_ip(&control)), (read, ip));
+        }
+        assert_eq!(read_segment_bytes(&info.0[..info_len]), None);
     }
 
     #[test]

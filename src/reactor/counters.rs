@@ -36,6 +36,8 @@ counters! {
     datagrams_in,
     /// Their payload, bytes.
     bytes_in,
+    /// Messages taken that held several datagrams of one peer.
+    runs_in,
     /// Receive batches that held at least one datagram.
     batches_in,
     /// Datagrams sent.
