@@ -16,7 +16,7 @@ use crate::shard::flows::{Flows, Order};
 use crate::shard::owner::Ownership;
 use crate::shard::request::{self, Arrival};
 use crate::shard::{Datagram, Handled, ShardId};
-use crate::sip::{Fault, Parsed, Part};
+use crate::sip::{Fault, Framing, HeaderTable, ParseError, Parsed, Part, parse};
 use crate::time::{Instant, Now};
 
 /// Secrets of the process; all shards have the same.
@@ -176,8 +176,12 @@ impl Shard {
                 let arrival = Arrival { now, datagram, handed_over };
                 let handled = core.answer(arrival, read, outlet.room());
                 outlet.handled(datagram, handled);
+                if let Some(link) = datagram.link {
+                    core.flows.touch(link.id, false);
+                }
             }
         }
+        core.flows.settle(&core.registrar);
     }
 
     /// Lets bindings go whose time is over, a bounded number at a time. Returns when to call
@@ -187,6 +191,7 @@ impl Shard {
         core.events.clear();
         let expired = core.registrar.expire(now, EXPIRIES_PER_TURN_MAX, &mut core.events);
         core.count_events(0);
+        core.flows.settle(&core.registrar);
         if expired.more { Some(now.mono) } else { core.registrar.next_deadline() }
     }
 
@@ -196,7 +201,9 @@ impl Shard {
         let core = &mut self.core;
         core.events.clear();
         core.flows.closed(id);
-        let _ = now;
+        core.registrar.close_flow(now, id, &mut core.events);
+        core.count_events(0);
+        core.flows.settle(&core.registrar);
     }
 
     /// The next thing for the reactor to do that is not the reply to a message. What is to be sent
@@ -259,6 +266,18 @@ impl Core {
             Parsed::Invalid { error, message } => {
                 request::refuse_faulty(self, arrival, error, message, out)
             }
+            // Its connection has given up on the rest: more than is taken (RFC 3261 21.5.7).
+            Parsed::Partial { .. } if arrival.datagram.link.is_some() => {
+                let mut table = HeaderTable::new();
+                let error = ParseError { part: Part::Message, fault: Fault::TooLong };
+                match parse(bytes, Framing::Datagram, &mut table) {
+                    Parsed::Complete { message, .. }
+                    | Parsed::Invalid { message: Some(message), .. } => {
+                        request::refuse_faulty(self, arrival, error, Some(message), out)
+                    }
+                    _ => request::refuse_faulty(self, arrival, error, None, out),
+                }
+            }
             // A datagram is all there will ever be.
             Parsed::Partial { .. } => {
                 self.counters.drop(DropReason::Unparseable);
@@ -267,14 +286,23 @@ impl Core {
         }
     }
 
-    /// Counts the events of the call at hand, the first `counted` of which have been counted.
+    /// Counts the events of the call at hand, and notes the flows they leave; the first `counted` of which have been counted.
     pub fn count_events(&mut self, counted: usize) {
-        let Core { counters, events, .. } = self;
+        let Core { counters, events, flows, .. } = self;
         for event in &events[counted..] {
+            match event {
+                Event::Refreshed { old_flow: Some(flow), .. } => flows.touch_flow(flow, false),
+                Event::Retargeted { old, .. } => flows.touch_flow(&old.flow(), false),
+                Event::Left { old, reason, .. } => {
+                    flows.touch_flow(&old.flow(), *reason == LeaveReason::Kicked);
+                }
+                _ => {}
+            }
             match event {
                 Event::Registered { .. } => counters.registered += 1,
                 Event::Refreshed { .. } => counters.refreshed += 1,
                 Event::Retargeted { .. } => counters.retargeted += 1,
+                Event::Flapping { .. } => counters.flapping += 1,
                 Event::Left { reason, .. } => match reason {
                     LeaveReason::Unregistered => counters.unregistered += 1,
                     LeaveReason::Expired => counters.expired += 1,

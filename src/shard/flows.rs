@@ -1,11 +1,12 @@
-//! The connections that this shard's bindings live on, and what the shard asks of the reactors
+//! The connections that something of this shard lives on, and what the shard asks of the reactors
 //! that have them. A reactor keeps a connection for the shards that hold it, and tells them when
 //! it closes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use crate::flow::{ConnectionId, Flow};
+use crate::registrar::Registrar;
 
 /// Something for a reactor to do that is not the reply to the message at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,9 +22,10 @@ pub enum Order {
         /// How many bytes.
         len: usize,
     },
-    /// This shard has bindings on the connection now. If it is closed already, its reactor says so.
+    /// Something of this shard lives on the connection now. If it is closed already, its reactor
+    /// says so.
     Hold(ConnectionId),
-    /// It has none any more.
+    /// Nothing does any more.
     Release {
         /// Which connection.
         id: ConnectionId,
@@ -34,42 +36,74 @@ pub enum Order {
     Authenticated(ConnectionId),
 }
 
-/// How many holds there are on each connection, and the orders that wait.
+/// What is held, and the orders that wait.
 #[derive(Debug, Default)]
 pub(super) struct Flows {
-    held: BTreeMap<ConnectionId, u32>,
+    held: BTreeSet<ConnectionId>,
+    /// Connections kept for other things than bindings, and for how many.
+    pinned: BTreeMap<ConnectionId, u32>,
+    /// Connections whose bindings may have changed, and whether one of them was kicked.
+    touched: Vec<(ConnectionId, bool)>,
     orders: VecDeque<Order>,
 }
 
 impl Flows {
-    /// Something of this shard lives on `flow` from now on.
-    ///
-    /// Where bindings move or replace each other, hold the new ones first: a connection that is let
-    /// go in between may be closed.
-    pub fn hold(&mut self, flow: &Flow) {
-        let Some(id) = flow.connection() else { return };
-        let count = self.held.entry(id).or_default();
-        *count += 1;
-        if *count == 1 {
-            self.orders.push_back(Order::Hold(id));
+    /// Bindings on the connection may have come or gone; one was `kicked`.
+    pub fn touch(&mut self, id: ConnectionId, kicked: bool) {
+        self.touched.push((id, kicked));
+    }
+
+    /// The same for whatever flow a binding had.
+    pub fn touch_flow(&mut self, flow: &Flow, kicked: bool) {
+        self.touched.extend(flow.connection().map(|id| (id, kicked)));
+    }
+
+    /// Something else, such as a subscription, lives on the connection from now on.
+    #[allow(dead_code, reason = "for subscriptions")]
+    pub fn pin(&mut self, id: ConnectionId) {
+        *self.pinned.entry(id).or_default() += 1;
+        self.touch(id, false);
+    }
+
+    /// It lives there no more.
+    #[allow(dead_code, reason = "for subscriptions")]
+    pub fn unpin(&mut self, id: ConnectionId) {
+        if let Some(count) = self.pinned.get_mut(&id) {
+            *count -= 1;
+            if *count == 0 {
+                self.pinned.remove(&id);
+            }
+        }
+        self.touch(id, false);
+    }
+
+    /// Holds what has come into use since the last call, and releases what is in use no more.
+    #[inline]
+    pub fn settle(&mut self, registrar: &Registrar) {
+        if !self.touched.is_empty() {
+            self.settle_touched(|id| registrar.has_bindings_on(id));
         }
     }
 
-    /// It lives there no more. A kicked binding closes a connection nobody else uses.
-    pub fn release(&mut self, flow: &Flow, close_if_unused: bool) {
-        let Some(id) = flow.connection() else { return };
-        // One that has closed is forgotten already.
-        let Some(count) = self.held.get_mut(&id) else { return };
-        *count -= 1;
-        if *count == 0 {
-            self.held.remove(&id);
-            self.orders.push_back(Order::Release { id, close_if_unused });
+    fn settle_touched(&mut self, has_bindings: impl Fn(ConnectionId) -> bool) {
+        let Flows { held, pinned, touched, orders } = self;
+        // Those with a kick first: it is the last look that counts, and the first that tells.
+        touched.sort_by_key(|&(id, kicked)| (id, !kicked));
+        touched.dedup_by_key(|&mut (id, _)| id);
+        for (id, kicked) in touched.drain(..) {
+            let in_use = pinned.contains_key(&id) || has_bindings(id);
+            if in_use && held.insert(id) {
+                orders.push_back(Order::Hold(id));
+            } else if !in_use && held.remove(&id) {
+                orders.push_back(Order::Release { id, close_if_unused: kicked });
+            }
         }
     }
 
     /// The connection is gone.
     pub fn closed(&mut self, id: ConnectionId) {
         self.held.remove(&id);
+        self.pinned.remove(&id);
     }
 
     /// A request that came by the connection has passed authentication.
@@ -88,43 +122,73 @@ mod tests {
     use super::*;
     use crate::flow::Transport;
 
-    fn flow(slot: u32) -> Flow {
-        let id = ConnectionId { reactor: 0, slot, generation: 1 };
-        Flow::Connection { id, transport: Transport::Tcp }
+    fn id(slot: u32) -> ConnectionId {
+        ConnectionId { reactor: 0, slot, generation: 1 }
     }
 
-    fn orders(flows: &mut Flows) -> Vec<Order> {
+    fn orders(flows: &mut Flows, bound: &[ConnectionId]) -> Vec<Order> {
+        flows.settle_touched(|id| bound.contains(&id));
         std::iter::from_fn(|| flows.pop()).collect()
     }
 
     #[test]
-    fn the_first_hold_and_the_last_release_are_told() {
+    fn what_comes_into_use_is_held_once_and_released_once() {
         let mut flows = Flows::default();
-        let id = flow(1).connection().unwrap();
-        flows.hold(&flow(1));
-        flows.hold(&flow(1));
-        assert_eq!(orders(&mut flows), [Order::Hold(id)]);
-        flows.release(&flow(1), true);
-        assert_eq!(orders(&mut flows), []);
-        flows.release(&flow(1), true);
-        assert_eq!(orders(&mut flows), [Order::Release { id, close_if_unused: true }]);
+        flows.touch(id(1), false);
+        flows.touch(id(1), false);
+        assert_eq!(orders(&mut flows, &[id(1)]), [Order::Hold(id(1))]);
+        flows.touch(id(1), false);
+        assert_eq!(orders(&mut flows, &[id(1)]), []);
+        flows.touch(id(1), false);
+        let release = Order::Release { id: id(1), close_if_unused: false };
+        assert_eq!(orders(&mut flows, &[]), [release]);
+        flows.touch(id(1), false);
+        assert_eq!(orders(&mut flows, &[]), []);
+    }
+
+    #[test]
+    fn a_kick_closes_what_nothing_else_uses() {
+        let mut flows = Flows::default();
+        flows.touch(id(1), false);
+        flows.touch(id(2), false);
+        assert_eq!(orders(&mut flows, &[id(1), id(2)]).len(), 2);
+        // On 1 the newcomer sits on the same connection; 2 is left empty.
+        for slot in [1, 2] {
+            flows.touch(id(slot), false);
+            flows.touch(id(slot), true);
+        }
+        let release = Order::Release { id: id(2), close_if_unused: true };
+        assert_eq!(orders(&mut flows, &[id(1)]), [release]);
+    }
+
+    #[test]
+    fn a_pin_keeps_a_connection_without_bindings() {
+        let mut flows = Flows::default();
+        flows.pin(id(1));
+        assert_eq!(orders(&mut flows, &[]), [Order::Hold(id(1))]);
+        flows.touch(id(1), true);
+        assert_eq!(orders(&mut flows, &[]), []);
+        flows.unpin(id(1));
+        let release = Order::Release { id: id(1), close_if_unused: false };
+        assert_eq!(orders(&mut flows, &[]), [release]);
     }
 
     #[test]
     fn a_connection_that_closed_is_not_released() {
         let mut flows = Flows::default();
-        flows.hold(&flow(1));
-        flows.closed(flow(1).connection().unwrap());
-        flows.release(&flow(1), true);
-        assert_eq!(orders(&mut flows).len(), 1);
+        flows.touch(id(1), false);
+        assert_eq!(orders(&mut flows, &[id(1)]).len(), 1);
+        flows.closed(id(1));
+        flows.touch(id(1), false);
+        assert_eq!(orders(&mut flows, &[]), []);
     }
 
     #[test]
     fn datagrams_hold_nothing() {
         let mut flows = Flows::default();
-        let datagram = Flow::Datagram { listener: 0, local_ip: None };
-        flows.hold(&datagram);
-        flows.release(&datagram, true);
-        assert_eq!(orders(&mut flows), []);
+        flows.touch_flow(&Flow::Datagram { listener: 0, local_ip: None }, true);
+        let connection = Flow::Connection { id: id(1), transport: Transport::Tcp };
+        flows.touch_flow(&connection, false);
+        assert_eq!(orders(&mut flows, &[id(1)]), [Order::Hold(id(1))]);
     }
 }
