@@ -24,6 +24,9 @@ pub struct Responder<'a> {
     via: Option<Via<'a>>,
     to_has_tag: bool,
     keep_s: Option<u32>,
+    /// The request came over a connection: its responses go back over the same one (RFC 3261
+    /// 18.2.2), to the very source. Default: false.
+    pub over_connection: bool,
 }
 
 impl<'a> Responder<'a> {
@@ -32,7 +35,8 @@ impl<'a> Responder<'a> {
     #[must_use]
     pub fn new(message: Message<'a>, head: &RequestHead<'a>, source: SocketAddr) -> Self {
         let to_has_tag = head.to.tag.is_some();
-        Responder { message, source, via: Some(head.via), to_has_tag, keep_s: None }
+        let via = Some(head.via);
+        Responder { message, source, via, to_has_tag, keep_s: None, over_connection: false }
     }
 
     /// Asks the client for a keepalive at least every `seconds`, if it offers any with `keep` in
@@ -53,6 +57,7 @@ impl<'a> Responder<'a> {
             via: message.first(HeaderName::Via).and_then(Via::parse_first),
             to_has_tag: message.first(HeaderName::To).and_then(tag).is_some(),
             keep_s: None,
+            over_connection: false,
         })
     }
 
@@ -61,7 +66,10 @@ impl<'a> Responder<'a> {
     #[inline]
     #[must_use]
     pub fn destination(&self) -> SocketAddr {
-        self.via.map_or(self.source, |via| via.response_to(self.source))
+        match self.via {
+            Some(via) if !self.over_connection => via.response_to(self.source),
+            _ => self.source,
+        }
     }
 
     /// Begins a response with the phrase its RFC gives `status`: status line, and what is copied
