@@ -11,7 +11,7 @@
 //! gate@example.com   -       auth=network allow=192.0.2.0/24
 //! ```
 //! After `user@domain` stand its secrets, then options `name=value` if there are any
-//! ([`account_options`](super::account_options)).
+//! ([`account_options`]).
 //!
 //! One field before the options: it is a password, whatever it reads (`ha1` too), and every HA1 is
 //! computed from it; only `-` with options behind it is no secret at all. More fields before them:
