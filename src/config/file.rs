@@ -327,13 +327,9 @@ algorithms = "MD5"
     #[test]
     fn an_item_of_a_list_is_reported_where_it_stands() {
         assert_eq!(
-            refusals(
-                "[serve]\nlisten = [\n  \"udp:127.0.0.1:5060\",\n  \"sctp:127.0.0.1:5060\"\n]"
-            ),
-            [
-                "a.toml:4: serve.listen: \"sctp:127.0.0.1:5060\" is refused, expected udp, tcp, tls, \
-                 ws or wss in TRANSPORT:ADDRESS:PORT, such as udp:0.0.0.0:5060 or tls:[::]:5061"
-            ]
+            refusals("[serve]\nlisten = [\n  \"udp:127.0.0.1:5060\",\n  \"sctp:1.1.1.1:1\"\n]"),
+            ["a.toml:4: serve.listen: \"sctp:1.1.1.1:1\" is refused, expected udp, tcp, tls, \
+                 ws or wss in TRANSPORT:ADDRESS:PORT, such as udp:0.0.0.0:5060 or tls:[::]:5061"]
         );
     }
 
@@ -400,9 +396,8 @@ algorithms = "MD5"
         );
         assert_eq!(
             refusals("[domain.\"a.com\"]\naliasses = \"b.com\"\n"),
-            [
-                "a.toml:2: domain.\"a.com\".aliasses: unknown name, did you mean domain.\"a.com\".aliases?"
-            ]
+            ["a.toml:2: domain.\"a.com\".aliasses: unknown name, did you mean \
+                 domain.\"a.com\".aliases?"]
         );
         assert_eq!(refusals("[domain.\"a.com\"]\naliases = [\"a b\"]\n").len(), 1);
         assert_eq!(refusals("[domain.\"a.com\"]\naliases = [\"b.com\", \"B.com\"]\n").len(), 1);

@@ -1,5 +1,5 @@
 //! All values together, each with where it came from: set from text and checked against each other.
-//! Names and ranges are [`parameters`](super::parameters)'.
+//! Names and ranges are [`parameters`](mod@super::parameters)'.
 
 use std::collections::HashMap;
 

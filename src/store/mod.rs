@@ -4,7 +4,7 @@
 pub mod keys;
 pub mod subscribers;
 
-mod account_options;
+pub mod account_options;
 
 pub use account_options::WrongOption;
 pub use subscribers::{LoadError, Subscriber, load, test_accounts};
