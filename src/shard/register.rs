@@ -143,7 +143,8 @@ pub(super) fn handle<'a>(
         source: datagram.source,
         flow: Flow::Datagram { listener: datagram.listener.0, local_ip: datagram.local_ip },
         behind_nat: false,
-        outbound: false,
+        // A phone that gives a reg-id means it, whatever its Supported says.
+        outbound: true,
         gruu: false,
         fingerprint: identity.fingerprint,
         limits: Limits { bindings_max: core.accounts[account].bindings_max(), ..Limits::default() },
