@@ -435,6 +435,17 @@ fn rfc5627_3_1_2_temporary_gruus_die_with_the_last_binding_of_the_instance() {
 }
 
 #[test]
+fn a_device_that_takes_over_the_contact_of_another_is_not_reached_by_its_gruus() {
+    let mut desk = Desk::new(Config::default());
+    let (_, first) = gruus(&mut desk, &ask(&[of(ONE, A)], "c1", 1));
+    let (_, second) = gruus(&mut desk, &ask(&[of(TWO, A)], "c1", 2));
+    assert!(desk.reached(Whom::Epoch(first.epoch)).is_empty());
+    assert_eq!(desk.reached(Whom::Epoch(second.epoch)), [A]);
+    desk.send(&request(&[contact(A)], "c1", 3)).unwrap();
+    assert!(desk.reached(Whom::Epoch(second.epoch)).is_empty());
+}
+
+#[test]
 fn rfc5627_5_1_without_support_or_instance_no_gruu_is_given() {
     let mut desk = Desk::with_bindings_max(5);
     let ordinary = desk.listed(&request(&[of(ONE, A)], "c1", 1)).unwrap()[0];
