@@ -13,7 +13,9 @@ pub mod counts;
 pub mod digest;
 pub mod ha2;
 pub mod malformed;
+mod names;
 pub mod nonce;
+mod pool;
 pub mod username;
 
 pub use account::{Account, Ha1s};

@@ -3,6 +3,7 @@
 
 mod answer;
 mod batch;
+pub mod control;
 mod core;
 pub mod counters;
 mod domains;
