@@ -53,8 +53,6 @@ pub const CNONCE_BYTES_MAX: usize = 256;
 pub const DIGEST_URI_BYTES_MAX: usize = 1024;
 /// Longest `method:uri` whose HA2 is remembered, bytes. Longer ones are hashed each time.
 pub const A2_BYTES_MAX: usize = 126;
-/// Room that one value of WWW-Authenticate needs, bytes, where the realm is a host name.
-pub const CHALLENGE_VALUE_BYTES_MAX: usize = 512;
 /// How far ahead of our clock the clock of a sibling may be, seconds. A nonce from further ahead
 /// is not taken for ours.
 pub const CLOCK_SKEW_S_MAX: u32 = 10;

@@ -8,6 +8,7 @@ mod desk;
 use std::net::SocketAddr;
 
 use aorta::config::{Algorithms, Auth};
+use aorta::shard::refused::RefuseReason;
 use common::cluster::Options;
 use common::{Challenge, Phone, Response};
 use desk::{Desk, each_way, listed, source};
@@ -260,7 +261,7 @@ fn rfc3261_s10_3_step_4_the_username_of_somebody_else_is_forbidden() {
         assert_eq!((response.status, response.reason.as_str()), (403, "Forbidden"));
         assert!(response.header("www-authenticate").is_none());
         assert_eq!(desk.bound(3), listed(&victim, 600));
-        assert_eq!(desk.counters().account_mismatch, 1);
+        assert_eq!(desk.counters().refused(RefuseReason::AccountMismatch), 1);
     });
 }
 
