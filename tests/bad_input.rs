@@ -329,7 +329,7 @@ const ROWS: &[Row] = &[
     ),
     row(
         "NUL in To",
-        |p| changed(p, "To: <sip:u3@", "To: <sip:u\03@"),
+        |p| changed(p, "To: <sip:u3@", "To: <sip:u\x003@"),
         400,
         "Malformed To",
         RefuseReason::Malformed,

@@ -3,7 +3,15 @@
 //!
 //! Time, the nonce key and the accounts come in as arguments; verdicts leave as values. What is
 //! answered to a verdict, who is suspended after too many of them, and where subscribers are read
-//! from is decided elsewhere.
+//! from is decided elsewhere. A request's way through:
+//!
+//! 1. [`Gate::of`] the account: open, digest, or closed, behind which there is no account;
+//! 2. [`NonceKeys::judge`] the nonce of its credentials, [`authenticate`] them;
+//! 3. where they were wrong, or of no account, [`after_wrong_answer`] says 403 or another
+//!    challenge, whose nonce carries the session on ([`NonceKeys::mint_in`]); any other challenge
+//!    begins a session ([`NonceKeys::mint`]);
+//! 4. where they were right, [`Judged::is_next_due`] says whether the 200 names the next nonce
+//!    ([`write_next_nonce`]).
 
 pub mod account;
 pub mod accounts;

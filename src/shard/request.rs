@@ -128,9 +128,6 @@ fn check(
     if arrival.datagram.bytes.len() > COPIED_BYTES_MAX && is_dear_to_copy(message) {
         return Err(Refusal::Status(513, RefuseReason::TooLarge));
     }
-    if !head.via.can_come_by(arrival.datagram.transport()) {
-        return Err(Refusal::ViaTransport);
-    }
     // RFC 3261 8.2.2.1
     if !matches!(head.uri.scheme, Scheme::Sip | Scheme::Sips) {
         return Err(Refusal::Status(416, RefuseReason::UriScheme));
@@ -157,6 +154,10 @@ fn check(
     // Other bodies mean nothing to what is served and are not looked at.
     if message.has_encoded_body() {
         return Err(Refusal::EncodedBody);
+    }
+    // Last, so that what RFC 4475 says of messages made for another transport holds for them.
+    if !head.via.can_come_by(arrival.datagram.transport()) {
+        return Err(Refusal::ViaTransport);
     }
     Ok(())
 }

@@ -4,7 +4,11 @@
 
 use crate::limits::MESSAGE_BYTES_MAX;
 use crate::sip::parse::{Framing, Parsed, content_length, parse};
+use crate::sip::scan::Class;
 use crate::sip::table::HeaderTable;
+
+/// The longest first word that is waited for: a method, or `SIP` before a slash.
+const FIRST_WORD_BYTES_MAX: usize = 64;
 
 /// What stands at the front of a stream's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +35,8 @@ pub enum Frame {
     },
     /// A message behind which nothing can be read: refuse it, then close.
     Last {
-        /// Bytes that are there of it and are worth parsing: its head, or what was read of that.
+        /// Bytes that are there of it and are worth parsing: its head, or what was read of that;
+        /// none of what is not SIP from its first word on.
         len: usize,
         /// Why.
         reason: Broken,
@@ -57,6 +62,8 @@ pub enum Broken {
 #[derive(Clone, Copy, Debug)]
 pub struct Scanner {
     bytes_max: usize,
+    /// The first word is one that a message begins with.
+    begun: bool,
     /// No head ends in front of this.
     looked: usize,
     /// Length of the message, once its head is there.
@@ -68,7 +75,7 @@ impl Scanner {
     #[must_use]
     pub const fn new(bytes_max: usize) -> Scanner {
         let bytes_max = if bytes_max < MESSAGE_BYTES_MAX { bytes_max } else { MESSAGE_BYTES_MAX };
-        Scanner { bytes_max, looked: 0, whole: None }
+        Scanner { bytes_max, begun: false, looked: 0, whole: None }
     }
 
     /// What stands at the front of `bytes`. `table` is room for a parse that nobody sees.
@@ -92,6 +99,12 @@ impl Scanner {
             };
         }
         let within = &bytes[..bytes.len().min(self.bytes_max)];
+        if !self.begun {
+            match begins_a_message(within) {
+                Some(false) => return Frame::Last { len: 0, reason: Broken::NotSip },
+                begun => self.begun = begun.is_some(),
+            }
+        }
         let Some(head) = self.head(within) else {
             return if bytes.len() < self.bytes_max {
                 Frame::Partial { needed: bytes.len() + 1 }
@@ -137,6 +150,19 @@ impl Scanner {
                 _ => self.looked = next,
             }
         }
+    }
+}
+
+/// Whether a start line begins so: a token before a space, or `SIP/` (RFC 3261 7.1, 7.2). What
+/// belongs to another protocol need not be waited for. `None` while that cannot be told.
+fn begins_a_message(bytes: &[u8]) -> Option<bool> {
+    let front = &bytes[..bytes.len().min(FIRST_WORD_BYTES_MAX)];
+    let word = Class::TOKEN.span(front);
+    match front.get(word) {
+        None if word < FIRST_WORD_BYTES_MAX => None,
+        Some(b' ') => Some(word > 0),
+        Some(b'/') => Some(front[..word].eq_ignore_ascii_case(b"SIP")),
+        _ => Some(false),
     }
 }
 
@@ -296,9 +322,14 @@ mod tests {
 
     #[test]
     fn what_is_not_sip_is_told_from_what_can_be_refused() {
-        let last = |len| Frame::Last { len, reason: Broken::NotSip };
-        assert_eq!(look(b"GET\r\n\r\n"), last(7));
-        assert_eq!(look(b"\x16\x03\x01\x02\n\nxx"), last(6));
+        let nothing = Frame::Last { len: 0, reason: Broken::NotSip };
+        for other in [&b"GET\r\n\r\n"[..], b"\x16\x03\x01\x02", b" A b", b"RTSP/1.0 200 OK", b"\0"]
+        {
+            assert_eq!(look(other), nothing, "{other:?}");
+        }
+        assert_eq!(look(b"sip/2"), Frame::Partial { needed: 6 });
+        assert_eq!(look(&[b'A'; 63]), Frame::Partial { needed: 64 });
+        assert_eq!(look(&[b'A'; 64]), nothing);
         assert_eq!(
             look(b"GET / HTTP/1.1\r\n\r\n"),
             Frame::Last { len: 18, reason: Broken::NoLength }

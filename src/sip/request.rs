@@ -12,7 +12,6 @@ use crate::sip::header::via::Via;
 use crate::sip::header::{HeaderName, accept, call_id, expires, max_forwards, option_tag, route};
 use crate::sip::message::{Message, StartLine};
 use crate::sip::method::Method;
-use crate::sip::scan::Class;
 use crate::sip::table::NameSet;
 use crate::sip::uri::Uri;
 
@@ -211,7 +210,11 @@ impl<'a> Message<'a> {
     #[must_use]
     pub fn user_agent(&self) -> Option<&'a [u8]> {
         let is_text = |value: &&[u8]| {
-            let printable = value.iter().all(|&b| (b >= b' ' && b != 0x7f) || Class::LWS.has(b));
+            // Without a way out in the middle, so that many bytes are looked at together.
+            let printable = value.iter().fold(true, |printable, &b| {
+                let white = (b == b'\t') | (b == b'\r') | (b == b'\n');
+                printable & ((b >= b' ') | white) & (b != 0x7f)
+            });
             printable && (value.is_ascii() || std::str::from_utf8(value).is_ok())
         };
         self.first(HeaderName::UserAgent).filter(is_text)

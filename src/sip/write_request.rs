@@ -214,7 +214,8 @@ mod tests {
             std::str::from_utf8(&buf[..len]).unwrap(),
             "NOTIFY sip:a@192.0.2.7:5070 SIP/2.0\r\n\
              Via: SIP/2.0/UDP [2001:db8::1]:5060;branch=z9hG4bKn1;rport\r\nMax-Forwards: 70\r\n\
-             Route: <sip:p1;lr>\r\nRoute: \"x\" <sip:p2;lr>\r\nFrom: <sip:a@example.com>;tag=ours\r\n\
+             Route: <sip:p1;lr>\r\nRoute: \"x\" <sip:p2;lr>\r\n\
+             From: <sip:a@example.com>;tag=ours\r\n\
              To: <sip:w@example.com>;tag=theirs\r\nCall-ID: c@d\r\nCSeq: 4 NOTIFY\r\n\
              Contact: <sip:192.0.2.1:5060>\r\nEvent: reg;id=7\r\n\
              Subscription-State: terminated;reason=timeout\r\n\

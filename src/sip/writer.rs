@@ -114,8 +114,8 @@ impl<'b> Writer<'b> {
         }
     }
 
-    /// Writes a body with what stands in front of it: `Content-Length`, and the empty line that ends
-    /// the head. The body is written behind room for the longest length, then moved up.
+    /// Writes a body with what stands in front of it: `Content-Length`, and the empty line that
+    /// ends the head. The body is written behind room for the longest length, then moved up.
     ///
     /// # Errors
     /// [`Full`].
