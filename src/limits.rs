@@ -30,6 +30,10 @@ pub const USER_AGENT_BYTES_MAX: usize = 128;
 pub const PATH_BYTES_MAX: usize = 512;
 /// Largest settable limit of bindings of one address-of-record.
 pub const BINDINGS_MAX: usize = 64;
+/// Flows of one device under outbound (RFC 5626); phones use two. One more takes over the oldest.
+pub const FLOWS_PER_DEVICE_MAX: usize = 4;
+/// Longest GRUU (RFC 5627), bytes: an AOR and an instance with every byte of it escaped.
+pub const GRUU_BYTES_MAX: usize = 640;
 /// Longest response that is written, bytes: what one datagram can carry over IPv4.
 pub const RESPONSE_BYTES_MAX: usize = 65_507;
 /// Headers of a request that its response copies (Via, From, To, Call-ID, CSeq), bytes together.
@@ -93,6 +97,7 @@ const _: () = assert!(MESSAGE_BYTES_MAX <= u16::MAX as usize);
 const _: () = assert!(HEADERS_MAX < u8::MAX as usize);
 const _: () = assert!(HEADER_NAME_BYTES_MAX <= u8::MAX as usize);
 const _: () = assert!(CONTACTS_MAX <= BINDINGS_MAX);
+const _: () = assert!(AOR_BYTES_MAX + 3 * INSTANCE_BYTES_MAX + "sips:;gr=".len() <= GRUU_BYTES_MAX);
 const _: () = assert!(CONTACT_BYTES_MAX <= u16::MAX as usize);
 const _: () = assert!(SHARDS_MAX <= u8::MAX as usize);
 const _: () = assert!(AOR_BYTES_MAX <= u8::MAX as usize);

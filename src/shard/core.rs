@@ -271,6 +271,7 @@ impl Core {
                 Event::Registered { .. } => counters.registered += 1,
                 Event::Refreshed { .. } => counters.refreshed += 1,
                 Event::Retargeted { .. } => counters.retargeted += 1,
+                Event::Flapping { .. } => counters.flapping += 1,
                 Event::Left { reason, .. } => match reason {
                     LeaveReason::Unregistered => counters.unregistered += 1,
                     LeaveReason::Expired => counters.expired += 1,

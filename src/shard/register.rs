@@ -5,9 +5,10 @@ use crate::auth::challenge::{strongest_first, write_value};
 use crate::auth::check::{Check, Verdict, authenticate};
 use crate::auth::username::form_of;
 use crate::config::Algorithms;
+use crate::flow::Flow;
 use crate::limits::AOR_BYTES_MAX;
 use crate::registrar::aor::{Aor, AorError};
-use crate::registrar::{Accepted, AorId, Contacts, Refusal, Register};
+use crate::registrar::{Accepted, AorId, Contacts, Limits, Refusal, Register};
 use crate::shard::Handled;
 use crate::shard::answer::Answer;
 use crate::shard::batch::{Addressed, Unaddressed};
@@ -119,10 +120,13 @@ pub(super) fn handle<'a>(
         user_agent: message.user_agent().unwrap_or_default(),
         path: b"",
         source: datagram.source,
-        listener: datagram.listener.0,
-        local_ip: datagram.local_ip,
+        flow: Flow::Datagram { listener: datagram.listener.0, local_ip: datagram.local_ip },
+        behind_nat: false,
+        // A phone that gives a reg-id means it, whatever its Supported says.
+        outbound: true,
+        gruu: false,
         fingerprint: identity.fingerprint,
-        bindings_max: core.accounts[account].bindings_max(),
+        limits: Limits { bindings_max: core.accounts[account].bindings_max(), ..Limits::default() },
     };
     let Core { registrar, events, .. } = &mut *core;
     let before = events.len();
