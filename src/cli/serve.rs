@@ -31,16 +31,22 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
             data.display()
         )),
     }
-    for address in server.listening() {
-        show(format_args!("listening udp {address}"));
+    for (transport, address) in server.listening() {
+        show(format_args!("listening {transport} {address}"));
     }
     show("ready");
     loop {
         match signals.wait_for_signal() {
             Signal::Terminate | Signal::Interrupt => break,
-            Signal::Reload => {
-                note("SIGHUP: settings are read at the start only, nothing changed");
-            }
+            Signal::Reload => match server.reload_certificates(&settings) {
+                Ok(()) => note(
+                    "SIGHUP: certificates were read again; other settings are read \
+                                    at the start only",
+                ),
+                Err(failure) => {
+                    note(format_args!("SIGHUP: nothing changed: {}", failure.lines.join("; ")));
+                }
+            },
         }
     }
     note("stopping");

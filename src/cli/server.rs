@@ -7,17 +7,22 @@ use std::sync::Arc;
 
 use super::Failure;
 use super::accounts;
+use super::say::note;
 use crate::auth::nonce::NonceKey;
+use crate::config::parameters::find;
 use crate::config::{self, Settings};
 use crate::flow::Transport;
 use crate::limits::SHARDS_MAX;
-use crate::reactor::{self, Finished, Reactors, Running};
+use crate::reactor::{self, Certificates, Finished, Reactors, Running};
 use crate::shard::counters::Counters;
 use crate::shard::mesh::{default_slots, mesh};
 use crate::shard::owner::Ownership;
 use crate::shard::{Keys, Setup, Shard, ShardId};
 use crate::store::keys;
 use crate::store::subscribers::Subscriber;
+
+/// Open files that are left for whatever else the process reads while it runs.
+const FILES_LEFT: u32 = 64;
 
 /// A registrar that answers.
 pub struct Server {
@@ -36,7 +41,9 @@ impl Server {
     /// # Errors
     /// One line with what is wrong and what helps; nothing is left running.
     pub fn start(settings: &Settings, data: Option<&Path>) -> Result<Server, Failure> {
-        let listen = datagram_listeners(&settings.serve.listen)?;
+        let (listen, listen_streams) = listeners(&settings.serve.listen);
+        let streams = streams(settings, listen.len() + listen_streams.len())?;
+        let certificates = certificates(settings)?;
         let subscribers = accounts::load(settings)?;
         let domains = accounts::domains(settings, &subscribers);
         if domains.is_empty() {
@@ -68,6 +75,9 @@ impl Server {
         drop(subscribers);
         let reactors = reactor::Settings {
             listen,
+            listen_streams,
+            streams,
+            certificates,
             cpus: cpus.clone(),
             backend: match settings.serve.backend {
                 config::Backend::Mmsg => reactor::Backend::Mmsg,
@@ -83,8 +93,19 @@ impl Server {
     }
 
     /// The addresses it listens on, ports resolved.
-    pub fn listening(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        self.running.bound().iter().map(|bound| bound.address)
+    pub fn listening(&self) -> impl Iterator<Item = (Transport, SocketAddr)> + '_ {
+        self.running.bound().iter().map(|bound| (bound.transport, bound.address))
+    }
+
+    /// Serves handshakes from now on with the certificates as their files are now.
+    ///
+    /// # Errors
+    /// One line with what is wrong with them; those in use stay so.
+    pub fn reload_certificates(&self, settings: &Settings) -> Result<(), Failure> {
+        if let Some(certificates) = certificates(settings)? {
+            self.running.replace_certificates(&certificates);
+        }
+        Ok(())
     }
 
     /// Stops it: what has arrived is answered first. Returns what each reactor and its shard have
@@ -96,18 +117,41 @@ impl Server {
     }
 }
 
-/// The addresses of the UDP listeners.
-///
-/// # Errors
-/// The first listener of another transport.
-fn datagram_listeners(listen: &[config::Listen]) -> Result<Vec<SocketAddr>, Failure> {
-    let one = |listen: &config::Listen| match listen.transport {
-        Transport::Udp => Ok(listen.addr),
-        other => Err(Failure::new(format!(
-            "cannot listen on {listen}: this version serves udp, not {other}"
-        ))),
-    };
-    listen.iter().map(one).collect()
+/// The addresses of the UDP listeners, and the others.
+fn listeners(listen: &[config::Listen]) -> (Vec<SocketAddr>, Vec<config::Listen>) {
+    let (streams, datagrams): (Vec<_>, Vec<_>) =
+        listen.iter().copied().partition(|listen| listen.transport.is_connection());
+    (datagrams.iter().map(|listen| listen.addr).collect(), streams)
+}
+
+/// What connections obey. Where nobody has said how many there may be, there are no more than the
+/// limit of open files has room for.
+fn streams(settings: &Settings, listeners: usize) -> Result<config::Streams, Failure> {
+    let mut streams = settings.streams.clone();
+    let asked = settings.serve.listen.iter().any(|listen| listen.transport.is_connection());
+    let said = find("streams.connections_max").map(|parameter| settings.origin(parameter));
+    if asked && said == Some(&config::Origin::Default) {
+        let (_, shards) = placement(&settings.serve)?;
+        let room = reactor::connections_allowed(shards.into(), listeners);
+        let room = u32::try_from(room).unwrap_or(u32::MAX).saturating_sub(FILES_LEFT);
+        if room < streams.connections_max {
+            note(format_args!(
+                "no more than {room} connections at a time: the limit of open files has room for \
+                 no more (`ulimit -Hn`, LimitNOFILE=)"
+            ));
+            streams.connections_max = room;
+        }
+    }
+    Ok(streams)
+}
+
+/// What TLS listeners present, where there are any.
+fn certificates(settings: &Settings) -> Result<Option<Certificates>, Failure> {
+    if !settings.serve.listen.iter().any(|listen| listen.transport.is_secure()) {
+        return Ok(None);
+    }
+    let loaded = Certificates::load(&settings.streams.tls);
+    loaded.map(Some).map_err(|error| Failure::new(error.to_string()))
 }
 
 /// A shard with the accounts it owns.

@@ -21,10 +21,10 @@ use super::mmsg::Mmsg;
 use super::plane::Plane;
 use super::send::Sender;
 use super::socket::{Bound, Listener, bind_group};
-use super::stream::{self, Certificates, NewCertificates, StreamListener, Streams};
 use super::start_check::{
     cpus_allowed, files_allowed, io_uring_allowed, memlock_allowed, threads_allowed,
 };
+use super::stream::{self, Certificates, NewCertificates, StreamListener, Streams};
 use super::uring::Uring;
 use super::wake::Waker;
 use crate::config;
@@ -134,8 +134,7 @@ impl Reactors {
         let new_certificates: Vec<NewCertificates> =
             mesh.iter().map(|_| NewCertificates::new(ArrayQueue::new(1))).collect();
         let reactors = mesh.len();
-        let mut running =
-            Running { threads: Vec::new(), shared, bound, new_certificates };
+        let mut running = Running { threads: Vec::new(), shared, bound, new_certificates };
         let mut gates = Vec::with_capacity(mesh.len());
         for (number, (endpoint, make)) in mesh.into_iter().zip(planes).enumerate() {
             let (open, gate) = mpsc::channel();

@@ -1,8 +1,8 @@
 //! What a reactor drives: the shard, seen through the few things a reactor does with it. A seam,
 //! so that tests and benches drive the reactors without a registrar.
 
-use crate::shard::counters::Counters;
 use crate::flow::ConnectionId;
+use crate::shard::counters::Counters;
 use crate::shard::{Datagram, Handled, Order, Outlet, Shard};
 use crate::time::{Instant, Now};
 

@@ -135,8 +135,8 @@ impl Server {
         let targets = process
             .out
             .iter()
-            .filter_map(|line| line.strip_prefix("listening udp "))
-            .map(|address| address.parse().expect("an address"))
+            .filter_map(|line| line.strip_prefix("listening ")?.split_once(' '))
+            .map(|(_, address)| address.parse().expect("an address"))
             .collect();
         Some(Server { process, targets })
     }
