@@ -414,7 +414,7 @@ fn start_up_names_what_is_wrong_with_the_listeners() {
         process.err.join("\n")
     };
     let line = refused(&["--listen", "tls:127.0.0.1:0"]);
-    assert!(line.contains("tls.certificate: "), "{line}");
+    assert!(line.contains("needs tls.certificate"), "{line}");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let line = refused(&["--listen", &format!("tcp:{address}")]);

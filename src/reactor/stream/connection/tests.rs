@@ -5,6 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
 
 use super::*;
@@ -152,23 +153,36 @@ fn a_goodbye_is_said_where_there_is_a_word_for_it() {
     assert_eq!(bench.output, b"");
 }
 
-/// Both ends of TLS.
+/// Both ends of TLS 1.3.
 fn tls() -> (Session, ClientConnection) {
+    tls_of(&[&rustls::version::TLS13], false)
+}
+
+/// Both ends of TLS, the server's asking for a certificate that the client lacks or not at all.
+fn tls_of(
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    demanding: bool,
+) -> (Session, ClientConnection) {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(vec!["a.test".to_owned()]).unwrap();
     let chain: CertificateDer<'static> = cert.der().clone();
     let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![chain.clone()], key.into())
-        .unwrap();
     let mut roots = RootCertStore::empty();
-    roots.add(chain).unwrap();
+    roots.add(chain.clone()).unwrap();
+    let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)
+        .unwrap();
+    let server = if demanding {
+        let roots = Arc::new(roots.clone());
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider));
+        server.with_client_cert_verifier(verifier.build().unwrap())
+    } else {
+        server.with_no_client_auth()
+    };
+    let server = server.with_single_cert(vec![chain], key.into()).unwrap();
     let client = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
@@ -236,6 +250,29 @@ fn what_is_no_tls_hears_an_alert_and_is_over() {
 }
 
 #[test]
+fn a_client_without_the_certificate_that_is_demanded_hears_an_alert() {
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let (session, mut client) = tls_of(&[version], true);
+        let mut bench = Bench::new(Transport::Tls, Some(session));
+        let mut refused = false;
+        for _ in 0..4 {
+            let mut sent = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut sent).unwrap();
+            }
+            bench.turn(&sent);
+            let mut heard = &std::mem::take(&mut bench.output)[..];
+            while !heard.is_empty() && !refused {
+                client.read_tls(&mut heard).unwrap();
+                refused = client.process_new_packets().is_err();
+            }
+        }
+        assert_eq!(bench.over, Some(CloseReason::Tls));
+        assert!(refused, "{version:?}: no alert");
+    }
+}
+
+#[test]
 fn a_message_to_a_connection_that_is_not_open_is_not_taken() {
     let (session, mut client) = tls();
     let mut bench = Bench::new(Transport::Tls, Some(session));
@@ -269,5 +306,50 @@ proptest! {
             at = end;
         }
         prop_assert!(bench.connection.buffer_bytes() <= 4 * bytes.len() + 4 * UPGRADE.len());
+    }
+
+    /// Handshakes that somebody on the way, or the client itself, has tampered with.
+    #[test]
+    fn tampered_handshakes_end_or_wait_without_panic(
+        tls12 in any::<bool>(),
+        demanding in any::<bool>(),
+        piece in 1usize..2000,
+        which in 0usize..3,
+        at in any::<prop::sample::Index>(),
+        with in proptest::collection::vec(any::<u8>(), 0..40),
+        how in 0usize..4,
+    ) {
+        let version = if tls12 { &rustls::version::TLS12 } else { &rustls::version::TLS13 };
+        let (session, mut client) = tls_of(&[version], demanding);
+        let mut bench = Bench::new(Transport::Tls, Some(session));
+        for flight in 0..3 {
+            let mut sent = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut sent).unwrap();
+            }
+            if flight == which && !sent.is_empty() {
+                let at = at.index(sent.len());
+                match how {
+                    0 => sent[at] ^= with.first().copied().unwrap_or(1).max(1),
+                    1 => drop(sent.splice(at..at, with.iter().copied())),
+                    2 => sent.truncate(at),
+                    _ => sent.extend_from_within(at..),
+                }
+            }
+            for bytes in sent.chunks(piece) {
+                if bench.over.is_none() {
+                    bench.turn(bytes);
+                }
+            }
+            let _ = bench.connection.send(b"whatever");
+            let mut heard = &std::mem::take(&mut bench.output)[..];
+            while !heard.is_empty() {
+                client.read_tls(&mut heard).unwrap();
+                if client.process_new_packets().is_err() {
+                    break;
+                }
+            }
+        }
+        bench.connection.say_goodbye(bench.over.unwrap_or(CloseReason::Idle));
     }
 }
