@@ -206,7 +206,7 @@ fn a_via_of_another_transport_is_refused() {
     let mut client = Client::tcp(server.targets[1]);
     client.send(options(1).as_bytes());
     let response = client.receive();
-    assert_eq!((response.status, &*response.reason), (400, "Via Names Another Transport"));
+    assert_eq!((response.status, &*response.reason), (400, "Transport Does Not Match Via"));
     assert_eq!(client.ask(&options(2)).status, 200, "the stream goes on");
     // Behind a proxy that ends TLS the phone says WSS.
     let mut web = Client::connect("ws", server.targets[2], None).unwrap();

@@ -5,15 +5,16 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Failure;
-use super::accounts;
+use super::accounts::Loaded;
+use super::reload::{self, Prepare};
 use super::say::note;
+use super::{Failure, certificates};
 use crate::auth::nonce::NonceKey;
 use crate::config::parameters::find;
 use crate::config::{self, Settings};
 use crate::flow::Transport;
 use crate::limits::SHARDS_MAX;
-use crate::reactor::{self, Certificates, Finished, Reactors, Running};
+use crate::reactor::{self, Finished, Reactors, Running};
 use crate::shard::counters::Counters;
 use crate::shard::mesh::{default_slots, mesh};
 use crate::shard::owner::Ownership;
@@ -26,7 +27,13 @@ const FILES_LEFT: u32 = 64;
 
 /// A registrar that answers.
 pub struct Server {
-    running: Running<Counters>,
+    pub(super) running: Running<Shard>,
+    pub(super) ownership: Ownership,
+    /// What it was started with.
+    pub(super) started: Settings,
+    /// What it obeys now.
+    pub(super) settings: Settings,
+    pub(super) on_reload: Vec<Prepare>,
     /// Accounts loaded.
     pub accounts: usize,
     /// Domains served.
@@ -43,19 +50,13 @@ impl Server {
     pub fn start(settings: &Settings, data: Option<&Path>) -> Result<Server, Failure> {
         let (listen, listen_streams) = listeners(&settings.serve.listen);
         let streams = streams(settings, listen.len() + listen_streams.len())?;
-        let certificates = certificates(settings)?;
-        let subscribers = accounts::load(settings)?;
-        let domains = accounts::domains(settings, &subscribers);
-        if domains.is_empty() {
-            return Err(Failure::new(
-                "no account and no domain: nobody could register (name a file with \
-                 --subscribers, or try --test-accounts 100)",
-            ));
-        }
+        let Loaded { accounts: subscribers, domains } = reload::check(settings)?;
+        let certificates = certificates::load(settings)?;
         let (cpus, shards) = placement(&settings.serve)?;
         let keys = secrets(data)?;
         let ownership = Ownership::new(random()?, shards);
         let names = domains.iter().map(|domain| domain.name.clone()).collect();
+        let owned = ownership.clone();
         let accounts = subscribers.len();
         let subscribers = Arc::new(subscribers);
         let planes = (0..shards)
@@ -89,23 +90,24 @@ impl Server {
         let mesh = mesh(shards, default_slots(shards));
         let running = Reactors::start(reactors, mesh, planes)
             .map_err(|error| Failure::new(error.to_string()))?;
-        Ok(Server { running, accounts, domains: names, cpus })
+        let mut server = Server {
+            running,
+            ownership: owned,
+            started: settings.clone(),
+            settings: settings.clone(),
+            on_reload: Vec::new(),
+            accounts,
+            domains: names,
+            cpus,
+        };
+        let slots = server.running.certificate_slots();
+        server.on_reload(certificates::prepare(slots));
+        Ok(server)
     }
 
     /// The addresses it listens on, ports resolved.
     pub fn listening(&self) -> impl Iterator<Item = (Transport, SocketAddr)> + '_ {
         self.running.bound().iter().map(|bound| (bound.transport, bound.address))
-    }
-
-    /// Serves handshakes from now on with the certificates as their files are now.
-    ///
-    /// # Errors
-    /// One line with what is wrong with them; those in use stay so.
-    pub fn reload_certificates(&self, settings: &Settings) -> Result<(), Failure> {
-        if let Some(certificates) = certificates(settings)? {
-            self.running.replace_certificates(&certificates);
-        }
-        Ok(())
     }
 
     /// Stops it: what has arrived is answered first. Returns what each reactor and its shard have
@@ -145,15 +147,6 @@ fn streams(settings: &Settings, listeners: usize) -> Result<config::Streams, Fai
     Ok(streams)
 }
 
-/// What TLS listeners present, where there are any.
-fn certificates(settings: &Settings) -> Result<Option<Certificates>, Failure> {
-    if !settings.serve.listen.iter().any(|listen| listen.transport.is_secure()) {
-        return Ok(None);
-    }
-    let loaded = Certificates::load(&settings.streams.tls);
-    loaded.map(Some).map_err(|error| Failure::new(error.to_string()))
-}
-
 /// A shard with the accounts it owns.
 fn shard(setup: Setup, subscribers: &[Subscriber]) -> Shard {
     let shards = usize::from(setup.ownership.shards());
@@ -165,7 +158,7 @@ fn shard(setup: Setup, subscribers: &[Subscriber]) -> Shard {
         let aor = subscriber.user_at_domain.as_bytes();
         if shard.owns(aor) {
             shard
-                .insert_account(aor, &subscriber.ha1s)
+                .put_account(aor, &subscriber.ha1s, subscriber.policy.as_ref())
                 .expect("names were checked and are distinct when they are loaded");
         }
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crossbeam::queue::ArrayQueue;
 
 use super::clock::Clock;
+use super::control::{Controller, Orders, orders};
 use super::counters::{Counters, SharedCounters};
 use super::data_plane::{DataPlane, Shared};
 use super::datagram::{Backend, DatagramPath, Outbox};
@@ -110,7 +111,7 @@ impl Reactors {
         settings: Settings,
         mesh: Vec<Endpoint>,
         planes: Vec<F>,
-    ) -> Result<Running<P::Final>, StartError>
+    ) -> Result<Running<P>, StartError>
     where
         P: Plane,
         F: FnOnce(ShardId) -> P + Send + 'static,
@@ -134,11 +135,19 @@ impl Reactors {
         let new_certificates: Vec<NewCertificates> =
             mesh.iter().map(|_| NewCertificates::new(ArrayQueue::new(1))).collect();
         let reactors = mesh.len();
-        let mut running = Running { threads: Vec::new(), shared, bound, new_certificates };
+        let mut running = Running {
+            threads: Vec::new(),
+            shared,
+            bound,
+            new_certificates,
+            controllers: Vec::new(),
+        };
         let mut gates = Vec::with_capacity(mesh.len());
         for (number, (endpoint, make)) in mesh.into_iter().zip(planes).enumerate() {
             let (open, gate) = mpsc::channel();
             gates.push(open);
+            let (controller, orders) = orders(running.shared.wakers[number].clone());
+            running.controllers.push(controller);
             let seat = Seat {
                 number,
                 cpu: settings.cpus.get(number).copied(),
@@ -148,6 +157,7 @@ impl Reactors {
                 new_certificates: Arc::clone(&running.new_certificates[number]),
                 settings: settings.clone(),
                 endpoint,
+                orders,
                 shared: Arc::clone(&running.shared),
                 report: report.clone(),
                 gate,
@@ -229,7 +239,7 @@ fn bind(settings: &Settings, reactors: usize) -> Result<Sockets, StartError> {
 }
 
 /// Everything a reactor thread is given.
-struct Seat {
+struct Seat<P: Plane> {
     number: usize,
     cpu: Option<usize>,
     reactors: usize,
@@ -238,14 +248,15 @@ struct Seat {
     new_certificates: NewCertificates,
     settings: Settings,
     endpoint: Endpoint,
+    orders: Orders<P>,
     shared: Arc<Shared>,
     report: mpsc::Sender<Result<(), StartError>>,
     gate: mpsc::Receiver<()>,
 }
 
-impl Seat {
+impl<P: Plane> Seat<P> {
     /// The life of a reactor thread; `None` if the start was called off.
-    fn take<P: Plane>(mut self, make: impl FnOnce(ShardId) -> P) -> Option<Finished<P::Final>> {
+    fn take(mut self, make: impl FnOnce(ShardId) -> P) -> Option<Finished<P::Final>> {
         let _loud = AbortOnPanic(self.number);
         let listeners = std::mem::take(&mut self.listeners);
         let sockets = listeners.iter().map(Listener::fd).collect();
@@ -258,7 +269,7 @@ impl Seat {
         }
     }
 
-    fn serve<P: Plane, D: DatagramPath>(
+    fn serve<D: DatagramPath>(
         mut self,
         make: impl FnOnce(ShardId) -> P,
         sockets: Vec<RawFd>,
@@ -308,6 +319,7 @@ impl Seat {
             sender: Sender::new(sockets),
             endpoint: self.endpoint,
             streams,
+            orders: self.orders,
             idle,
             clock: self.settings.clock,
             counters: Counters::default(),
@@ -355,15 +367,31 @@ impl Drop for AbortOnPanic {
     }
 }
 
+/// Takes certificates for all reactors of a process.
+#[derive(Clone)]
+pub struct CertificateSlots(Vec<NewCertificates>);
+
+impl CertificateSlots {
+    /// Handshakes that begin from now on are served with these certificates; connections that are
+    /// open keep theirs.
+    pub fn replace(&self, certificates: &Certificates) {
+        for reactor in &self.0 {
+            // Taken up when the next connection comes; one that nobody has used is replaced.
+            reactor.force_push(certificates.clone());
+        }
+    }
+}
+
 /// Reactors that serve. Dropping it stops them and waits for them.
-pub struct Running<T> {
-    threads: Vec<JoinHandle<Option<Finished<T>>>>,
+pub struct Running<P: Plane> {
+    threads: Vec<JoinHandle<Option<Finished<P::Final>>>>,
     shared: Arc<Shared>,
     bound: Vec<Bound>,
     new_certificates: Vec<NewCertificates>,
+    controllers: Vec<Controller<P>>,
 }
 
-impl<T> Running<T> {
+impl<P: Plane> Running<P> {
     /// What each listening address became: those of datagrams in the order of the settings, then
     /// those of connections.
     #[must_use]
@@ -377,6 +405,12 @@ impl<T> Running<T> {
         self.shared.counters.iter().map(SharedCounters::snapshot).collect()
     }
 
+    /// Gives orders to each reactor's plane, in the order of the shards.
+    #[must_use]
+    pub fn controllers(&self) -> &[Controller<P>] {
+        &self.controllers
+    }
+
     /// Wakes a reactor for a message left where its plane's [`Plane::turn`] finds it.
     ///
     /// # Panics
@@ -386,13 +420,10 @@ impl<T> Running<T> {
         self.shared.wakers[usize::from(shard.0)].clone()
     }
 
-    /// Handshakes that begin from now on are served with these certificates; connections that are
-    /// open keep theirs.
-    pub fn replace_certificates(&self, certificates: &Certificates) {
-        for reactor in &self.new_certificates {
-            // Taken up when the next connection comes; one that nobody has used is replaced.
-            reactor.force_push(certificates.clone());
-        }
+    /// Where other certificates are put while the reactors serve.
+    #[must_use]
+    pub fn certificate_slots(&self) -> CertificateSlots {
+        CertificateSlots(self.new_certificates.clone())
     }
 
     /// Asks all reactors to stop; they first answer what has arrived. Returns at once.
@@ -406,7 +437,7 @@ impl<T> Running<T> {
     /// # Panics
     /// Never in practice: a reactor that panics has ended the process.
     #[must_use]
-    pub fn join(mut self) -> Vec<Finished<T>> {
+    pub fn join(mut self) -> Vec<Finished<P::Final>> {
         let threads = std::mem::take(&mut self.threads);
         threads
             .into_iter()
@@ -415,7 +446,7 @@ impl<T> Running<T> {
     }
 }
 
-impl<T> Drop for Running<T> {
+impl<P: Plane> Drop for Running<P> {
     fn drop(&mut self) {
         self.stop();
         for thread in self.threads.drain(..) {

@@ -10,6 +10,7 @@ use crate::flow::ConnectionId;
 use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX};
 use crate::registrar::{Event, LeaveReason, Registrar};
 use crate::shard::batch::{Outlet, Read, Single, Slot, read_ahead};
+use crate::shard::control::{Control, Reply, Update};
 use crate::shard::counters::{Counters, DropReason};
 use crate::shard::domains::Domains;
 use crate::shard::flows::{Flows, Order};
@@ -68,6 +69,7 @@ pub(super) struct Core {
     pub counters: Counters,
     pub events: Vec<Event>,
     pub flows: Flows,
+    pub update: Option<Update>,
 }
 
 impl Shard {
@@ -90,6 +92,7 @@ impl Shard {
             counters: Counters::default(),
             events: Vec::new(),
             flows: Flows::default(),
+            update: None,
         };
         Shard { slots: Slot::batch(), core }
     }
@@ -211,6 +214,19 @@ impl Shard {
     pub fn poll_order(&mut self, out: &mut [u8]) -> Option<Order> {
         let _ = out;
         self.core.flows.pop()
+    }
+
+    /// Carries out an order from outside; see [`Control`] for what each does and costs.
+    pub fn control(&mut self, _now: Now, order: Control) -> Reply {
+        let core = &mut self.core;
+        core.events.clear();
+        let reply = core.control(order);
+        core.count_events(0);
+        reply
+    }
+
+    pub(super) fn core_mut(&mut self) -> &mut Core {
+        &mut self.core
     }
 
     /// What happened to bindings in the last call, the whole batch of it, in order. Gone with the
