@@ -183,7 +183,7 @@ impl FinalCounters {
         let mut named = BTreeMap::new();
         let mut statuses = BTreeMap::new();
         for part in lines.iter().flat_map(|line| line.split(", ")) {
-            let part = part.trim_start_matches("not answered: ");
+            let part = part.trim_start_matches("not answered: ").trim_start_matches("refused: ");
             if let Some((status, count)) = part.split_once(": ") {
                 statuses.insert(status.parse().expect(part), count.parse().expect(part));
             } else {
