@@ -264,7 +264,7 @@ fn a_client_that_does_not_read_is_not_read_from_and_holds_nobody_up() {
     let flood = options(1).replace("UDP", "TCP").repeat(500);
     let mut sent = 0;
     let blocked = loop {
-        match greedy.socket.write(&flood.as_bytes()[sent % flood.len()..]) {
+        match (&*greedy.socket).write(&flood.as_bytes()[sent % flood.len()..]) {
             Ok(bytes) => sent += bytes,
             Err(_) => break true,
         }

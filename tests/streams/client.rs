@@ -17,10 +17,30 @@ const DEADLINE: Duration = Duration::from_secs(30);
 pub trait Wire: Read + Write {}
 impl<T: Read + Write> Wire for T {}
 
+/// A socket without a second descriptor for whoever looks at it beside the wire.
+#[derive(Clone)]
+struct Shared(Arc<TcpStream>);
+
+impl Read for Shared {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&*self.0).read(buffer)
+    }
+}
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&*self.0).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// One connection.
 pub struct Client {
     wire: Box<dyn Wire>,
-    pub socket: TcpStream,
+    pub socket: Arc<TcpStream>,
     websocket: bool,
     /// What has come in and has not been asked for.
     pending: Vec<u8>,
@@ -37,14 +57,16 @@ impl Client {
         let socket = TcpStream::connect(to)?;
         socket.set_read_timeout(Some(DEADLINE))?;
         socket.set_nodelay(true)?;
+        let socket = Arc::new(socket);
+        let shared = Shared(Arc::clone(&socket));
         let secure = matches!(transport, "tls" | "wss");
         let wire: Box<dyn Wire> = if secure {
             let name = ServerName::try_from("sip.example.com").expect("a name");
             let config = Arc::clone(tls.expect("TLS needs its settings"));
             let session = ClientConnection::new(config, name).map_err(io::Error::other)?;
-            Box::new(StreamOwned::new(session, socket.try_clone()?))
+            Box::new(StreamOwned::new(session, shared))
         } else {
-            Box::new(socket.try_clone()?)
+            Box::new(shared)
         };
         let websocket = matches!(transport, "ws" | "wss");
         let via = match transport {
