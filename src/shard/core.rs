@@ -222,6 +222,7 @@ impl Shard {
         core.events.clear();
         let reply = core.control(order);
         core.count_events(0);
+        core.flows.settle(&core.registrar);
         reply
     }
 
