@@ -9,6 +9,7 @@ use crate::config;
 use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX};
 use crate::registrar::{Event, LeaveReason, Registrar};
 use crate::shard::batch::{Outlet, Read, Single, Slot, read_ahead};
+use crate::shard::control::{Control, Reply, Update};
 use crate::shard::counters::{Counters, DropReason};
 use crate::shard::domains::Domains;
 use crate::shard::owner::Ownership;
@@ -65,6 +66,7 @@ pub(super) struct Core {
     pub nonces: NonceSequence,
     pub counters: Counters,
     pub events: Vec<Event>,
+    pub update: Option<Update>,
 }
 
 impl Shard {
@@ -86,6 +88,7 @@ impl Shard {
             nonces: NonceSequence::interleaved(id.0, shards),
             counters: Counters::default(),
             events: Vec::new(),
+            update: None,
         };
         Shard { slots: Slot::batch(), core }
     }
@@ -186,6 +189,19 @@ impl Shard {
         if expired.more { Some(now.mono) } else { core.registrar.next_deadline() }
     }
 
+    /// Carries out an order from outside; see [`Control`] for what each does and costs.
+    pub fn control(&mut self, _now: Now, order: Control) -> Reply {
+        let core = &mut self.core;
+        core.events.clear();
+        let reply = core.control(order);
+        core.count_events(0);
+        reply
+    }
+
+    pub(super) fn core_mut(&mut self) -> &mut Core {
+        &mut self.core
+    }
+
     /// What happened to bindings in the last call, the whole batch of it, in order. Gone with the
     /// next one.
     #[must_use]
@@ -255,6 +271,7 @@ impl Core {
                 Event::Registered { .. } => counters.registered += 1,
                 Event::Refreshed { .. } => counters.refreshed += 1,
                 Event::Retargeted { .. } => counters.retargeted += 1,
+                Event::Flapping { .. } => counters.flapping += 1,
                 Event::Left { reason, .. } => match reason {
                     LeaveReason::Unregistered => counters.unregistered += 1,
                     LeaveReason::Expired => counters.expired += 1,

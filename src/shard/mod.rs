@@ -3,12 +3,14 @@
 
 mod answer;
 mod batch;
+pub mod control;
 mod core;
 pub mod counters;
 mod domains;
 mod identity;
 pub mod mesh;
 pub mod owner;
+pub mod refused;
 mod register;
 mod request;
 
@@ -17,6 +19,7 @@ use std::net::{IpAddr, SocketAddr};
 pub use self::batch::Outlet;
 pub use self::core::{Keys, Setup, Shard};
 
+use crate::flow::Transport;
 use crate::time::Instant;
 
 /// One shard of the AOR hash space; also the number of the reactor that runs it.
@@ -42,6 +45,14 @@ pub struct Datagram<'a> {
     pub received_at: Instant,
     /// The payload.
     pub bytes: &'a [u8],
+}
+
+impl Datagram<'_> {
+    /// What carried it.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        Transport::Udp
+    }
 }
 
 /// What became of a datagram. Replies leave by its listener, from its `local_ip`.
