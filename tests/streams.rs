@@ -440,6 +440,48 @@ fn tcp_is_served_over_ipv6_and_without_udp() {
     assert!(response.header("via").unwrap().contains("received=::1"), "{response:?}");
 }
 
+/// A link-local address of this host, a global one of the same interface, and its number.
+fn addresses_of_one_link() -> Option<(std::net::Ipv6Addr, std::net::Ipv6Addr, u32)> {
+    let table = std::fs::read_to_string("/proc/net/if_inet6").ok()?;
+    let rows: Vec<(std::net::Ipv6Addr, u32)> = table
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let bits = u128::from_str_radix(words.next()?, 16).ok()?;
+            Some((bits.into(), u32::from_str_radix(words.next()?, 16).ok()?))
+        })
+        .collect();
+    let link = rows.iter().find(|(ip, _)| ip.is_unicast_link_local())?;
+    let other = |(ip, number): &&(std::net::Ipv6Addr, u32)| {
+        *number == link.1 && !ip.is_unicast_link_local()
+    };
+    Some((link.0, rows.iter().find(other)?.0, link.1))
+}
+
+#[test]
+fn a_phone_with_a_global_address_reaches_the_link_local_one() {
+    let Some((link_local, global, number)) = addresses_of_one_link() else {
+        eprintln!("SKIPPED: no interface has a link-local and another IPv6 address");
+        return;
+    };
+    let Some(server) = Server::start(&["--listen", "udp:[::]:0", "--listen", "tcp:[::]:0"]) else {
+        return;
+    };
+    let to = |nth: usize| {
+        let port = server.targets[nth].port();
+        SocketAddr::V6(std::net::SocketAddrV6::new(link_local, port, 0, number))
+    };
+    let socket = std::net::UdpSocket::bind((global, 0)).unwrap();
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+    // Connected: an answer from any other address would not be heard.
+    socket.connect(to(0)).unwrap();
+    socket.send(options(1).as_bytes()).unwrap();
+    let mut answer = [0; 2000];
+    let length = socket.recv(&mut answer).expect("an answer");
+    assert!(answer[..length].starts_with(b"SIP/2.0 200 "));
+    assert_eq!(Client::tcp(to(1)).ask(&options(2)).status, 200);
+}
+
 #[test]
 fn datagrams_longer_than_any_packet_come_and_go_whole() {
     let Some(server) = start_tcp(1, &[]) else { return };

@@ -35,7 +35,7 @@ pub use self::error::StartError;
 pub use self::group::{CertificateSlots, Finished, Reactors, Running, Settings, TaskSpawner};
 pub use self::plane::Plane;
 pub use self::signals::{Signal, Signals};
-pub use self::socket::Bound;
+pub use self::socket::{Bound, interface_number};
 pub use self::start_check::{
     MEMLOCK_BYTES_MIN, allowed_cpus, connections_allowed, cpus_allowed, io_uring_allowed,
     memlock_allowed, multishot_receive_allowed,

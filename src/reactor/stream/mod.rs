@@ -297,3 +297,6 @@ impl Open {
         soonest
     }
 }
+
+#[cfg(test)]
+mod tests;
