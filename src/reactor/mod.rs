@@ -1,8 +1,8 @@
 //! L3, the shell: sockets, clocks, the runtime, system calls. The only layer that knows them; what
 //! to answer is the [`Plane`]'s.
 //!
-//! One reactor is one thread, pinned to a core: it owns a socket of each listening address, one
-//! end of the mesh, and a shard. [`Reactors::start`] starts them all or none.
+//! One reactor is one thread, pinned to a core: it owns a socket of each listening address, the
+//! connections that came to it, one end of the mesh, and a shard. [`Reactors::start`] starts them all or none.
 
 mod address;
 mod arena;
