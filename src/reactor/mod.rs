@@ -2,7 +2,8 @@
 //! to answer is the [`Plane`]'s.
 //!
 //! One reactor is one thread, pinned to a core: it owns a socket of each listening address, the
-//! connections that came to it, one end of the mesh, and a shard. [`Reactors::start`] starts them all or none.
+//! connections that came to it, one end of the mesh, and a shard.
+//! [`Reactors::start`] starts them all or none.
 
 mod address;
 mod arena;
