@@ -100,7 +100,7 @@ impl Streams {
         opened(transport, turn.counters);
         let now = turn.now.mono;
         let mut open = Box::new(Open {
-            connection: Connection::new(transport, session),
+            connection: Connection::new(transport, session, &self.rules),
             fd,
             source,
             opened_at: now,

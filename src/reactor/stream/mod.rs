@@ -14,7 +14,6 @@ mod close;
 mod connection;
 mod deadlines;
 mod deliver;
-mod framing;
 mod os;
 mod serve;
 mod table;
