@@ -49,6 +49,10 @@ pub const SHARDS_MAX: usize = 128;
 pub const RING_BATCHES_PER_TURN_MAX: usize = 4;
 /// Sockets one reactor listens on.
 pub const LISTENERS_MAX: usize = 16;
+/// Identities of a client's certificate that are kept, bytes together.
+pub const PEER_BYTES_MAX: usize = 512;
+/// Orders of a shard (messages to send, notices about connections) taken in one turn.
+pub const ORDERS_PER_TURN_MAX: usize = 256;
 /// Longest nonce of credentials that is hashed, bytes. Ours have 20; another server's may come in.
 pub const NONCE_BYTES_MAX: usize = 256;
 /// Longest cnonce that is hashed, bytes.

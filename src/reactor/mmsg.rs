@@ -239,6 +239,7 @@ impl DatagramPath for Mmsg {
                     local_ip,
                     received_at: now.mono,
                     bytes,
+                    link: None,
                 });
             }
             if left.at == len {

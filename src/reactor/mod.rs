@@ -1,8 +1,9 @@
 //! L3, the shell: sockets, clocks, the runtime, system calls. The only layer that knows them; what
 //! to answer is the [`Plane`]'s.
 //!
-//! One reactor is one thread, pinned to a core: it owns a socket of each listening address, one
-//! end of the mesh, and a shard. [`Reactors::start`] starts them all or none.
+//! One reactor is one thread, pinned to a core: it owns a socket of each listening address, the
+//! connections that came to it, one end of the mesh, and a shard.
+//! [`Reactors::start`] starts them all or none.
 
 mod address;
 mod arena;
@@ -23,6 +24,7 @@ mod send;
 mod signals;
 mod socket;
 mod start_check;
+mod stream;
 mod uring;
 mod wake;
 
@@ -31,14 +33,15 @@ pub use self::control::{ControlError, Controller, Pending};
 pub use self::counters::Counters;
 pub use self::datagram::Backend;
 pub use self::error::StartError;
-pub use self::group::{Finished, Reactors, Running, Settings, TaskSpawner};
+pub use self::group::{CertificateSlots, Finished, Reactors, Running, Settings, TaskSpawner};
 pub use self::plane::Plane;
 pub use self::signals::{Signal, Signals};
-pub use self::socket::Bound;
+pub use self::socket::{Bound, interface_number};
 pub use self::start_check::{
-    MEMLOCK_BYTES_MIN, allowed_cpus, cpus_allowed, io_uring_allowed, memlock_allowed,
-    multishot_receive_allowed,
+    MEMLOCK_BYTES_MIN, allowed_cpus, connections_allowed, cpus_allowed, io_uring_allowed,
+    memlock_allowed, multishot_receive_allowed,
 };
+pub use self::stream::{Certificates, TlsError};
 pub use self::wake::Waker;
 
 #[cfg(test)]

@@ -372,6 +372,7 @@ fn read<'a>(
         local_ip,
         received_at: now.mono,
         bytes: payload,
+        link: None,
     })
 }
 

@@ -78,6 +78,12 @@ impl Registrar {
         left
     }
 
+    /// Whether a binding lives on this connection and would leave with it.
+    #[must_use]
+    pub fn has_bindings_on(&self, connection: ConnectionId) -> bool {
+        self.location.on_connection(connection).is_some()
+    }
+
     fn close(
         &mut self,
         connection: ConnectionId,

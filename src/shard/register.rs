@@ -5,7 +5,6 @@ use crate::auth::challenge::{strongest_first, write_value};
 use crate::auth::check::{Check, Verdict, authenticate};
 use crate::auth::username::form_of;
 use crate::config::Algorithms;
-use crate::flow::Flow;
 use crate::limits::AOR_BYTES_MAX;
 use crate::registrar::aor::{Aor, AorError};
 use crate::registrar::{Accepted, AorId, Contacts, Limits, Refusal, Register};
@@ -96,6 +95,12 @@ pub(super) fn handle<'a>(
         return challenge(core, &arrival, (&aor, offered), responder, identity, stale, out);
     };
 
+    if let Some(link) = datagram.link
+        && !link.authenticated
+    {
+        core.flows.authenticated(link.id);
+    }
+
     let mut contacts = contact::Contacts::new();
     if let Err(error) = message.contacts(&mut contacts) {
         let malformed = |fault| ParseError::header(HeaderName::Contact, fault).phrase();
@@ -120,7 +125,7 @@ pub(super) fn handle<'a>(
         user_agent: message.user_agent().unwrap_or_default(),
         path: b"",
         source: datagram.source,
-        flow: Flow::Datagram { listener: datagram.listener.0, local_ip: datagram.local_ip },
+        flow: datagram.flow(),
         behind_nat: false,
         // A phone that gives a reg-id means it, whatever its Supported says.
         outbound: true,

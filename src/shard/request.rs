@@ -78,7 +78,8 @@ pub(super) fn handle<'a>(
     };
     core.counters.requests += 1;
     let identity = Identity::of(&head, &core.keys.identity);
-    let responder = Responder::new(message, &head, arrival.datagram.source);
+    let mut responder = Responder::new(message, &head, arrival.datagram.source);
+    responder.over_connection = arrival.datagram.link.is_some();
     let request = Request { message, head, identity, responder };
     let Request { head, identity, responder, .. } = &request;
     match check(core, arrival, message, head) {
@@ -231,6 +232,10 @@ pub(super) fn refuse_faulty<'a>(
         Some(_) => None,
     };
     let responder = Responder::of_faulty(message, arrival.datagram.source);
+    let responder = responder.map(|mut responder| {
+        responder.over_connection = arrival.datagram.link.is_some();
+        responder
+    });
     match (reason, responder) {
         (None, Some(responder)) => {
             let identity = Identity::of_bytes(arrival.datagram.bytes, &core.keys.identity);
