@@ -42,7 +42,7 @@ impl From<&Registrar> for Extensions {
             supported,
             supported_text: supported.names().collect::<Vec<_>>().join(", "),
             allow: if config.redirect {
-                "REGISTER, OPTIONS, INVITE, ACK, MESSAGE, SUBSCRIBE, REFER, PUBLISH"
+                "REGISTER, OPTIONS, INVITE, ACK, CANCEL, MESSAGE, SUBSCRIBE, REFER, PUBLISH"
             } else {
                 "REGISTER, OPTIONS"
             },
