@@ -2,6 +2,10 @@
 //! each backend, with a plane that does nothing but answer 500 bytes to 700. First saturated by a
 //! closed loop, then at partial load, where what counts is what waiting costs.
 //!
+//! Saturated by few peers with many requests each in flight, whose replies the reactor sends in
+//! runs (segmentation offload) and the bare loop one by one, and by ever more peers with ever
+//! fewer, down to one each, where there are no runs to find and looking for them must cost nothing.
+//!
 //! The runs of all servers are interleaved and the medians printed. `--quick` makes them short.
 //! The generator has a core of its own where there is one; where it is the limit, the CPU time per
 //! packet is the figure to read.
@@ -27,8 +31,9 @@ use aorta::time::{Instant as Mono, Now};
 const REQUEST_BYTES: usize = 700;
 const REPLY_BYTES: usize = 500;
 const BATCH: usize = 32;
-/// Source sockets of the generator, and requests each keeps in flight under saturation.
-const SOURCES: usize = 64;
+/// Source sockets of the generator where they are few, and requests each keeps in flight under
+/// saturation.
+const FEW: usize = 64;
 const WINDOW: usize = 16;
 const BUFFER_BYTES: usize = 4 << 20;
 
@@ -40,7 +45,7 @@ enum Server {
 
 #[derive(Clone, Copy)]
 enum Load {
-    Saturated,
+    Saturated { sources: usize, window: usize },
     PerSecond(u64),
 }
 
@@ -73,11 +78,14 @@ fn main() {
         println!("one CPU: server and generator share it, so the rates mean little");
     }
     println!(
-        "{REQUEST_BYTES} bytes in, {REPLY_BYTES} out, {SOURCES} sources, medians of {rounds} runs \
-         of {length:?}"
+        "{REQUEST_BYTES} bytes in, {REPLY_BYTES} out, {FEW} sources unless said otherwise, medians \
+         of {rounds} runs of {length:?}"
     );
     for (load, title) in [
-        (Load::Saturated, "saturated"),
+        (Load::Saturated { sources: FEW, window: WINDOW }, "saturated, 16 a peer"),
+        (Load::Saturated { sources: 2 * FEW, window: 4 }, "saturated, 4 a peer"),
+        (Load::Saturated { sources: 4 * FEW, window: 2 }, "saturated, 2 a peer"),
+        (Load::Saturated { sources: 8 * FEW, window: 1 }, "saturated, 1 a peer"),
         (Load::PerSecond(20_000), "20 k/s"),
         (Load::PerSecond(100_000), "100 k/s"),
     ] {
@@ -233,7 +241,11 @@ fn bare_loop(socket: &UdpSocket, stop: &AtomicBool) -> Tally {
 
 /// Keeps the load up for `length` and returns the replies per second.
 fn generate(to: SocketAddr, load: Load, length: Duration) -> f64 {
-    let sources: Vec<UdpSocket> = (0..SOURCES)
+    let count = match load {
+        Load::Saturated { sources, .. } => sources,
+        Load::PerSecond(_) => FEW,
+    };
+    let sources: Vec<UdpSocket> = (0..count)
         .map(|_| {
             let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
             socket.connect(to).expect("a peer");
@@ -245,9 +257,9 @@ fn generate(to: SocketAddr, load: Load, length: Duration) -> f64 {
     let start = Instant::now();
     let mut received = 0u64;
     match load {
-        Load::Saturated => {
+        Load::Saturated { window, .. } => {
             let mut heard = start;
-            sources.iter().for_each(|source| requests.send(source.as_raw_fd(), WINDOW));
+            sources.iter().for_each(|source| requests.send(source.as_raw_fd(), window));
             while start.elapsed() < length {
                 let before = received;
                 for source in &sources {
@@ -261,7 +273,7 @@ fn generate(to: SocketAddr, load: Load, length: Duration) -> f64 {
                 } else if heard.elapsed() > Duration::from_millis(50) {
                     // Everything in flight was lost: begin again.
                     heard = Instant::now();
-                    sources.iter().for_each(|source| requests.send(source.as_raw_fd(), WINDOW));
+                    sources.iter().for_each(|source| requests.send(source.as_raw_fd(), window));
                 }
             }
         }
@@ -269,11 +281,13 @@ fn generate(to: SocketAddr, load: Load, length: Duration) -> f64 {
             let mut sent = 0u64;
             while start.elapsed() < length {
                 let due = (start.elapsed().as_secs_f64() * rate as f64) as u64;
+                // A generator that is behind must not stop listening.
+                let due = due.min(sent + BATCH as u64);
                 while sent < due {
-                    requests.send(sources[sent as usize % SOURCES].as_raw_fd(), 1);
+                    requests.send(sources[sent as usize % FEW].as_raw_fd(), 1);
                     sent += 1;
                 }
-                let source = &sources[(sent as usize + SOURCES / 2) % SOURCES];
+                let source = &sources[(sent as usize + FEW / 2) % FEW];
                 received += replies.receive(source.as_raw_fd()).unwrap_or(0) as u64;
             }
         }

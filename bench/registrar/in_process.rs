@@ -1,14 +1,17 @@
-//! The registrar without sockets: what `Shard::receive` costs for each kind of message, at many
-//! accounts met at random, and what a million bindings need of memory.
+//! The registrar without sockets: what `Shard::receive_batch` costs for each kind of message, at
+//! many accounts met at random, and what a million bindings need of memory.
 
+use std::slice;
 use std::time::{Duration, Instant as Clock};
+
+use arrayvec::ArrayVec;
 
 use aorta::auth::Ha1s;
 use aorta::auth::nonce::NonceKey;
 use aorta::config::{self, Algorithms, Domain};
 use aorta::limits::{BATCH_MAX, RESPONSE_BYTES_MAX};
 use aorta::shard::owner::Ownership;
-use aorta::shard::{Datagram, Handled, Keys, ListenerId, Setup, Shard, ShardId};
+use aorta::shard::{Datagram, Handled, Keys, ListenerId, Outlet, Setup, Shard, ShardId};
 use aorta::time::{Instant, Now, UnixTime};
 
 use super::figures::{per_message, verdict};
@@ -64,6 +67,33 @@ struct Bench {
     /// Requests of one batch, each in a buffer of its own, as the kernel fills them.
     requests: Vec<Vec<u8>>,
     out: Vec<u8>,
+    grouping: Grouping,
+}
+
+/// How the shard is given the datagrams of a batch.
+#[derive(Clone, Copy, PartialEq)]
+enum Grouping {
+    Batch,
+    OneByOne,
+}
+
+/// The answers of a batch, each at a place of its own.
+struct Answers<'a> {
+    out: &'a mut [u8],
+    lengths: Vec<usize>,
+}
+
+impl Outlet for Answers<'_> {
+    fn room(&mut self) -> &mut [u8] {
+        &mut self.out[self.lengths.len() * REPLY_BYTES..]
+    }
+
+    fn handled(&mut self, _: &Datagram<'_>, handled: Handled) {
+        self.lengths.push(match handled {
+            Handled::Reply { len, .. } => len,
+            Handled::Handoff(_) | Handled::Nothing => 0,
+        });
+    }
 }
 
 impl Bench {
@@ -79,31 +109,38 @@ impl Bench {
             },
             requests: vec![Vec::new(); BATCH_MAX],
             out: vec![0; BATCH_MAX * REPLY_BYTES + RESPONSE_BYTES_MAX],
+            grouping: Grouping::Batch,
         }
     }
 
     /// Sends what stands in the first `count` request buffers as one batch. Every answer must
     /// have this status. Returns the time it took and where each answer stands.
     fn receive(&mut self, count: usize, status: &str) -> (Duration, Vec<usize>) {
-        let Bench { shard, now, requests, out, .. } = self;
+        let Bench { shard, now, requests, out, grouping, .. } = self;
         *now = now.after(Duration::from_micros(50));
-        let mut lengths = Vec::with_capacity(count);
-        let start = Clock::now();
-        for (nth, bytes) in requests[..count].iter().enumerate() {
-            let datagram = Datagram {
+        let datagrams: ArrayVec<_, BATCH_MAX> = requests[..count]
+            .iter()
+            .map(|bytes| Datagram {
                 source: Phones::source(),
                 listener: ListenerId(0),
                 local_ip: None,
                 received_at: now.mono,
                 bytes,
-            };
-            match shard.receive(*now, &datagram, &mut out[nth * REPLY_BYTES..]) {
-                Handled::Reply { len, .. } => lengths.push(len),
-                Handled::Handoff(_) | Handled::Nothing => lengths.push(0),
+            })
+            .collect();
+        let mut answers = Answers { out, lengths: Vec::with_capacity(count) };
+        let start = Clock::now();
+        match grouping {
+            Grouping::Batch => shard.receive_batch(*now, &datagrams, &mut answers),
+            Grouping::OneByOne => {
+                for datagram in &datagrams {
+                    shard.receive_batch(*now, slice::from_ref(datagram), &mut answers);
+                }
             }
         }
         shard.turn(*now);
         let took = start.elapsed();
+        let Answers { lengths, .. } = answers;
         for (nth, len) in lengths.iter().enumerate() {
             let answer = &out[nth * REPLY_BYTES..][..*len];
             let expected = format!("SIP/2.0 {status} ");
@@ -182,10 +219,10 @@ pub fn memory(accounts: usize) {
     );
 }
 
-/// Cost of `Shard::receive` by kind of message.
+/// Cost of `Shard::receive_batch` by kind of message.
 pub fn costs(accounts: usize, batches: usize) {
     println!(
-        "\nShard::receive, {accounts} accounts at random, batches of {BATCH_MAX}, one message"
+        "\nShard::receive_batch, {accounts} accounts at random, batches of {BATCH_MAX}, one message"
     );
     let mut bench = Bench::new(accounts);
     let register = bench.register_all();
@@ -203,6 +240,9 @@ pub fn costs(accounts: usize, batches: usize) {
     for (name, ask, status, limit) in kinds {
         per_message(name, limit, BATCH_MAX, &bench.run(ask, status, batches));
     }
+    bench.grouping = Grouping::OneByOne;
+    let one_by_one = bench.run(Ask::Refresh, "200", batches);
+    per_message("a refresh, in batches of one: 200", Some(whole), BATCH_MAX, &one_by_one);
     let length: usize = {
         bench.phones.write(0, Ask::Refresh, &mut bench.requests[0]);
         bench.requests[0].len()

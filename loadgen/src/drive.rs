@@ -5,7 +5,7 @@
 use crate::agent::{AgentId, BURST, Fleet};
 use crate::plan::{Nanos, Plan, SECOND};
 use crate::record::{Latencies, Sample, Tally};
-use crate::socket::{Outgoing, Port, Received, Waiter, thread_cpu, wake_on_time};
+use crate::socket::{BATCH, Outgoing, Port, Received, Waiter, thread_cpu, wake_on_time};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
@@ -230,8 +230,12 @@ impl<'a> Worker<'a> {
                 continue;
             }
             worked = true;
-            let now = self.now();
+            let mut now = self.now();
             for slot in 0..count {
+                // Where answers come joined, a batch may be many times as long.
+                if slot > 0 && slot % BATCH == 0 {
+                    now = self.now();
+                }
                 if let Some(id) = self.fleet.handle_datagram(self.received.datagram(slot), now) {
                     self.put(id, now);
                 }

@@ -8,9 +8,10 @@
 //! run         all threads of a run, intervals added up
 //! report      table, summary, histogram files, HTML page
 //! ```
-//! `wire` (writer and scanner of SIP), `digest`, `roster` (accounts) and `record` (counters and
-//! histograms) serve them; `socket` alone makes system calls. Nothing here uses the registrar's
-//! own code: the generator is an independent check of it.
+//! `wire` (writer and scanner of SIP), `digest`, `roster` (accounts), `record` (counters and
+//! histograms) and `runs` (datagrams that travel as one message) serve them; `socket` alone makes
+//! system calls. Nothing here uses the registrar's own code: the generator is an independent check
+//! of it.
 //!
 //! Latency counts from the *intended* send time, so that a server that stalls is charged for
 //! every request that waited, sent or not; the uncorrected histogram, from the actual send, is
@@ -37,6 +38,7 @@ pub mod record;
 pub mod report;
 pub mod roster;
 mod run;
+mod runs;
 pub mod scenarios;
 pub mod socket;
 pub mod wire;

@@ -78,6 +78,12 @@ struct Arguments {
     /// Shares in `mixed` [default: refresh=70,register=10,unregister=5,fetch=5,wrong=5,options=5]
     #[arg(long, value_name = "ACTION=N,...")]
     weights: Option<Weights>,
+    /// Whether requests that leave a socket together, and their answers, may travel as one message
+    /// (UDP_SEGMENT, UDP_GRO), as between a server and an SBC; `off` for the load that as many
+    /// phones with addresses of their own are
+    #[arg(long, value_name = "on|off", default_value = "on", value_parser = on_or_off)]
+    #[arg(action = clap::ArgAction::Set)]
+    offload: bool,
     /// From the intended send to the loss
     #[arg(long, value_name = "S", default_value = "32", value_parser = duration)]
     timeout: Duration,
@@ -211,6 +217,7 @@ fn options(arguments: &Arguments) -> Result<Options, String> {
     options.duration = arguments.seconds;
     options.sockets = arguments.sockets;
     options.sources = arguments.source.iter().flat_map(|one| one.0.clone()).collect();
+    options.offload = arguments.offload;
     options.timeout = arguments.timeout;
     options.retransmit = !arguments.no_retransmit;
     options.algorithm = arguments.algorithm;
@@ -281,6 +288,14 @@ fn cpu_list(text: &str) -> Result<CpuList, String> {
         }
     }
     if cpus.is_empty() { Err(format!("`{text}` names no CPU")) } else { Ok(CpuList(cpus)) }
+}
+
+fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(format!("`{text}` is neither on nor off")),
+    }
 }
 
 fn algorithm(text: &str) -> Result<AlgorithmChoice, String> {

@@ -55,6 +55,10 @@ pub struct Options {
     pub sockets: usize,
     /// Source addresses, used in turn; empty for the one the route gives.
     pub sources: Vec<IpAddr>,
+    /// Requests of one length that leave a socket together travel as one message, and answers
+    /// come the same way (UDP_SEGMENT, UDP_GRO). It saves both sides work that a server behind
+    /// phones with addresses of their own has to do.
+    pub offload: bool,
     /// From the intended send to the loss.
     pub timeout: Duration,
     /// Retransmit by timer E (RFC 3261 17.1.2.2).
@@ -124,6 +128,7 @@ impl Options {
             cpus: Vec::new(),
             sockets: 32,
             sources: Vec::new(),
+            offload: true,
             timeout: Duration::from_secs(32),
             retransmit: true,
             algorithm: AlgorithmChoice::FirstOffered,

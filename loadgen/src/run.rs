@@ -76,6 +76,8 @@ pub struct Outcome {
     pub pace: Pace,
     /// Threads of the generator.
     pub threads: usize,
+    /// Whether datagrams could travel as one message.
+    pub offload: bool,
     /// Wall-clock time of the start.
     pub started: SystemTime,
     /// Seconds that the rates are over: to the last answer, at least the time asked for.
@@ -192,7 +194,7 @@ fn open_ports(options: &Options, thread: usize) -> Result<Vec<Port>, Error> {
     let open = |index: usize| {
         let turn = thread * options.sockets + index;
         let source = options.sources.get(turn % options.sources.len().max(1)).copied();
-        Port::open(options.target, source).map_err(|error| Error::System {
+        Port::open(options.target, source, options.offload).map_err(|error| Error::System {
             operation: match source {
                 Some(source) => format!("a socket from {source} to {}", options.target),
                 None => format!("a socket to {}", options.target),
@@ -311,6 +313,7 @@ fn collect(
         users: options.roster.len(),
         pace: options.pace,
         threads: options.threads,
+        offload: options.offload,
         started,
         seconds: since(tally.last_answer).max(asked),
         last_registration_seconds: since(tally.last_registration),

@@ -46,6 +46,19 @@ fn a_clean_run_is_status_0_and_ends_with_the_summary() {
 }
 
 #[test]
+fn offload_is_on_unless_said_otherwise_and_the_summary_says_which() {
+    for (more, on) in
+        [(&[][..], true), (&["--offload", "on"], true), (&["--offload", "off"], false)]
+    {
+        let output = against(Fault::None, "register", &[&["--json"], more].concat());
+        let text = String::from_utf8(output.stdout.clone()).unwrap();
+        assert_eq!(code(&output), 0, "{text}");
+        let summary: Summary = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        assert_eq!(summary.offload, on);
+    }
+}
+
+#[test]
 fn wrong_and_lost_are_status_1_and_shown() {
     let wrong = against(Fault::LongerExpiry, "register", &[]);
     let text = String::from_utf8(wrong.stdout.clone()).unwrap();
@@ -78,6 +91,7 @@ fn usage_is_status_2() {
         &["register", "--target", "127.0.0.1:9", "--seconds", "-1"],
         &["register", "--target", "127.0.0.1:9", "--algorithm", "sha-1"],
         &["register", "--target", "127.0.0.1:9", "--cpus", "x"],
+        &["register", "--target", "127.0.0.1:9", "--offload", "maybe"],
         &["register", "--target", "127.0.0.1:9", "--source", "127.0.0.9-127.0.0.1"],
         &["register", "--target", "127.0.0.1:9", "--source", "::1"],
         &["storm", "--target", "127.0.0.1:9", "--rate", "5"],

@@ -220,6 +220,12 @@ static HEX_VALUES: [u8; 256] = {
     values
 };
 
+/// Whether all of `text` is hexadecimal digits of any case. Without a branch for each: letters and
+/// digits of a hash take turns as no processor can guess.
+pub(super) fn is_hex(text: &[u8]) -> bool {
+    text.iter().fold(0, |seen, &byte| seen | HEX_VALUES[usize::from(byte)]) < 16
+}
+
 /// Reads exactly `N` bytes of hexadecimal digits of any case.
 #[must_use]
 pub fn parse_hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
@@ -246,6 +252,14 @@ mod tests {
 
     fn text(digest: &Digest) -> String {
         String::from_utf8(digest.hex().as_bytes().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn hexadecimal_digits_are_told_from_every_other_byte() {
+        for byte in 0..=255u8 {
+            assert_eq!(is_hex(&[b'0', byte, b'F']), byte.is_ascii_hexdigit(), "{byte}");
+        }
+        assert!(is_hex(b""));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Whether credentials can be checked at all, before anything is hashed: what must be there is
 //! there, and nothing is so long that hashing it would be a weapon.
 
-use crate::auth::digest::{HashName, QopAuth};
+use crate::auth::digest::{HashName, QopAuth, is_hex};
 use crate::limits::{CNONCE_BYTES_MAX, DIGEST_URI_BYTES_MAX, NONCE_BYTES_MAX};
 use crate::sip::header::authorization::{Credentials, Qop};
 
@@ -62,7 +62,7 @@ pub(super) fn proof<'a>(
     name: HashName,
 ) -> Result<(Option<QopAuth<'a>>, u32), Malformed> {
     let response = credentials.response;
-    if response.len() != name.bytes() * 2 || !response.iter().all(u8::is_ascii_hexdigit) {
+    if response.len() != name.bytes() * 2 || !is_hex(response) {
         return Err(Malformed::Response);
     }
     match credentials.qop {

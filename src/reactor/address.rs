@@ -1,6 +1,7 @@
-//! Socket addresses and the packet-information control message as the kernel lays them out, read
-//! and written byte by byte, so that no pointer is needed.
+//! Socket addresses and control messages (packet information, segment size) as the kernel lays
+//! them out, read and written byte by byte, so that no pointer is needed.
 
+use std::iter;
 use std::mem::size_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
@@ -9,6 +10,11 @@ pub(super) const NAME_BYTES: usize = size_of::<libc::sockaddr_in6>();
 /// Room for one IP_PKTINFO or IPV6_PKTINFO control message.
 pub(super) const CONTROL_BYTES: usize =
     CONTROL_HEADER_BYTES + align(size_of::<libc::in6_pktinfo>());
+/// Room for what a socket whose datagrams come joined adds: UDP_GRO, and packet information.
+pub(super) const JOINED_CONTROL_BYTES: usize =
+    CONTROL_HEADER_BYTES + align(size_of::<libc::c_int>()) + CONTROL_BYTES;
+/// Room for one UDP_SEGMENT control message.
+const SEGMENT_CONTROL_BYTES: usize = CONTROL_HEADER_BYTES + align(size_of::<u16>());
 
 const CONTROL_HEADER_BYTES: usize = align(size_of::<libc::cmsghdr>());
 const LENGTH_BYTES: usize = size_of::<usize>();
@@ -23,10 +29,10 @@ const fn align(len: usize) -> usize {
 #[repr(C, align(8))]
 pub(super) struct Name(pub(super) [u8; NAME_BYTES]);
 
-/// The control message as `msg_control` points to it.
+/// The control messages of a send as `msg_control` points to them.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
-pub(super) struct Control(pub(super) [u8; CONTROL_BYTES]);
+pub(super) struct Control(pub(super) [u8; CONTROL_BYTES + SEGMENT_CONTROL_BYTES]);
 
 impl Name {
     pub(super) const EMPTY: Name = Name([0; NAME_BYTES]);
@@ -72,36 +78,76 @@ pub(super) fn read_name(bytes: &[u8]) -> Option<SocketAddr> {
 }
 
 impl Control {
-    pub(super) const EMPTY: Control = Control([0; CONTROL_BYTES]);
+    pub(super) const EMPTY: Control = Control([0; CONTROL_BYTES + SEGMENT_CONTROL_BYTES]);
 
-    /// Writes the control message that makes a datagram leave from `ip`; returns its length.
-    pub(super) fn write(&mut self, ip: IpAddr) -> usize {
-        let (level, kind, len) = match ip {
-            IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO, size_of::<libc::in_pktinfo>()),
-            IpAddr::V6(_) => {
-                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, size_of::<libc::in6_pktinfo>())
-            }
-        };
-        let bytes = &mut self.0;
-        bytes.fill(0);
-        bytes[..LENGTH_BYTES].copy_from_slice(&(CONTROL_HEADER_BYTES + len).to_ne_bytes());
-        bytes[LENGTH_BYTES..][..4].copy_from_slice(&level.to_ne_bytes());
-        bytes[LENGTH_BYTES + 4..][..4].copy_from_slice(&kind.to_ne_bytes());
-        let data = &mut bytes[CONTROL_HEADER_BYTES..];
+    /// Writes the control messages that make a datagram leave from `ip`, and that have it cut into
+    /// datagrams of `segment_bytes`; returns their length, 0 where neither is asked for.
+    pub(super) fn write(&mut self, ip: Option<IpAddr>, segment_bytes: Option<u16>) -> usize {
+        let mut len = 0;
         match ip {
+            None => {}
             // struct in_pktinfo: interface, local address to send from, header destination.
-            IpAddr::V4(v4) => data[4..8].copy_from_slice(&v4.octets()),
+            Some(IpAddr::V4(v4)) => {
+                let mut info = [0; size_of::<libc::in_pktinfo>()];
+                info[4..8].copy_from_slice(&v4.octets());
+                len += self.put(len, libc::IPPROTO_IP, libc::IP_PKTINFO, &info);
+            }
             // struct in6_pktinfo: address, interface.
-            IpAddr::V6(v6) => data[..16].copy_from_slice(&v6.octets()),
+            Some(IpAddr::V6(v6)) => {
+                let mut info = [0; size_of::<libc::in6_pktinfo>()];
+                info[..16].copy_from_slice(&v6.octets());
+                len += self.put(len, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
+            }
         }
-        CONTROL_HEADER_BYTES + align(len)
+        if let Some(bytes) = segment_bytes {
+            len += self.put(len, libc::SOL_UDP, libc::UDP_SEGMENT, &bytes.to_ne_bytes());
+        }
+        len
+    }
+
+    /// Writes one control message at `at`; returns the length it takes, padding included.
+    fn put(&mut self, at: usize, level: libc::c_int, kind: libc::c_int, data: &[u8]) -> usize {
+        let whole = CONTROL_HEADER_BYTES + align(data.len());
+        let message = &mut self.0[at..at + whole];
+        message.fill(0);
+        message[..LENGTH_BYTES].copy_from_slice(&(CONTROL_HEADER_BYTES + data.len()).to_ne_bytes());
+        message[LENGTH_BYTES..][..4].copy_from_slice(&level.to_ne_bytes());
+        message[LENGTH_BYTES + 4..][..4].copy_from_slice(&kind.to_ne_bytes());
+        message[CONTROL_HEADER_BYTES..][..data.len()].copy_from_slice(data);
+        whole
     }
 }
 
 /// The local address a reply must leave from, by the packet information among the control
 /// messages; `None` where there is none or it is no unicast address.
-pub(super) fn read_local_ip(mut control: &[u8]) -> Option<IpAddr> {
-    loop {
+pub(super) fn read_local_ip(control: &[u8]) -> Option<IpAddr> {
+    messages(control).find_map(|(level, kind, data)| match (level, kind) {
+        // The second field, not the third: for a broadcast it is the address of the interface.
+        (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+            let ip = Ipv4Addr::from(array::<4>(data, 4)?);
+            (!ip.is_unspecified() && !ip.is_multicast()).then_some(ip.into())
+        }
+        (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+            let ip = Ipv6Addr::from(array::<16>(data, 0)?);
+            (!ip.is_unspecified() && !ip.is_multicast()).then_some(ip.into())
+        }
+        _ => None,
+    })
+}
+
+/// The length of the datagrams that were joined, of which only the last may be shorter; `None`
+/// where the control messages tell of none.
+pub(super) fn read_segment_bytes(control: &[u8]) -> Option<usize> {
+    messages(control).find_map(|(level, kind, data)| {
+        let is_size = (level, kind) == (libc::SOL_UDP, libc::UDP_GRO);
+        let size = is_size.then(|| array(data, 0).map(i32::from_ne_bytes))??;
+        usize::try_from(size).ok().filter(|&size| size > 0)
+    })
+}
+
+/// Level, kind and data of each control message, up to the first that cannot be.
+fn messages(mut control: &[u8]) -> impl Iterator<Item = (libc::c_int, libc::c_int, &[u8])> {
+    iter::from_fn(move || {
         let len = usize::from_ne_bytes(array(control, 0)?);
         if len < CONTROL_HEADER_BYTES || len > control.len() {
             return None;
@@ -109,19 +155,9 @@ pub(super) fn read_local_ip(mut control: &[u8]) -> Option<IpAddr> {
         let level = i32::from_ne_bytes(array(control, LENGTH_BYTES)?);
         let kind = i32::from_ne_bytes(array(control, LENGTH_BYTES + 4)?);
         let data = &control[CONTROL_HEADER_BYTES..len];
-        match (level, kind) {
-            // The second field, not the third: for a broadcast it is the address of the interface.
-            (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
-                let ip = Ipv4Addr::from(array::<4>(data, 4)?);
-                return (!ip.is_unspecified() && !ip.is_multicast()).then_some(ip.into());
-            }
-            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
-                let ip = Ipv6Addr::from(array::<16>(data, 0)?);
-                return (!ip.is_unspecified() && !ip.is_multicast()).then_some(ip.into());
-            }
-            _ => control = control.get(align(len)..)?,
-        }
-    }
+        control = control.get(align(len)..).unwrap_or_default();
+        Some((level, kind, data))
+    })
 }
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
@@ -158,7 +194,7 @@ mod tests {
         for text in ["127.0.0.2", "2001:db8::7"] {
             let ip: IpAddr = text.parse().unwrap();
             let mut control = Control::EMPTY;
-            let len = control.write(ip);
+            let len = control.write(Some(ip), None);
             assert_eq!(read_local_ip(&control.0[..len]), Some(ip));
             for short in 0..CONTROL_HEADER_BYTES {
                 assert_eq!(read_local_ip(&control.0[..short]), None, "{short}");
@@ -167,16 +203,49 @@ mod tests {
     }
 
     #[test]
+    fn a_segment_size_goes_beside_packet_information_or_alone() {
+        for (ip, at) in [(None, 0), ("127.0.0.2".parse().ok(), 32), ("::2".parse().ok(), 40)] {
+            let mut control = Control([0xff; Control::EMPTY.0.len()]);
+            let len = control.write(ip, Some(500));
+            assert_eq!((len, read_local_ip(&control.0[..len])), (at + SEGMENT_CONTROL_BYTES, ip));
+            let message = &control.0[at..len];
+            assert_eq!(usize::from_ne_bytes(array(message, 0).unwrap()), CONTROL_HEADER_BYTES + 2);
+            assert_eq!(i32::from_ne_bytes(array(message, 8).unwrap()), libc::SOL_UDP);
+            assert_eq!(i32::from_ne_bytes(array(message, 12).unwrap()), libc::UDP_SEGMENT);
+            assert_eq!(u16::from_ne_bytes(array(message, 16).unwrap()), 500);
+        }
+        assert_eq!(Control::EMPTY.clone().write(None, None), 0);
+    }
+
+    #[test]
     fn a_multicast_destination_is_no_address_to_reply_from() {
         let mut control = Control::EMPTY;
-        let len = control.write("ff02::1".parse().unwrap());
+        let len = control.write("ff02::1".parse().ok(), None);
         assert_eq!(read_local_ip(&control.0[..len]), None);
+    }
+
+    #[test]
+    fn the_length_of_joined_datagrams_is_found_before_packet_information() {
+        let mut control = [0; JOINED_CONTROL_BYTES];
+        let mut info = Control::EMPTY;
+        let ip = "2001:db8::7".parse().ok();
+        let info_len = info.write(ip, None);
+        let at = JOINED_CONTROL_BYTES - CONTROL_BYTES;
+        control[at..at + info_len].copy_from_slice(&info.0[..info_len]);
+        control[..8].copy_from_slice(&(CONTROL_HEADER_BYTES + 4).to_ne_bytes());
+        control[8..12].copy_from_slice(&libc::SOL_UDP.to_ne_bytes());
+        control[12..16].copy_from_slice(&libc::UDP_GRO.to_ne_bytes());
+        for (size, read) in [(500, Some(500)), (0, None), (-1, None)] {
+            control[16..20].copy_from_slice(&i32::to_ne_bytes(size));
+            assert_eq!((read_segment_bytes(&control), read_local_ip(&control)), (read, ip));
+        }
+        assert_eq!(read_segment_bytes(&info.0[..info_len]), None);
     }
 
     #[test]
     fn hostile_control_lengths_end_the_walk() {
         let mut control = Control::EMPTY;
-        let len = control.write("127.0.0.1".parse().unwrap());
+        let len = control.write("127.0.0.1".parse().ok(), None);
         for bad in [0, 1, CONTROL_HEADER_BYTES - 1, len + 1, usize::MAX] {
             control.0[..LENGTH_BYTES].copy_from_slice(&bad.to_ne_bytes());
             assert_eq!(read_local_ip(&control.0[..len]), None, "{bad}");

@@ -36,12 +36,18 @@ counters! {
     datagrams_in,
     /// Their payload, bytes.
     bytes_in,
+    /// Messages taken that held several datagrams of one peer.
+    runs_in,
     /// Receive batches that held at least one datagram.
     batches_in,
     /// Datagrams sent.
     datagrams_out,
     /// Their payload, bytes.
     bytes_out,
+    /// Messages that held several datagrams to one peer, for the kernel or the card to cut apart.
+    runs_out,
+    /// Such messages that were refused; their datagrams went one by one.
+    runs_refused,
     /// Datagrams handed to the shard that owns their address-of-record.
     handoffs_out,
     /// Datagrams other shards handed to this one.

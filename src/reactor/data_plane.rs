@@ -15,7 +15,7 @@ use super::send::Sender;
 use super::wake::Waker;
 use crate::limits::{BATCH_MAX, RING_BATCHES_PER_TURN_MAX};
 use crate::shard::mesh::Endpoint;
-use crate::shard::{Datagram, Handled, ShardId};
+use crate::shard::{Datagram, Handled, Outlet, ShardId};
 use crate::time::{Instant, Now};
 
 /// Under load, the loop looks at everything but its busy sockets once in so many turns.
@@ -60,6 +60,56 @@ pub(super) struct DataPlane<P, D> {
     /// Sources to try before asking which are ready, a bit each.
     pub(super) hot: u32,
     pub(super) kernel_drops_due: Instant,
+}
+
+/// What becomes of datagrams from the network: answers are queued, what others own is handed over.
+struct Out<'a> {
+    shard: ShardId,
+    outbox: &'a mut Outbox,
+    endpoint: &'a mut Endpoint,
+    counters: &'a mut Counters,
+}
+
+impl Outlet for Out<'_> {
+    fn room(&mut self) -> &mut [u8] {
+        self.outbox.slot()
+    }
+
+    fn handled(&mut self, datagram: &Datagram<'_>, handled: Handled) {
+        match handled {
+            Handled::Reply { to, len } => self.outbox.queue(datagram, to, len),
+            Handled::Handoff(owner) => {
+                assert!(owner != self.shard, "a shard hands nothing to itself");
+                match self.endpoint.push(owner, datagram) {
+                    Ok(()) => self.counters.handoffs_out += 1,
+                    // Shed the new, keep the old: the phone sends it again.
+                    Err(_) => self.counters.handoffs_shed += 1,
+                }
+            }
+            Handled::Nothing => {}
+        }
+    }
+}
+
+/// What becomes of datagrams that were handed over: answers are queued.
+struct Answers<'a> {
+    outbox: &'a mut Outbox,
+}
+
+impl Outlet for Answers<'_> {
+    fn room(&mut self) -> &mut [u8] {
+        self.outbox.slot()
+    }
+
+    fn handled(&mut self, datagram: &Datagram<'_>, handled: Handled) {
+        match handled {
+            Handled::Reply { to, len } => self.outbox.queue(datagram, to, len),
+            Handled::Handoff(_) => {
+                unreachable!("a datagram that was handed over is answered or dropped")
+            }
+            Handled::Nothing => {}
+        }
+    }
 }
 
 /// What one turn left to be done.
@@ -139,20 +189,13 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
     fn receive(&mut self, source: usize) -> (usize, Option<Now>) {
         let mut received_at = None;
         let DataPlane { shard, plane, path, outbox, sender, endpoint, clock, counters, .. } = self;
-        let taken = path.receive(source, clock, counters, &mut |now, datagram, counters| {
+        let taken = path.receive(source, clock, counters, &mut |now, datagrams, counters| {
             received_at = Some(now);
-            match plane.receive(now, datagram, outbox.slot()) {
-                Handled::Reply { to, len } => outbox.queue(datagram, to, len),
-                Handled::Handoff(owner) => {
-                    assert!(owner != *shard, "a shard hands nothing to itself");
-                    match endpoint.push(owner, datagram) {
-                        Ok(()) => counters.handoffs_out += 1,
-                        // Shed the new, keep the old: the phone sends it again.
-                        Err(_) => counters.handoffs_shed += 1,
-                    }
-                }
-                Handled::Nothing => {}
-            }
+            plane.receive_batch(
+                now,
+                datagrams,
+                &mut Out { shard: *shard, outbox, endpoint, counters },
+            );
         });
         sender.flush(outbox, counters);
         (taken, received_at)
@@ -171,14 +214,8 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
     fn drain_rings(&mut self, now: Now) -> bool {
         let DataPlane { plane, outbox, sender, endpoint, counters, .. } = self;
         for _ in 0..RING_BATCHES_PER_TURN_MAX {
-            let taken = endpoint.drain(BATCH_MAX, |datagram: Datagram<'_>| {
-                match plane.receive_handoff(now, &datagram, outbox.slot()) {
-                    Handled::Reply { to, len } => outbox.queue(&datagram, to, len),
-                    Handled::Handoff(_) => {
-                        unreachable!("a datagram that was handed over is answered or dropped")
-                    }
-                    Handled::Nothing => {}
-                }
+            let taken = endpoint.drain_batches(BATCH_MAX, |datagrams| {
+                plane.receive_handoff_batch(now, datagrams, &mut Answers { outbox });
             });
             counters.handoffs_in += taken as u64;
             sender.flush(outbox, counters);

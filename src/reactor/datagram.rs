@@ -31,16 +31,16 @@ pub(super) trait DatagramPath {
     /// has something to take, and while it has, one of them is.
     fn polled(&self) -> Vec<(RawFd, usize)>;
 
-    /// Takes at most [`BATCH_MAX`] datagrams from one source without waiting and shows each to
-    /// `each`, with the clocks as they were read once for the batch. Returns how many were taken,
-    /// those that were not shown included; fewer than [`BATCH_MAX`] means that `polled` will tell
-    /// when there is more.
+    /// Takes at most [`BATCH_MAX`] datagrams from one source without waiting and shows them to
+    /// `show`, all at once, with the clocks as they were read once for the batch; their bytes stay
+    /// where they are until it returns. Returns how many were taken, those that were not shown
+    /// included; fewer than [`BATCH_MAX`] means that `polled` will tell when there is more.
     fn receive(
         &mut self,
         source: usize,
         clock: &Clock,
         counters: &mut Counters,
-        each: &mut impl FnMut(Now, &Datagram<'_>, &mut Counters),
+        show: &mut impl FnMut(Now, &[Datagram<'_>], &mut Counters),
     ) -> usize;
 
     /// Datagrams the kernel dropped so far at the sockets.

@@ -1,10 +1,16 @@
-//! The recvmmsg backend: a batch of datagrams per system call into buffers that are reused.
+//! The recvmmsg backend: a batch of messages per system call into buffers that are reused. Where
+//! the kernel joins datagrams of one peer (UDP_GRO), a message is many of them, and one system call
+//! several batches.
 
 use std::mem;
 use std::os::fd::RawFd;
 use std::ptr;
 
-use super::address::{CONTROL_BYTES, NAME_BYTES, read_local_ip, read_name};
+use arrayvec::ArrayVec;
+
+use super::address::{
+    JOINED_CONTROL_BYTES, NAME_BYTES, read_local_ip, read_name, read_segment_bytes,
+};
 use super::arena::Arena;
 use super::clock::Clock;
 use super::counters::Counters;
@@ -17,7 +23,7 @@ use crate::time::Now;
 
 /// A slot of the arena: the name, the control message, the payload.
 const CONTROL_AT: usize = NAME_BYTES.next_multiple_of(8);
-const PAYLOAD_AT: usize = (CONTROL_AT + CONTROL_BYTES).next_multiple_of(64);
+const PAYLOAD_AT: usize = (CONTROL_AT + JOINED_CONTROL_BYTES).next_multiple_of(64);
 
 /// Receives by recvmmsg, a source per socket.
 pub(super) struct Mmsg {
@@ -29,6 +35,21 @@ pub(super) struct Mmsg {
     payload_bytes_max: usize,
     headers: Vec<libc::mmsghdr>,
     vectors: Vec<libc::iovec>,
+    /// Whether datagrams may come joined: the buffers are large enough for whatever comes.
+    joined: bool,
+    left: Left,
+}
+
+/// What the last system call brought and has not been shown yet. It has been of one socket, and the
+/// buffers are in use until nothing is left.
+#[derive(Clone, Copy, Default)]
+struct Left {
+    source: usize,
+    /// The next slot and the end of them.
+    slot: usize,
+    end: usize,
+    /// Where the next datagram begins in the slot's payload.
+    at: usize,
 }
 
 impl Mmsg {
@@ -57,11 +78,17 @@ impl Mmsg {
         // SAFETY: all-zero is a valid `mmsghdr` (null pointers, zero lengths).
         let header: libc::mmsghdr = unsafe { mem::zeroed() };
         let headers = vec![header; BATCH_MAX];
-        Ok(Mmsg { listeners, arena, slot_bytes, payload_bytes_max, headers, vectors })
+        // What is joined is no longer than the longest datagram: it was one IP packet on its way.
+        let mut joined = false;
+        if payload_bytes_max >= MESSAGE_BYTES_MAX {
+            joined = listeners.iter().map(Listener::join_datagrams).fold(false, |a, b| a | b);
+        }
+        let left = Left::default();
+        Ok(Mmsg { listeners, arena, slot_bytes, payload_bytes_max, headers, vectors, joined, left })
     }
 
     /// Makes the headers ready for a receive; the kernel overwrote the lengths of those in use.
-    fn prepare(&mut self, wildcard: bool) {
+    fn prepare(&mut self, controls: bool) {
         for (slot, header) in self.headers.iter_mut().enumerate() {
             let at = slot * self.slot_bytes;
             let header = &mut header.msg_hdr;
@@ -70,35 +97,19 @@ impl Mmsg {
             header.msg_iov = &raw mut self.vectors[slot];
             header.msg_iovlen = 1;
             header.msg_flags = 0;
-            if wildcard {
+            if controls {
                 header.msg_control = self.arena.pointer(at + CONTROL_AT).cast();
-                header.msg_controllen = CONTROL_BYTES as _;
+                header.msg_controllen = JOINED_CONTROL_BYTES as _;
             } else {
                 header.msg_control = ptr::null_mut();
                 header.msg_controllen = 0;
             }
         }
     }
-}
 
-impl DatagramPath for Mmsg {
-    fn sources(&self) -> usize {
-        self.listeners.len()
-    }
-
-    fn polled(&self) -> Vec<(RawFd, usize)> {
-        self.listeners.iter().map(Listener::fd).zip(0..).collect()
-    }
-
-    fn receive(
-        &mut self,
-        source: usize,
-        clock: &Clock,
-        counters: &mut Counters,
-        each: &mut impl FnMut(Now, &Datagram<'_>, &mut Counters),
-    ) -> usize {
-        let wildcard = self.listeners[source].wildcard;
-        self.prepare(wildcard);
+    /// Takes what one socket has, as many messages as there are slots. They are left to be shown.
+    fn take(&mut self, source: usize, counters: &mut Counters) {
+        self.prepare(self.joined || self.listeners[source].wildcard);
         // SAFETY: each header points at its own slot of the arena, with the lengths of the parts
         // of that slot, and at its vector; neither moves, and nothing else refers to the arena
         // while the call lasts.
@@ -118,25 +129,55 @@ impl DatagramPath for Mmsg {
                 // that it is gone, and no more than counted.
                 counters.receive_errors += 1;
             }
-            return 0;
+            return;
         };
+        self.left = Left { source, slot: 0, end: taken, at: 0 };
+    }
+}
+
+impl DatagramPath for Mmsg {
+    fn sources(&self) -> usize {
+        self.listeners.len()
+    }
+
+    fn polled(&self) -> Vec<(RawFd, usize)> {
+        self.listeners.iter().map(Listener::fd).zip(0..).collect()
+    }
+
+    fn receive(
+        &mut self,
+        source: usize,
+        clock: &Clock,
+        counters: &mut Counters,
+        show: &mut impl FnMut(Now, &[Datagram<'_>], &mut Counters),
+    ) -> usize {
+        // What is left of another socket goes first: it has the buffers. This one stays readable.
+        if self.left.slot == self.left.end {
+            self.take(source, counters);
+        }
+        let mut left = self.left;
+        if left.slot == left.end {
+            return 0;
+        }
         let now = clock.now();
         counters.batches_in += 1;
-        counters.datagrams_in += taken as u64;
-        for (slot, header) in self.headers[..taken].iter().enumerate() {
-            let at = slot * self.slot_bytes;
+        let wildcard = self.listeners[left.source].wildcard;
+        let mut batch: ArrayVec<Datagram<'_>, BATCH_MAX> = ArrayVec::new();
+        let mut taken = 0;
+        while left.slot < left.end && taken < BATCH_MAX {
+            let header = &self.headers[left.slot];
+            let at = left.slot * self.slot_bytes;
             let len = header.msg_len as usize;
             let message = &header.msg_hdr;
-            if message.msg_flags & libc::MSG_TRUNC != 0 || len > self.payload_bytes_max {
-                counters.truncated += 1;
-                continue;
-            }
-            if len == 0 {
-                counters.empty += 1;
+            if message.msg_flags & libc::MSG_TRUNC != 0 || len > self.payload_bytes_max || len == 0
+            {
+                *(if len == 0 { &mut counters.empty } else { &mut counters.truncated }) += 1;
+                taken += 1;
+                left.slot += 1;
                 continue;
             }
             let name_len = (message.msg_namelen as usize).min(NAME_BYTES);
-            let control_len = CONTROL_BYTES.min(message.msg_controllen as _);
+            let control_len = JOINED_CONTROL_BYTES.min(message.msg_controllen as _);
             // SAFETY: the kernel writes to the arena only within recvmmsg, which has returned and
             // is not called again before these slices end.
             let (name, control, bytes) = unsafe {
@@ -146,24 +187,111 @@ impl DatagramPath for Mmsg {
                     self.arena.bytes(at + PAYLOAD_AT, len),
                 )
             };
-            let Some(from) = read_name(name) else {
-                counters.unreadable += 1;
-                continue;
-            };
-            counters.bytes_in += len as u64;
-            let datagram = Datagram {
-                source: from,
-                listener: ListenerId(source as u8),
-                local_ip: if wildcard { read_local_ip(control) } else { None },
-                received_at: now.mono,
-                bytes,
-            };
-            each(now, &datagram, counters);
+            let source = read_name(name);
+            let local_ip = if wildcard { read_local_ip(control) } else { None };
+            let segment_bytes = read_segment_bytes(control).unwrap_or(len);
+            counters.runs_in += u64::from(left.at == 0 && segment_bytes < len);
+            let room = BATCH_MAX - taken;
+            for bytes in bytes[left.at..].chunks(segment_bytes).take(room) {
+                taken += 1;
+                left.at += bytes.len();
+                let Some(source) = source else {
+                    counters.unreadable += 1;
+                    continue;
+                };
+                counters.bytes_in += bytes.len() as u64;
+                batch.push(Datagram {
+                    source,
+                    listener: ListenerId(left.source as u8),
+                    local_ip,
+                    received_at: now.mono,
+                    bytes,
+                });
+            }
+            if left.at == len {
+                left = Left { slot: left.slot + 1, at: 0, ..left };
+            }
         }
+        counters.datagrams_in += taken as u64;
+        show(now, &batch, counters);
+        self.left = left;
         taken
     }
 
     fn kernel_drops(&self) -> u64 {
         self.listeners.iter().map(Listener::kernel_drops).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, UdpSocket};
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+    use crate::reactor::address::Control;
+    use crate::reactor::socket::bind_group;
+
+    #[test]
+    fn joined_datagrams_are_shown_one_by_one_and_in_batches() {
+        let (mut listeners, first) =
+            bind_group("127.0.0.1:0".parse().unwrap(), 1, 4 << 20).expect("a socket");
+        let (more, second) = bind_group("0.0.0.0:0".parse().unwrap(), 1, 4 << 20).unwrap();
+        listeners.extend(more);
+        let mut path = Mmsg::new(listeners).unwrap();
+        let mut counters = Counters::default();
+        let clock = Clock::start();
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        // Two runs of 50 to each socket, the last of a run shorter, each datagram with its number.
+        let mut sent = 0u32;
+        for bound in [first, first, second, second] {
+            let to = SocketAddr::new("127.0.0.1".parse().unwrap(), bound.address.port());
+            peer.connect(to).unwrap();
+            let mut payload = Vec::new();
+            for _ in 0..50 {
+                payload.extend_from_slice(&sent.to_be_bytes());
+                payload.extend_from_slice(b"....");
+                sent += 1;
+            }
+            payload.truncate(payload.len() - 3);
+            let mut control = Control::EMPTY;
+            let len = control.write(None, Some(8));
+            send_with_control(&peer, &payload, &control.0[..len]);
+        }
+        let mut seen = [Vec::new(), Vec::new()];
+        let mut batches = Vec::new();
+        for turn in 0..20 {
+            let taken = path.receive(turn % 2, &clock, &mut counters, &mut |_, datagrams, _| {
+                for datagram in datagrams {
+                    assert_eq!(datagram.source, peer.local_addr().unwrap());
+                    let (number, rest) = datagram.bytes.split_first_chunk().unwrap();
+                    let number = u32::from_be_bytes(*number);
+                    assert_eq!(rest.len(), if number % 50 == 49 { 1 } else { 4 });
+                    let listener = usize::from(datagram.listener.0);
+                    assert_eq!(datagram.local_ip.is_some(), listener == 1);
+                    seen[listener].push(number);
+                }
+            });
+            batches.push(taken);
+        }
+        assert!(seen[0].iter().copied().eq(0..100) && seen[1].iter().copied().eq(100..200));
+        assert_eq!(batches[..9], [32, 32, 32, 4, 0, 32, 32, 32, 4]);
+        assert_eq!((counters.datagrams_in, counters.bytes_in), (200, 1588));
+        assert_eq!(counters.runs_in, 4);
+    }
+
+    /// Sends one message with control messages.
+    fn send_with_control(socket: &UdpSocket, payload: &[u8], control: &[u8]) {
+        let mut vector =
+            libc::iovec { iov_base: payload.as_ptr().cast_mut().cast(), iov_len: payload.len() };
+        // SAFETY: all-zero is a valid `msghdr` (null pointers, zero lengths).
+        let mut header: libc::msghdr = unsafe { mem::zeroed() };
+        header.msg_iov = &raw mut vector;
+        header.msg_iovlen = 1;
+        header.msg_control = control.as_ptr().cast_mut().cast();
+        header.msg_controllen = control.len() as _;
+        // SAFETY: the header points at slices that outlive the call, which only reads them.
+        let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const header, 0) };
+        assert_eq!(usize::try_from(sent), Ok(payload.len()));
     }
 }

@@ -16,6 +16,8 @@ mod group;
 mod idle;
 mod mmsg;
 mod plane;
+mod push_back;
+mod runs;
 mod send;
 mod signals;
 mod socket;

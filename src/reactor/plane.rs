@@ -1,8 +1,8 @@
-//! What a reactor drives: the shard, seen through the three things a reactor does with it. A seam,
+//! What a reactor drives: the shard, seen through the few things a reactor does with it. A seam,
 //! so that tests and benches drive the reactors without a registrar.
 
 use crate::shard::counters::Counters;
-use crate::shard::{Datagram, Handled, Shard};
+use crate::shard::{Datagram, Handled, Outlet, Shard};
 use crate::time::{Instant, Now};
 
 /// One shard's answer to datagrams and time. Made, used and finished on its reactor's thread, so
@@ -19,6 +19,27 @@ pub trait Plane: 'static {
     /// [`Handled::Handoff`]. It may have been received a little after `now`, by another core's
     /// reading of the clock.
     fn receive_handoff(&mut self, now: Now, datagram: &Datagram<'_>, out: &mut [u8]) -> Handled;
+
+    /// Datagrams from the network that came together, answered in order.
+    fn receive_batch(&mut self, now: Now, datagrams: &[Datagram<'_>], outlet: &mut impl Outlet) {
+        for datagram in datagrams {
+            let handled = self.receive(now, datagram, outlet.room());
+            outlet.handled(datagram, handled);
+        }
+    }
+
+    /// Datagrams that another shard received together and this one owns, answered in order.
+    fn receive_handoff_batch(
+        &mut self,
+        now: Now,
+        datagrams: &[Datagram<'_>],
+        outlet: &mut impl Outlet,
+    ) {
+        for datagram in datagrams {
+            let handled = self.receive_handoff(now, datagram, outlet.room());
+            outlet.handled(datagram, handled);
+        }
+    }
 
     /// Timers; returns the next deadline, if any. Called once per turn of the loop. A deadline
     /// that is not after `now` means that more is due than one turn may do: the reactor comes back
@@ -38,6 +59,19 @@ impl Plane for Shard {
 
     fn receive_handoff(&mut self, now: Now, datagram: &Datagram<'_>, out: &mut [u8]) -> Handled {
         Shard::receive_handoff(self, now, datagram, out)
+    }
+
+    fn receive_batch(&mut self, now: Now, datagrams: &[Datagram<'_>], outlet: &mut impl Outlet) {
+        Shard::receive_batch(self, now, datagrams, outlet);
+    }
+
+    fn receive_handoff_batch(
+        &mut self,
+        now: Now,
+        datagrams: &[Datagram<'_>],
+        outlet: &mut impl Outlet,
+    ) {
+        Shard::receive_handoff_batch(self, now, datagrams, outlet);
     }
 
     fn turn(&mut self, now: Now) -> Option<Instant> {

@@ -24,6 +24,12 @@ impl Listener {
         self.socket.as_raw_fd()
     }
 
+    /// Asks the kernel to hand over datagrams of one peer and one length joined, where they reach
+    /// it so or its card or driver joins them. A kernel that cannot goes on as before.
+    pub(super) fn join_datagrams(&self) -> bool {
+        set_flag(&self.socket, libc::SOL_UDP, libc::UDP_GRO).is_ok()
+    }
+
     /// Datagrams the kernel dropped at this socket, most often for want of buffer space.
     pub(super) fn kernel_drops(&self) -> u64 {
         let mut info = [0u32; libc::SK_MEMINFO_DROPS as usize + 1];

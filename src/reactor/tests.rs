@@ -229,8 +229,8 @@ fn truncated_datagrams_are_dropped_and_counted() {
         let mut seen = Vec::new();
         let clock = Clock::start();
         for _ in 0..1000 {
-            path.receive(0, &clock, &mut counters, &mut |_, datagram, _| {
-                seen.push(datagram.bytes.len());
+            path.receive(0, &clock, &mut counters, &mut |_, datagrams, _| {
+                seen.extend(datagrams.iter().map(|datagram| datagram.bytes.len()));
             });
             if counters.datagrams_in == 4 {
                 break;
@@ -269,8 +269,9 @@ fn a_flood_beyond_the_provided_buffers_is_taken_in_full() {
                 socket.send_to(&(round * 400 + number).to_be_bytes(), to).unwrap();
             }
             for _ in 0..10_000 {
-                path.receive(0, &clock, &mut counters, &mut |_, datagram, _| {
-                    seen.push(u32::from_be_bytes(datagram.bytes.try_into().unwrap()));
+                path.receive(0, &clock, &mut counters, &mut |_, datagrams, _| {
+                    let number = |datagram: &Datagram<'_>| datagram.bytes.try_into().unwrap();
+                    seen.extend(datagrams.iter().map(number).map(u32::from_be_bytes));
                 });
                 if counters.datagrams_in == u64::from((round + 1) * 400) {
                     break;

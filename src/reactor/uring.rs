@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 
+use arrayvec::ArrayVec;
 use io_uring::types::{BufRingEntry, CancelBuilder, Fixed, RecvMsgOut};
 use io_uring::{IoUring, cqueue, opcode};
 
@@ -253,7 +254,7 @@ impl DatagramPath for Uring {
         _source: usize,
         clock: &Clock,
         counters: &mut Counters,
-        each: &mut impl FnMut(Now, &Datagram<'_>, &mut Counters),
+        show: &mut impl FnMut(Now, &[Datagram<'_>], &mut Counters),
     ) -> usize {
         self.arm_and_enter(counters);
         if self.ring.completion().is_empty() {
@@ -263,10 +264,10 @@ impl DatagramPath for Uring {
             }
         }
         let now = clock.now();
-        let mut taken = 0;
+        let mut used: ArrayVec<(u16, usize, usize), BATCH_MAX> = ArrayVec::new();
         let Uring { ring, buffers, messages, unarmed, .. } = self;
         let mut completions = ring.completion();
-        while taken < BATCH_MAX {
+        while !used.is_full() {
             let Some(completion) = completions.next() else { break };
             let socket = completion.user_data() as usize;
             if !cqueue::more(completion.flags()) {
@@ -280,18 +281,26 @@ impl DatagramPath for Uring {
                 }
                 continue;
             };
-            taken += 1;
-            let used = (completion.result().max(0) as usize).min(buffers.buffer_bytes);
-            // SAFETY: the kernel handed this buffer back with the completion and does not write to
-            // it again until `give` and `publish`, which come after the slice's last use.
-            let buffer = unsafe { buffers.arena.bytes(usize::from(id) * buffers.stride, used) };
-            counters.datagrams_in += 1;
-            let payload_bytes_max = buffers.payload_bytes_max;
-            show(buffer, payload_bytes_max, &messages[socket], socket, now, counters, each);
-            buffers.give(id);
+            let len = (completion.result().max(0) as usize).min(buffers.buffer_bytes);
+            used.push((id, len, socket));
         }
         drop(completions);
+        let mut batch: ArrayVec<Datagram<'_>, BATCH_MAX> = ArrayVec::new();
+        for &(id, len, socket) in &used {
+            // SAFETY: the kernel handed this buffer back with the completion and does not write to
+            // it again until `give` and `publish`, which come after the batch's last use.
+            let buffer = unsafe { buffers.arena.bytes(usize::from(id) * buffers.stride, len) };
+            counters.datagrams_in += 1;
+            let payload_bytes_max = buffers.payload_bytes_max;
+            batch.extend(read(buffer, payload_bytes_max, &messages[socket], socket, now, counters));
+        }
+        show(now, &batch, counters);
+        drop(batch);
+        for (id, ..) in &used {
+            buffers.give(*id);
+        }
         buffers.publish();
+        let taken = used.len();
         if taken > 0 {
             counters.batches_in += 1;
         }
@@ -306,44 +315,44 @@ impl DatagramPath for Uring {
     }
 }
 
-/// Shows the datagram in a buffer to `each`, unless it is to be dropped, which is counted.
-fn show(
-    buffer: &[u8],
+/// The datagram in a buffer, unless it is to be dropped, which is counted.
+fn read<'a>(
+    buffer: &'a [u8],
     payload_bytes_max: usize,
     message: &libc::msghdr,
     socket: usize,
     now: Now,
     counters: &mut Counters,
-    each: &mut impl FnMut(Now, &Datagram<'_>, &mut Counters),
-) {
+) -> Option<Datagram<'a>> {
     let Ok(out) = RecvMsgOut::parse(buffer, message) else {
         counters.unreadable += 1;
-        return;
+        return None;
     };
     // Sockets without control messages leave their room to the payload.
     if out.is_payload_truncated() || out.payload_data().len() > payload_bytes_max {
         counters.truncated += 1;
-        return;
+        return None;
     }
     if out.payload_data().is_empty() {
         counters.empty += 1;
-        return;
+        return None;
     }
     let Some(source) = read_name(out.name_data()) else {
         counters.unreadable += 1;
-        return;
+        return None;
     };
     let local_ip =
         if message.msg_controllen > 0 { read_local_ip(out.control_data()) } else { None };
-    let datagram = Datagram {
+    // The payload comes last; borrowed from the buffer, which outlives the view of it.
+    let payload = &buffer[buffer.len() - out.payload_data().len()..];
+    counters.bytes_in += payload.len() as u64;
+    Some(Datagram {
         source,
         listener: ListenerId(socket as u8),
         local_ip,
         received_at: now.mono,
-        bytes: out.payload_data(),
-    };
-    counters.bytes_in += datagram.bytes.len() as u64;
-    each(now, &datagram, counters);
+        bytes: payload,
+    })
 }
 
 const _: () = assert!(MESSAGE_BYTES_MAX < u32::MAX as usize / 2);

@@ -74,6 +74,12 @@ impl Registrar {
         &self.location
     }
 
+    /// Reads ahead what requests for each of `aors` will read; see [`Location::warm`].
+    #[must_use]
+    pub fn warm(&self, aors: &[AorId]) -> u64 {
+        self.location.warm(aors)
+    }
+
     /// Carries out a REGISTER, whole or not at all (RFC 3261 10.3 step 7). Bindings of its AOR
     /// whose time is over leave first, whatever becomes of the request.
     ///

@@ -9,7 +9,7 @@ use crate::sip::write::{Full, Responder, Response};
 
 /// The place of the answer to the request at hand.
 pub(super) struct Answer<'a> {
-    pub responder: Responder<'a>,
+    pub responder: &'a Responder<'a>,
     pub to_tag: [u8; TO_TAG_BYTES],
     pub out: &'a mut [u8],
     pub counters: &'a mut Counters,

@@ -1,4 +1,4 @@
-//! One shard: its accounts, their bindings, and the one entrance for datagrams. Everything that
+//! One shard: its accounts, their bindings, and the entrance for datagrams. Everything that
 //! happens here is a function of what was handed in, clocks and secrets included.
 
 use crate::auth::account::Ha1s;
@@ -6,14 +6,15 @@ use crate::auth::accounts::{AccountId, Accounts, AorKey, InsertError};
 use crate::auth::ha2::Ha2Cache;
 use crate::auth::nonce::{NonceKeys, NonceSequence};
 use crate::config;
-use crate::limits::EXPIRIES_PER_TURN_MAX;
+use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX};
 use crate::registrar::{Event, LeaveReason, Registrar};
+use crate::shard::batch::{Outlet, Read, Single, Slot, read_ahead};
 use crate::shard::counters::{Counters, DropReason};
 use crate::shard::domains::Domains;
 use crate::shard::owner::Ownership;
 use crate::shard::request::{self, Arrival};
 use crate::shard::{Datagram, Handled, ShardId};
-use crate::sip::{Fault, Framing, HeaderTable, Parsed, Part, parse};
+use crate::sip::{Fault, Parsed, Part};
 use crate::time::{Instant, Now};
 
 /// Secrets of the process; all shards have the same.
@@ -46,11 +47,11 @@ pub struct Setup {
 
 /// A slice of the AOR hash space, with everything its accounts have.
 pub struct Shard {
-    table: Box<HeaderTable>,
+    slots: Box<[Slot]>,
     core: Core,
 }
 
-/// A shard without the header table of the message at hand.
+/// A shard without the memory that the batch at hand is read into.
 pub(super) struct Core {
     pub id: ShardId,
     pub ownership: Ownership,
@@ -86,7 +87,7 @@ impl Shard {
             counters: Counters::default(),
             events: Vec::new(),
         };
-        Shard { table: Box::new(HeaderTable::new()), core }
+        Shard { slots: Slot::batch(), core }
     }
 
     /// Makes room for `accounts` accounts, and as many bindings, so that no table grows while
@@ -99,8 +100,7 @@ impl Shard {
     /// Whether this shard owns an account, by its canonical AOR.
     #[must_use]
     pub fn owns(&self, aor: &[u8]) -> bool {
-        let Core { ownership, id, .. } = &self.core;
-        ownership.owner(ownership.hash(aor)) == *id
+        self.core.owns(AorKey(self.core.ownership.hash(aor)))
     }
 
     /// Adds an account this shard owns. `aor` is canonical.
@@ -113,42 +113,65 @@ impl Shard {
         self.core.accounts.insert(key, aor, ha1s)
     }
 
-    /// A datagram from the network. The answer, if there is one, stands at the start of `out`.
+    /// Datagrams from the network, answered in order as if they had come one by one.
     #[inline]
-    pub fn receive(&mut self, now: Now, datagram: &Datagram<'_>, out: &mut [u8]) -> Handled {
-        self.handle(Arrival { now, datagram, handed_over: false }, out)
+    pub fn receive_batch(
+        &mut self,
+        now: Now,
+        datagrams: &[Datagram<'_>],
+        outlet: &mut impl Outlet,
+    ) {
+        self.handle(now, datagrams, false, outlet);
     }
 
-    /// A datagram that another shard received and this one owns; never answers
+    /// Datagrams that other shards received and this one owns; never answers
     /// [`Handled::Handoff`].
     #[inline]
+    pub fn receive_handoff_batch(
+        &mut self,
+        now: Now,
+        datagrams: &[Datagram<'_>],
+        outlet: &mut impl Outlet,
+    ) {
+        self.core.counters.handoffs_in += datagrams.len() as u64;
+        self.handle(now, datagrams, true, outlet);
+    }
+
+    /// A batch of one. The answer, if there is one, stands at the start of `out`.
+    pub fn receive(&mut self, now: Now, datagram: &Datagram<'_>, out: &mut [u8]) -> Handled {
+        let mut single = Single { out, handled: Handled::Nothing };
+        self.receive_batch(now, &[*datagram], &mut single);
+        single.handled
+    }
+
+    /// A batch of one that another shard received.
     pub fn receive_handoff(
         &mut self,
         now: Now,
         datagram: &Datagram<'_>,
         out: &mut [u8],
     ) -> Handled {
-        self.core.counters.handoffs_in += 1;
-        self.handle(Arrival { now, datagram, handed_over: true }, out)
+        let mut single = Single { out, handled: Handled::Nothing };
+        self.receive_handoff_batch(now, &[*datagram], &mut single);
+        single.handled
     }
 
     #[inline]
-    fn handle(&mut self, arrival: Arrival<'_>, out: &mut [u8]) -> Handled {
-        let Shard { table, core } = self;
+    fn handle(
+        &mut self,
+        now: Now,
+        datagrams: &[Datagram<'_>],
+        handed_over: bool,
+        outlet: &mut impl Outlet,
+    ) {
+        let Shard { slots, core } = self;
         core.events.clear();
-        match parse(arrival.datagram.bytes, Framing::Datagram, table) {
-            Parsed::Complete { message, .. } => request::handle(core, arrival, message, out),
-            Parsed::Invalid { error, message } => {
-                if is_keepalive(arrival.datagram.bytes, error.part, error.fault) {
-                    core.counters.drop(DropReason::Keepalive);
-                    return Handled::Nothing;
-                }
-                request::refuse_faulty(core, arrival, error, message, out)
-            }
-            // A datagram is all there will ever be.
-            Parsed::Partial { .. } => {
-                core.counters.drop(DropReason::Unparseable);
-                Handled::Nothing
+        for batch in datagrams.chunks(BATCH_MAX) {
+            let reads = read_ahead(core, batch, slots);
+            for (datagram, read) in batch.iter().zip(&reads) {
+                let arrival = Arrival { now, datagram, handed_over };
+                let handled = core.answer(arrival, read, outlet.room());
+                outlet.handled(datagram, handled);
             }
         }
     }
@@ -159,11 +182,12 @@ impl Shard {
         let core = &mut self.core;
         core.events.clear();
         let expired = core.registrar.expire(now, EXPIRIES_PER_TURN_MAX, &mut core.events);
-        core.count_events();
+        core.count_events(0);
         if expired.more { Some(now.mono) } else { core.registrar.next_deadline() }
     }
 
-    /// What happened to bindings in the last call, in order. Gone with the next one.
+    /// What happened to bindings in the last call, the whole batch of it, in order. Gone with the
+    /// next one.
     #[must_use]
     pub fn events(&self) -> &[Event] {
         &self.core.events
@@ -195,10 +219,38 @@ impl Shard {
 }
 
 impl Core {
-    /// Counts the events of the call at hand.
-    pub fn count_events(&mut self) {
+    /// Whether this shard owns an AOR, by its hash.
+    pub fn owns(&self, AorKey(hash): AorKey) -> bool {
+        self.ownership.owner(hash) == self.id
+    }
+
+    /// Answers a datagram, or says whose it is.
+    #[inline]
+    fn answer<'a>(&mut self, arrival: Arrival<'a>, read: &Read<'a>, out: &mut [u8]) -> Handled {
+        let bytes = arrival.datagram.bytes;
+        match read.parsed {
+            Parsed::Complete { message, .. } => {
+                request::handle(self, arrival, message, &read.addressed, out)
+            }
+            Parsed::Invalid { error, .. } if is_keepalive(bytes, error.part, error.fault) => {
+                self.counters.drop(DropReason::Keepalive);
+                Handled::Nothing
+            }
+            Parsed::Invalid { error, message } => {
+                request::refuse_faulty(self, arrival, error, message, out)
+            }
+            // A datagram is all there will ever be.
+            Parsed::Partial { .. } => {
+                self.counters.drop(DropReason::Unparseable);
+                Handled::Nothing
+            }
+        }
+    }
+
+    /// Counts the events of the call at hand, the first `counted` of which have been counted.
+    pub fn count_events(&mut self, counted: usize) {
         let Core { counters, events, .. } = self;
-        for event in events {
+        for event in &events[counted..] {
             match event {
                 Event::Registered { .. } => counters.registered += 1,
                 Event::Refreshed { .. } => counters.refreshed += 1,

@@ -77,7 +77,7 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Requests that were read as SIP, those of other shards included where they were received.
+    /// Requests whose head was found good, by the shard that answered them.
     requests,
     /// Datagrams handed to the shard that owns their AOR.
     handoffs_out,

@@ -54,6 +54,10 @@ impl Domains {
 
 /// Whether a URI's host is a literal IPv4 address or an IPv6 reference (RFC 3261 25.1).
 fn is_address(host: &[u8]) -> bool {
+    // Most hosts are names, and those that begin like one are nothing else.
+    if !host.first().is_some_and(|&first| first == b'[' || first.is_ascii_digit()) {
+        return false;
+    }
     let Ok(host) = std::str::from_utf8(host) else {
         return false;
     };

@@ -2,6 +2,7 @@
 //! get from one shard to another.
 
 mod answer;
+mod batch;
 mod core;
 pub mod counters;
 mod domains;
@@ -13,6 +14,7 @@ mod request;
 
 use std::net::{IpAddr, SocketAddr};
 
+pub use self::batch::Outlet;
 pub use self::core::{Keys, Setup, Shard};
 
 use crate::time::Instant;

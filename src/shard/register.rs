@@ -1,55 +1,39 @@
 //! REGISTER (RFC 3261 10.3), from the request to its answer: whose it is, whether its sender may,
 //! what the registrar makes of it.
 
-use crate::auth::accounts::AorKey;
 use crate::auth::challenge::{strongest_first, write_value};
 use crate::auth::check::{Check, Verdict, authenticate};
 use crate::auth::username::form_of;
-use crate::limits::{AOR_BYTES_MAX, CHALLENGE_VALUE_BYTES_MAX};
+use crate::config::Algorithms;
+use crate::limits::CHALLENGE_VALUE_BYTES_MAX;
 use crate::registrar::aor::{Aor, AorError};
 use crate::registrar::{Accepted, AorId, Contacts, Refusal, Register};
 use crate::shard::Handled;
 use crate::shard::answer::Answer;
+use crate::shard::batch::{Addressed, Unaddressed};
 use crate::shard::core::Core;
 use crate::shard::identity::Identity;
-use crate::shard::request::{Arrival, answer_of, refuse};
+use crate::shard::request::{Arrival, Request, answer_of, refuse};
 use crate::sip::header::contact::{self, ContactError};
 use crate::sip::write::{ContactLine, Full, Responder, Response};
-use crate::sip::{Fault, HeaderName, Message, ParseError, RequestHead};
+use crate::sip::{Fault, HeaderName, ParseError};
 
-/// A REGISTER whose head is good and that is for this registrar.
+/// A REGISTER that is for this registrar.
 pub(super) fn handle<'a>(
     core: &mut Core,
     arrival: Arrival<'a>,
-    message: Message<'a>,
-    head: &RequestHead<'a>,
-    identity: &Identity,
+    request: &Request<'a>,
+    addressed: &Result<Addressed<'a>, Unaddressed>,
     out: &mut [u8],
 ) -> Handled {
-    let responder = Responder::new(message, head, arrival.datagram.source);
+    let Request { message, head, identity, responder } = request;
     // Step 5, the part that needs no account: To names an address-of-record of a served domain.
-    let mut aor_buffer = [0; AOR_BYTES_MAX];
-    let aor = match Aor::from_uri(&head.to.uri, &mut aor_buffer) {
-        Ok(aor) => aor,
-        Err(error) => {
-            let answer = answer_of(core, responder, identity, out);
-            return match error {
-                AorError::Scheme => answer.phrased(404, &["To Not SIP"], |_| Ok(())),
-                AorError::NoUser => answer.phrased(404, &["To Without User"], |_| Ok(())),
-                AorError::Escape => {
-                    refuse(answer, ParseError::header(HeaderName::To, Fault::Malformed))
-                }
-                AorError::TooLong => {
-                    refuse(answer, ParseError::header(HeaderName::To, Fault::TooLong))
-                }
-            };
+    let &Addressed { aor, offered, account, .. } = match addressed {
+        Ok(addressed) => addressed,
+        &Err(unaddressed) => {
+            return refuse_unaddressed(core, unaddressed, responder, identity, out);
         }
     };
-    let Some(realm) = core.domains.find(aor.domain()) else {
-        core.counters.foreign_domain += 1;
-        return answer_of(core, responder, identity, out).plain(404);
-    };
-    let offered = realm.algorithms;
 
     // Step 3. Without credentials every shard can challenge: a nonce needs no account.
     let credentials = message.credentials(HeaderName::Authorization, aor.domain());
@@ -57,7 +41,7 @@ pub(super) fn handle<'a>(
         Ok(Some(credentials)) => credentials,
         Ok(None) => {
             core.counters.challenged += 1;
-            return challenge(core, &arrival, &aor, responder, identity, false, out);
+            return challenge(core, &arrival, (&aor, offered), responder, identity, false, out);
         }
         Err(_) => {
             let error = ParseError::header(HeaderName::Authorization, Fault::Malformed);
@@ -70,17 +54,7 @@ pub(super) fn handle<'a>(
         return answer_of(core, responder, identity, out).plain(403);
     }
 
-    let hash = core.ownership.hash(aor.text());
-    let owner = core.ownership.owner(hash);
-    if owner != core.id {
-        // The one that handed it over asked the same question with the same answer.
-        assert!(!arrival.handed_over, "shards disagree about the owner of an AOR");
-        core.counters.handoffs_out += 1;
-        return Handled::Handoff(owner);
-    }
-
     let Arrival { now, datagram, .. } = arrival;
-    let account = core.accounts.find(AorKey(hash), aor.text());
     let lifetime = core.auth.nonce_lifetime_s;
     let source = datagram.source.ip();
     let check = Check {
@@ -115,7 +89,7 @@ pub(super) fn handle<'a>(
     }
     let (Verdict::Accepted | Verdict::Replayed, Some(account)) = (verdict, account) else {
         let stale = verdict.is_stale();
-        return challenge(core, &arrival, &aor, responder, identity, stale, out);
+        return challenge(core, &arrival, (&aor, offered), responder, identity, stale, out);
     };
 
     let mut contacts = contact::Contacts::new();
@@ -146,17 +120,18 @@ pub(super) fn handle<'a>(
         bindings_max: core.accounts[account].bindings_max(),
     };
     let Core { registrar, events, .. } = &mut *core;
+    let before = events.len();
     let outcome = match verdict {
         Verdict::Replayed => registrar.repeat(now, &register, events),
         _ => Some(registrar.register(now, &register, events)),
     };
-    core.count_events();
+    core.count_events(before);
     match outcome {
         None => {
             // Its nonce count was used by another request: a replay, or a phone that does not
             // count. Never a reason to shut the phone out (RFC 7616 3.4.5: a new challenge).
             core.counters.stale += 1;
-            challenge(core, &arrival, &aor, responder, identity, true, out)
+            challenge(core, &arrival, (&aor, offered), responder, identity, true, out)
         }
         Some(Ok(accepted)) => {
             core.counters.retransmissions += u64::from(accepted.retransmission);
@@ -166,6 +141,31 @@ pub(super) fn handle<'a>(
         }
         Some(Err(refusal)) => refuse_register(core, refusal, responder, identity, out),
     }
+}
+
+/// Refuses a REGISTER whose To names nobody who could be registered here.
+#[cold]
+fn refuse_unaddressed(
+    core: &mut Core,
+    unaddressed: Unaddressed,
+    responder: &Responder<'_>,
+    identity: &Identity,
+    out: &mut [u8],
+) -> Handled {
+    core.counters.foreign_domain += u64::from(unaddressed == Unaddressed::Domain);
+    let answer = answer_of(core, responder, identity, out);
+    let fault = match unaddressed {
+        Unaddressed::Domain => return answer.plain(404),
+        Unaddressed::Aor(AorError::Scheme) => {
+            return answer.phrased(404, &["To Not SIP"], |_| Ok(()));
+        }
+        Unaddressed::Aor(AorError::NoUser) => {
+            return answer.phrased(404, &["To Without User"], |_| Ok(()));
+        }
+        Unaddressed::Aor(AorError::TooLong) => Fault::TooLong,
+        Unaddressed::Aor(AorError::Escape) | Unaddressed::To => Fault::Malformed,
+    };
+    refuse(answer, ParseError::header(HeaderName::To, fault))
 }
 
 /// Step 8: the 200 enumerates all current bindings.
@@ -191,7 +191,7 @@ fn list_bindings(
 fn refuse_register(
     core: &mut Core,
     refusal: Refusal,
-    responder: Responder<'_>,
+    responder: &Responder<'_>,
     identity: &Identity,
     out: &mut [u8],
 ) -> Handled {
@@ -219,15 +219,14 @@ fn refuse_register(
 fn challenge(
     core: &mut Core,
     arrival: &Arrival<'_>,
-    aor: &Aor<'_>,
-    responder: Responder<'_>,
+    (aor, offered): (&Aor<'_>, Algorithms),
+    responder: &Responder<'_>,
     identity: &Identity,
     stale: bool,
     out: &mut [u8],
 ) -> Handled {
     let place = core.nonces.next(arrival.now.wall, arrival.now.wall_us);
     let nonce = core.keys.nonce.mint(place, arrival.datagram.source.ip(), aor.domain());
-    let offered = core.domains.find(aor.domain()).map_or(core.auth.algorithms, |d| d.algorithms);
     answer_of(core, responder, identity, out).with(401, |response| {
         for name in strongest_first(offered) {
             let mut value = [0; CHALLENGE_VALUE_BYTES_MAX];

@@ -3,6 +3,7 @@
 
 use crate::limits::COPIED_BYTES_MAX;
 use crate::shard::answer::Answer;
+use crate::shard::batch::{Addressed, Unaddressed};
 use crate::shard::core::Core;
 use crate::shard::counters::DropReason;
 use crate::shard::identity::Identity;
@@ -24,11 +25,27 @@ pub(super) struct Arrival<'a> {
     pub handed_over: bool,
 }
 
+/// A request whose head is good, and what every answer to it has in common.
+pub(super) struct Request<'a> {
+    pub message: Message<'a>,
+    pub head: RequestHead<'a>,
+    pub identity: Identity,
+    pub responder: Responder<'a>,
+}
+
 /// Answers a well-formed message, or says where it belongs.
+///
+/// A REGISTER with credentials belongs to the shard that owns its AOR, whatever else is right or
+/// wrong about it: that shard reads it whole and answers as any other would, so it is handed over
+/// before more than its To has been looked into. Whether its nonce is one of ours is asked there as
+/// well: asking twice would cost each honest phone more than the ring costs each flood, since a
+/// datagram with a To and an Authorization of its own choice was always worth a handoff.
+#[inline]
 pub(super) fn handle<'a>(
     core: &mut Core,
     arrival: Arrival<'a>,
     message: Message<'a>,
+    addressed: &Result<Addressed<'a>, Unaddressed>,
     out: &mut [u8],
 ) -> Handled {
     match message.method() {
@@ -43,19 +60,32 @@ pub(super) fn handle<'a>(
         }
         Some(_) => {}
     }
-    let head = match message.check_request() {
+    let owner = match addressed {
+        Ok(Addressed { key: Some(key), .. }) => core.ownership.owner(key.0),
+        _ => core.id,
+    };
+    if owner != core.id {
+        // The one that handed it over asked the same question with the same answer.
+        assert!(!arrival.handed_over, "shards disagree about the owner of an AOR");
+        core.counters.handoffs_out += 1;
+        return Handled::Handoff(owner);
+    }
+    let to = addressed.as_ref().ok().map(|addressed| addressed.to);
+    let head = match message.check_request_to(to) {
         Ok(head) => head,
         Err(error) => return refuse_faulty(core, arrival, error, Some(message), out),
     };
-    core.counters.requests += u64::from(!arrival.handed_over);
+    core.counters.requests += 1;
     let identity = Identity::of(&head, &core.keys.identity);
     let responder = Responder::new(message, &head, arrival.datagram.source);
-    match check(core, arrival, message, &head) {
+    let request = Request { message, head, identity, responder };
+    let Request { head, identity, responder, .. } = &request;
+    match check(core, arrival, message, head) {
         Ok(()) if head.method == Method::Register => {
-            register::handle(core, arrival, message, &head, &identity, out)
+            register::handle(core, arrival, &request, addressed, out)
         }
-        Ok(()) => answer_of(core, responder, &identity, out).with(200, capabilities),
-        Err(refusal) => refusal.answer(message, answer_of(core, responder, &identity, out)),
+        Ok(()) => answer_of(core, responder, identity, out).with(200, capabilities),
+        Err(refusal) => refusal.answer(message, answer_of(core, responder, identity, out)),
     }
 }
 
@@ -180,7 +210,7 @@ pub(super) fn refuse_faulty<'a>(
     match (reason, responder) {
         (None, Some(responder)) => {
             let identity = Identity::of_bytes(arrival.datagram.bytes, &core.keys.identity);
-            refuse(answer_of(core, responder, &identity, out), error)
+            refuse(answer_of(core, &responder, &identity, out), error)
         }
         (reason, _) => {
             core.counters.drop(reason.unwrap_or(DropReason::NoReturnPath));
@@ -198,7 +228,7 @@ pub(super) fn refuse(answer: Answer<'_>, error: ParseError) -> Handled {
 /// The answer to a request.
 pub(super) fn answer_of<'a>(
     core: &'a mut Core,
-    responder: Responder<'a>,
+    responder: &'a Responder<'a>,
     identity: &Identity,
     out: &'a mut [u8],
 ) -> Answer<'a> {

@@ -59,6 +59,15 @@ impl<'a> Message<'a> {
     /// line (RFC 3261 8.1.1.5). For a response: its start line.
     #[inline]
     pub fn check_request(&self) -> Result<RequestHead<'a>, ParseError> {
+        self.check_request_to(None)
+    }
+
+    /// The same, for those who have read To already and give what they found.
+    ///
+    /// # Errors
+    /// See [`Message::check_request`].
+    #[inline]
+    pub fn check_request_to(&self, to: Option<FromTo<'a>>) -> Result<RequestHead<'a>, ParseError> {
         let StartLine::Request { method, method_bytes, uri } = self.start_line() else {
             return Err(ParseError { part: Part::StartLine, fault: Fault::Mismatch });
         };
@@ -69,7 +78,10 @@ impl<'a> Message<'a> {
             return Err(ParseError::header(name, Fault::Repeated));
         }
         let from = self.from()?;
-        let to = self.to()?;
+        let to = match to {
+            Some(to) => to,
+            None => self.to()?,
+        };
         let call_id = self.call_id()?;
         let cseq = self.cseq()?;
         let max_forwards = self.max_forwards()?;

@@ -341,7 +341,7 @@ impl World {
             self.check(holds, "the counters add up", || format!("{name}: {one}, {other}"));
         };
         near("retransmissions", counters.retransmissions, tally.repeated);
-        near("requests", counters.requests, tally.answered_at_once + tally.handed_over);
+        near("requests", counters.requests, tally.answered_at_once + tally.taken);
         let waiting = tally.handed_over - tally.shed - tally.taken;
         self.check(
             !self.process.is_idle() || waiting == self.staged(),

@@ -70,8 +70,12 @@ fn render(out: &mut String, outcome: &Outcome) -> std::fmt::Result {
     };
     writeln!(
         out,
-        "{} against {}: {} users, {pace}, {} thread(s)",
-        outcome.scenario, outcome.target, outcome.users, outcome.threads
+        "{} against {}: {} users, {pace}, {} thread(s), offload {}",
+        outcome.scenario,
+        outcome.target,
+        outcome.users,
+        outcome.threads,
+        if outcome.offload { "on" } else { "off" }
     )?;
     if outcome.interrupted {
         writeln!(out, "  INTERRUPTED, {} actions cut off", outcome.unfinished)?;

@@ -71,6 +71,8 @@ pub struct Summary {
     pub interrupted: bool,
     /// Threads of the generator.
     pub generator_threads: usize,
+    /// Whether requests and answers of one socket could travel as one message.
+    pub offload: bool,
     /// Their CPU time.
     pub generator_cpu_seconds: f64,
     /// The same for each answered request, microseconds; 0 without answers.
@@ -158,6 +160,7 @@ impl From<&Outcome> for Summary {
             deferred: tally.deferred,
             interrupted: outcome.interrupted,
             generator_threads: outcome.threads,
+            offload: outcome.offload,
             generator_cpu_seconds: round(outcome.cpu_seconds, 1e6),
             generator_cpu_us_per_request: round(
                 outcome.cpu_us_per_request().unwrap_or_default(),

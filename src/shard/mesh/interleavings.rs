@@ -4,6 +4,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use arrayvec::ArrayVec;
 use loom::sync::Notify;
 use loom::thread;
 
@@ -70,7 +71,9 @@ fn records_arrive_once_in_order_and_whole_across_the_wrap() {
         let mut scratch = vec![0; MESSAGE_BYTES_MAX];
         for (number, length) in [(1u8, 3), (2, 300), (3, 5)] {
             loop {
-                if let Some(record) = consumer.next(&mut scratch) {
+                let mut records = ArrayVec::<_, 1>::new();
+                consumer.next(&mut scratch, 1, &mut records);
+                if let Some(record) = records.pop() {
                     assert!(record.tag.iter().all(|&byte| byte == number));
                     assert_eq!(record.body, vec![number; length]);
                     break;
@@ -79,7 +82,9 @@ fn records_arrive_once_in_order_and_whole_across_the_wrap() {
             }
             consumer.release();
         }
-        assert!(consumer.next(&mut scratch).is_none());
+        let mut records = ArrayVec::<_, 1>::new();
+        consumer.next(&mut scratch, 1, &mut records);
+        assert!(records.is_empty());
         writer.join().unwrap();
     });
 }
@@ -95,9 +100,9 @@ fn a_batch_becomes_visible_as_one() {
             producer.publish();
         });
         let mut scratch = [];
-        if consumer.next(&mut scratch).is_some() {
-            assert!(consumer.next(&mut scratch).is_some(), "half a batch");
-        }
+        let mut records = ArrayVec::<_, 2>::new();
+        consumer.next(&mut scratch, 2, &mut records);
+        assert_ne!(records.len(), 1, "half a batch");
         writer.join().unwrap();
     });
 }

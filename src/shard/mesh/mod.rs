@@ -21,7 +21,9 @@ mod interleavings;
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use self::ring::{Consumer, Producer};
+use arrayvec::ArrayVec;
+
+use self::ring::{Consumer, Producer, Record};
 use self::sleep::Sleepers;
 use self::sync::Arc;
 use super::{Datagram, ShardId};
@@ -173,22 +175,24 @@ impl Endpoint {
     }
 
     /// Takes up to `budget` datagrams, in order from each shard, the shards taking turns of eight
-    /// (also across calls), and hands each to `f`, lent for the call. Returns how many it took:
-    /// fewer than `budget` means that every inbound ring was found empty.
+    /// (also across calls), and hands those of a turn to `f` as one batch, lent for the call.
+    /// Returns how many it took: fewer than `budget` means that every inbound ring was found empty.
     ///
-    /// If `f` panics, the datagram it was given counts as taken.
-    pub fn drain(&mut self, budget: usize, mut f: impl FnMut(Datagram<'_>)) -> usize {
+    /// If `f` panics, the datagrams it was given count as taken.
+    pub fn drain_batches(&mut self, budget: usize, mut f: impl FnMut(&[Datagram<'_>])) -> usize {
         let mut drained = 0;
         let mut empty_in_a_row = 0;
         while drained < budget && empty_in_a_row < self.inbound.len() {
             let ring = &mut self.inbound[self.turn];
             let most = self.turn_left.min(budget - drained);
-            let mut taken = 0;
-            while taken < most {
-                let Some(record) = ring.next(&mut self.scratch) else { break };
-                taken += 1;
-                f(record::datagram(&record));
+            let mut records: ArrayVec<Record<'_>, TURN> = ArrayVec::new();
+            ring.next(&mut self.scratch, most, &mut records);
+            let taken = records.len();
+            if taken > 0 {
+                let batch: ArrayVec<_, TURN> = records.iter().map(record::datagram).collect();
+                f(&batch);
             }
+            drop(records);
             ring.release();
             drained += taken;
             self.turn_left -= taken;
@@ -204,6 +208,11 @@ impl Endpoint {
             }
         }
         drained
+    }
+
+    /// The same, one datagram at a time.
+    pub fn drain(&mut self, budget: usize, mut f: impl FnMut(Datagram<'_>)) -> usize {
+        self.drain_batches(budget, |batch| batch.iter().for_each(|datagram| f(*datagram)))
     }
 
     /// Whether no published datagram waits for this shard.

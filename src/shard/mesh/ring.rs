@@ -15,6 +15,7 @@
 use std::cell::UnsafeCell;
 use std::slice;
 
+use arrayvec::ArrayVec;
 use crossbeam::utils::CachePadded;
 
 use super::sync::{Arc, AtomicUsize, Ordering};
@@ -40,6 +41,7 @@ pub(super) const fn slots_of(length: usize) -> usize {
 pub(super) struct NoRoom;
 
 /// One record, lent by the ring until the next call.
+#[derive(Clone, Copy)]
 pub(super) struct Record<'a> {
     pub(super) tag: &'a Tag,
     pub(super) body: &'a [u8],
@@ -125,29 +127,38 @@ pub(super) struct Consumer {
 }
 
 impl Consumer {
-    /// The next record, if there is one. Its slots stay taken until [`Consumer::release`]. A body
-    /// that runs from the last slot into the first is put together in `scratch`, which holds at
+    /// The next records, as many as there are and `records` has room for. Their slots stay taken
+    /// until [`Consumer::release`]. The body that runs from the last slot into the first, of which
+    /// there can be one among those not released, is put together in `scratch`, which holds at
     /// least [`MESSAGE_BYTES_MAX`] bytes.
     #[inline]
-    pub(super) fn next<'a>(&'a mut self, scratch: &'a mut [u8]) -> Option<Record<'a>> {
-        if self.taken == self.tail_seen {
-            self.tail_seen = self.ring.tail.load(Ordering::Acquire);
+    pub(super) fn next<'a, const MOST: usize>(
+        &'a mut self,
+        scratch: &'a mut [u8],
+        most: usize,
+        records: &mut ArrayVec<Record<'a>, MOST>,
+    ) {
+        let mut scratch = Some(scratch);
+        while records.len() < most.min(MOST) {
             if self.taken == self.tail_seen {
-                return None;
+                self.tail_seen = self.ring.tail.load(Ordering::Acquire);
+                if self.taken == self.tail_seen {
+                    return;
+                }
             }
+            let position = self.taken;
+            let published = self.tail_seen.wrapping_sub(position);
+            // SAFETY: the slot at `position` is published (it lies below `tail`, and the acquiring
+            // load of `tail` saw it filled) and not released, so the producer does not write to it.
+            let length = unsafe { self.ring.slots.length(position) };
+            assert!(length <= MESSAGE_BYTES_MAX, "a record that says it has {length} bytes");
+            let slots = slots_of(length);
+            assert!(slots <= published, "a record of {slots} slots, {published} of them published");
+            self.taken = position.wrapping_add(slots);
+            // SAFETY: the same holds for all `slots` slots of the record, and goes on holding while
+            // it is borrowed: they are released through `&mut self` only.
+            records.push(unsafe { self.ring.slots.lend(position, length, &mut scratch) });
         }
-        let position = self.taken;
-        let published = self.tail_seen.wrapping_sub(position);
-        // SAFETY: the slot at `position` is published (it lies below `tail`, and the acquiring
-        // load of `tail` saw it filled) and not released, so the producer does not write to it.
-        let length = unsafe { self.ring.slots.length(position) };
-        assert!(length <= MESSAGE_BYTES_MAX, "a record that says it has {length} bytes");
-        let slots = slots_of(length);
-        assert!(slots <= published, "a record of {slots} slots, {published} of them published");
-        self.taken = position.wrapping_add(slots);
-        // SAFETY: the same holds for all `slots` slots of the record, and goes on holding while
-        // it is borrowed: they are released through `&mut self` only.
-        Some(unsafe { self.ring.slots.lend(position, length, scratch) })
     }
 
     /// Gives the slots of all records handed out so far back to the producer.
@@ -262,7 +273,7 @@ impl Slots {
     }
 
     /// The record at `position`, whose body has `length` bytes, from the ring itself or, where it
-    /// runs from the last slot into the first, from `scratch`.
+    /// runs from the last slot into the first, from `scratch`, which is used up by that.
     ///
     /// # Safety
     /// It is there with that length, and nobody writes to its slots while it is borrowed.
@@ -271,7 +282,7 @@ impl Slots {
         &'a self,
         position: usize,
         length: usize,
-        scratch: &'a mut [u8],
+        scratch: &mut Option<&'a mut [u8]>,
     ) -> Record<'a> {
         self.check_read(position, position.wrapping_add(slots_of(length)));
         let (at, room) = self.place(position);
@@ -287,6 +298,7 @@ impl Slots {
         let (first, _) = self.place(0);
         // SAFETY: the record goes on at the first slot, and its slots are at most all of them.
         let rest = unsafe { slice::from_raw_parts(first, length - straight) };
+        let scratch = scratch.take().expect("one record at most runs over the end of a ring");
         scratch[..straight].copy_from_slice(body);
         scratch[straight..length].copy_from_slice(rest);
         Record { tag, body: &scratch[..length] }

@@ -114,6 +114,29 @@ fn a_handoff_to_oneself_is_a_bug() {
 }
 
 #[test]
+fn a_turn_is_one_batch_in_which_one_body_runs_over_the_end() {
+    let (mut one, mut other) = two(16);
+    let body = |number: u64| vec![number as u8; 500];
+    for lap in 0..9 {
+        let numbers = lap * 5..lap * 5 + 5;
+        for number in numbers.clone() {
+            one.push(ShardId(1), &datagram(number, &body(number))).unwrap();
+        }
+        one.publish(|_| ());
+        let mut batches = 0;
+        let taken = other.drain_batches(9, |batch| {
+            batches += 1;
+            let got = batch.iter().map(|datagram| datagram.received_at.as_nanos());
+            assert!(got.eq(numbers.clone()));
+            for datagram in batch {
+                assert_eq!(datagram.bytes, body(datagram.received_at.as_nanos()));
+            }
+        });
+        assert_eq!((taken, batches), (5, 1));
+    }
+}
+
+#[test]
 fn shards_take_turns_of_eight() {
     let mut endpoints = connect(4, 64);
     fill(&mut endpoints, 20);
@@ -188,18 +211,18 @@ fn a_mesh_of_one_has_nothing_to_do() {
 }
 
 #[test]
-fn a_panic_in_the_callback_loses_the_one_datagram_it_had() {
-    let (mut one, mut other) = two(4);
-    for number in 0..4 {
+fn a_panic_in_the_callback_loses_the_batch_it_had() {
+    let (mut one, mut other) = two(16);
+    for number in 0..12 {
         one.push(ShardId(1), &datagram(number, b"")).unwrap();
     }
     one.publish(|_| ());
     let result = catch_unwind(AssertUnwindSafe(|| {
-        other.drain(9, |datagram| assert_ne!(datagram.received_at.as_nanos(), 1));
+        other.drain(99, |datagram| assert_ne!(datagram.received_at.as_nanos(), 1));
     }));
     assert!(result.is_err());
-    assert_eq!(numbers(&mut other, 9), [2, 3]);
-    for number in 4..8 {
+    assert_eq!(numbers(&mut other, 99), [8, 9, 10, 11]);
+    for number in 0..16 {
         one.push(ShardId(1), &datagram(number, b"")).unwrap();
     }
 }
