@@ -76,6 +76,8 @@ pub const ORIGINS_MAX: usize = 64;
 pub const URI_SETTING_BYTES_MAX: usize = 255;
 /// Accounts of one shard; ids are `u32`.
 pub const ACCOUNTS_MAX: usize = 1 << 28;
+/// Orders of a shard (messages to send that answer none) taken in one turn.
+pub const ORDERS_PER_TURN_MAX: usize = 256;
 /// Longest From tag that a subscription stores, bytes.
 pub const TAG_BYTES_MAX: usize = 128;
 /// Longest `id` of an Event header, bytes.

@@ -13,9 +13,10 @@ use super::idle::{Idle, Readiness};
 use super::plane::Plane;
 use super::send::Sender;
 use super::wake::Waker;
-use crate::limits::{BATCH_MAX, RING_BATCHES_PER_TURN_MAX};
+use crate::flow::Flow;
+use crate::limits::{BATCH_MAX, ORDERS_PER_TURN_MAX, RING_BATCHES_PER_TURN_MAX};
 use crate::shard::mesh::Endpoint;
-use crate::shard::{Datagram, Handled, Outlet, ShardId};
+use crate::shard::{Datagram, Handled, ListenerId, Order, Outlet, ShardId};
 use crate::time::{Instant, Now};
 
 /// Under load, the loop looks at everything but its busy sockets once in so many turns.
@@ -181,7 +182,32 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
         let now = received_at.unwrap_or_else(|| self.clock.now());
         let more = self.drain_rings(now);
         let deadline = self.plane.turn(now);
+        let more = self.obey() || more;
         Turned { now, more, deadline }
+    }
+
+    /// Does what the plane asks for beside its replies, within a bound. Returns whether there may
+    /// be more.
+    fn obey(&mut self) -> bool {
+        let DataPlane { plane, outbox, sender, counters, .. } = self;
+        let mut left = ORDERS_PER_TURN_MAX;
+        while left > 0 {
+            let Some(order) = plane.poll_order(outbox.slot()) else { break };
+            left -= 1;
+            match order {
+                Order::Send { to, flow: Flow::Datagram { listener, local_ip }, len } => {
+                    outbox.queue_request(to, ListenerId(listener), local_ip, len);
+                    if outbox.is_full() {
+                        sender.flush(outbox, counters);
+                    }
+                }
+                Order::Send { flow: Flow::Connection { .. }, .. } => {
+                    unreachable!("what comes as datagrams asks for nothing over connections")
+                }
+            }
+        }
+        sender.flush(outbox, counters);
+        left == 0
     }
 
     /// Takes a batch from a source, answers it and hands over what others own. Returns how many
@@ -288,6 +314,7 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
             let all_dry = self.shared.dry.load(Ordering::Acquire) == self.shared.wakers.len();
             let now = self.clock.now();
             let more = self.drain_rings(now);
+            self.obey();
             if (all_dry && !more && self.endpoint.is_empty()) || now.mono >= give_up {
                 return;
             }

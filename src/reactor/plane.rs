@@ -2,7 +2,7 @@
 //! so that tests and benches drive the reactors without a registrar.
 
 use crate::shard::counters::Counters;
-use crate::shard::{Datagram, Handled, Outlet, Shard};
+use crate::shard::{Datagram, Handled, Order, Outlet, Shard};
 use crate::time::{Instant, Now};
 
 /// One shard's answer to datagrams and time. Made, used and finished on its reactor's thread, so
@@ -46,6 +46,13 @@ pub trait Plane: 'static {
     /// after the next batch and does not sleep.
     fn turn(&mut self, now: Now) -> Option<Instant>;
 
+    /// The next thing to do that is not the reply to a message. What is to be sent is written to
+    /// `out`, which has room for [`RESPONSE_BYTES_MAX`](crate::limits::RESPONSE_BYTES_MAX) bytes.
+    fn poll_order(&mut self, out: &mut [u8]) -> Option<Order> {
+        let _ = out;
+        None
+    }
+
     /// The process stops: nothing is received any more.
     fn finish(self, now: Now) -> Self::Final;
 }
@@ -76,6 +83,10 @@ impl Plane for Shard {
 
     fn turn(&mut self, now: Now) -> Option<Instant> {
         Shard::turn(self, now)
+    }
+
+    fn poll_order(&mut self, out: &mut [u8]) -> Option<Order> {
+        Shard::poll_order(self, out)
     }
 
     fn finish(self, _now: Now) -> Counters {

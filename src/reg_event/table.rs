@@ -152,6 +152,19 @@ impl SubscriptionTable {
         result
     }
 
+    /// Whether this very SUBSCRIBE was accepted before, and would be answered the same again.
+    #[must_use]
+    pub fn is_repeated(&self, subscribe: &Subscribe<'_>) -> bool {
+        let tag = match subscribe.request.to_tag {
+            Some(tag) => LocalTag::parse(tag),
+            None => Some(subscribe.local_tag),
+        };
+        let known = tag.and_then(|tag| self.store.find(tag)).and_then(|i| self.store.tenant(i));
+        known.is_some_and(|known| {
+            known.is_dialog_of(subscribe) && known.remote_cseq == subscribe.request.cseq
+        })
+    }
+
     fn begin(&mut self, now: Instant, subscribe: &Subscribe<'_>) -> Result<Accepted, Refusal> {
         let request = &subscribe.request;
         let same_request = |other: &Subscription| {

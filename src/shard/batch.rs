@@ -13,6 +13,7 @@ use crate::limits::{AOR_BYTES_MAX, BATCH_MAX};
 use crate::registrar::AorId;
 use crate::registrar::aor::{Aor, AorError};
 use crate::shard::core::Core;
+use crate::shard::subscribe::watches_all;
 use crate::shard::{Datagram, Handled};
 use crate::sip::header::from_to::FromTo;
 use crate::sip::{Framing, HeaderName, HeaderTable, Message, Method, Parsed, parse};
@@ -61,11 +62,11 @@ impl Slot {
 /// A datagram taken apart.
 pub(super) struct Read<'a> {
     pub parsed: Parsed<'a>,
-    /// Whose bindings it is about, if it is a REGISTER.
+    /// Whose bindings it is about, if it is a REGISTER or a SUBSCRIBE.
     pub addressed: Result<Addressed<'a>, Unaddressed>,
 }
 
-/// Whose bindings a REGISTER is about.
+/// Whose bindings a REGISTER or a SUBSCRIBE is about.
 #[derive(Clone, Copy)]
 pub(super) struct Addressed<'a> {
     /// To.
@@ -74,16 +75,17 @@ pub(super) struct Addressed<'a> {
     pub aor: Aor<'a>,
     /// What the challenges of its domain offer.
     pub offered: Algorithms,
-    /// Its hash, where the request has credentials: to others every shard answers the same.
+    /// Its hash, where the request has credentials or needs none: to others every shard answers
+    /// the same.
     pub key: Option<AorKey>,
-    /// Its account, if it is here and the request has credentials.
+    /// Its account, if it is here and was looked for.
     pub account: Option<AccountId>,
 }
 
 /// Why a message is about nobody's bindings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unaddressed {
-    /// It is no REGISTER with one To that can be read.
+    /// It is neither, or has not one To that can be read.
     To,
     /// To names no address-of-record.
     Aor(AorError),
@@ -102,7 +104,7 @@ pub(super) fn read_ahead<'a>(
     for (datagram, slot) in datagrams.iter().zip(slots) {
         let parsed = parse(datagram.bytes, Framing::Datagram, &mut slot.table);
         let addressed = match &parsed {
-            Parsed::Complete { message, .. } => address(core, *message, &mut slot.aor),
+            Parsed::Complete { message, .. } => address(core, datagram, *message, &mut slot.aor),
             Parsed::Invalid { .. } | Parsed::Partial { .. } => Err(Unaddressed::To),
         };
         if let Ok(Addressed { key: Some(key), .. }) = addressed
@@ -134,16 +136,23 @@ pub(super) fn read_ahead<'a>(
 /// Finds out whose bindings a message is about, from To and from nothing else.
 fn address<'a>(
     core: &Core,
+    datagram: &Datagram<'_>,
     message: Message<'a>,
     buffer: &'a mut [u8; AOR_BYTES_MAX],
 ) -> Result<Addressed<'a>, Unaddressed> {
-    if message.method() != Some(Method::Register) || message.is_repeated(HeaderName::To) {
+    let is_subscribe = match message.method() {
+        Some(Method::Register) => false,
+        Some(Method::Subscribe) if core.reg_event => true,
+        _ => return Err(Unaddressed::To),
+    };
+    if message.is_repeated(HeaderName::To) {
         return Err(Unaddressed::To);
     }
     let to = message.to().map_err(|_| Unaddressed::To)?;
     let aor = Aor::from_uri(&to.uri, buffer).map_err(Unaddressed::Aor)?;
     let offered = core.domains.find(aor.domain()).ok_or(Unaddressed::Domain)?.algorithms;
-    let with_credentials = message.first(HeaderName::Authorization).is_some();
-    let key = with_credentials.then(|| AorKey(core.ownership.hash(aor.text())));
+    let is_owners = message.first(HeaderName::Authorization).is_some()
+        || (is_subscribe && watches_all(core, datagram.source.ip()));
+    let key = is_owners.then(|| AorKey(core.ownership.hash(aor.text())));
     Ok(Addressed { to, aor, offered, key, account: None })
 }

@@ -1,19 +1,22 @@
 //! One shard: its accounts, their bindings, and the entrance for datagrams. Everything that
 //! happens here is a function of what was handed in, clocks and secrets included.
 
+use ipnet::IpNet;
+
 use crate::auth::account::Ha1s;
 use crate::auth::accounts::{AccountId, Accounts, AorKey, InsertError};
 use crate::auth::ha2::Ha2Cache;
 use crate::auth::nonce::{NonceKeys, NonceSequence};
 use crate::config;
 use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX};
+use crate::reg_event::{Notify, SubscriptionTable};
 use crate::registrar::{Event, LeaveReason, Registrar};
 use crate::shard::batch::{Outlet, Read, Single, Slot, read_ahead};
 use crate::shard::counters::{Counters, DropReason};
 use crate::shard::domains::Domains;
 use crate::shard::owner::Ownership;
 use crate::shard::request::{self, Arrival};
-use crate::shard::{Datagram, Handled, ShardId};
+use crate::shard::{Datagram, Handled, Order, ShardId};
 use crate::sip::{Fault, Parsed, Part};
 use crate::time::{Instant, Now};
 
@@ -61,10 +64,15 @@ pub(super) struct Core {
     pub domains: Domains,
     pub accounts: Accounts,
     pub registrar: Registrar,
+    pub reg_event: bool,
+    pub watchers: Vec<IpNet>,
+    pub subscriptions: SubscriptionTable,
     pub ha2s: Ha2Cache,
     pub nonces: NonceSequence,
     pub counters: Counters,
     pub events: Vec<Event>,
+    /// The clocks as they were read last.
+    pub now: Now,
 }
 
 impl Shard {
@@ -80,12 +88,16 @@ impl Shard {
             bindings_max: registrar.bindings_max,
             domains: Domains::new(domains),
             accounts: Accounts::new(),
+            reg_event: registrar.reg_event,
+            watchers: registrar.watchers.clone(),
+            subscriptions: SubscriptionTable::new((&registrar).into(), id.0),
             registrar: Registrar::new(registrar, keys.spread),
             keys,
             ha2s: Ha2Cache::new(),
             nonces: NonceSequence::interleaved(id.0, shards),
             counters: Counters::default(),
             events: Vec::new(),
+            now: Now::default(),
         };
         Shard { slots: Slot::batch(), core }
     }
@@ -95,6 +107,12 @@ impl Shard {
     pub fn reserve(&mut self, accounts: usize) {
         self.core.accounts.reserve(accounts);
         self.core.registrar.reserve(accounts, accounts);
+    }
+
+    /// Which one it is.
+    #[must_use]
+    pub fn id(&self) -> ShardId {
+        self.core.id
     }
 
     /// Whether this shard owns an account, by its canonical AOR.
@@ -174,6 +192,7 @@ impl Shard {
                 outlet.handled(datagram, handled);
             }
         }
+        core.tell_subscribers(now);
     }
 
     /// Lets bindings go whose time is over, a bounded number at a time. Returns when to call
@@ -183,7 +202,28 @@ impl Shard {
         core.events.clear();
         let expired = core.registrar.expire(now, EXPIRIES_PER_TURN_MAX, &mut core.events);
         core.count_events(0);
-        if expired.more { Some(now.mono) } else { core.registrar.next_deadline() }
+        core.tell_subscribers(now);
+        if expired.more {
+            return Some(now.mono);
+        }
+        let deadlines = [core.registrar.next_deadline(), core.subscriptions.next_deadline()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// The next thing for the reactor to do that is not the reply to a message. What is to be sent
+    /// stands at the start of `out`, which has room for
+    /// [`RESPONSE_BYTES_MAX`](crate::limits::RESPONSE_BYTES_MAX) bytes.
+    pub fn poll_order(&mut self, out: &mut [u8]) -> Option<Order> {
+        let Core { subscriptions, registrar, now, .. } = &mut self.core;
+        // Before anything about connections: a kicked phone hears why before its own is closed.
+        let Notify { to, flow, len } = subscriptions.poll_notify(*now, registrar, out)?;
+        Some(Order::Send { to, flow, len })
+    }
+
+    /// Who watches registrations.
+    #[must_use]
+    pub fn subscriptions(&self) -> &SubscriptionTable {
+        &self.core.subscriptions
     }
 
     /// What happened to bindings in the last call, the whole batch of it, in order. Gone with the
@@ -243,6 +283,16 @@ impl Core {
             Parsed::Partial { .. } => {
                 self.counters.drop(DropReason::Unparseable);
                 Handled::Nothing
+            }
+        }
+    }
+
+    /// Tells those who watch what happened in the call at hand.
+    fn tell_subscribers(&mut self, now: Now) {
+        self.now = now;
+        if !self.subscriptions.is_empty() {
+            for event in &self.events {
+                self.subscriptions.on_event(now, event);
             }
         }
     }

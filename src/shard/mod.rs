@@ -8,14 +8,17 @@ pub mod counters;
 mod domains;
 mod identity;
 pub mod mesh;
+mod orders;
 pub mod owner;
 mod register;
 mod request;
+mod subscribe;
 
 use std::net::{IpAddr, SocketAddr};
 
 pub use self::batch::Outlet;
 pub use self::core::{Keys, Setup, Shard};
+pub use self::orders::Order;
 
 use crate::time::Instant;
 

@@ -1,12 +1,13 @@
 //! REGISTER (RFC 3261 10.3), from the request to its answer: whose it is, whether its sender may,
 //! what the registrar makes of it.
 
+use crate::auth::accounts::AccountId;
 use crate::auth::challenge::{strongest_first, write_value};
 use crate::auth::check::{Check, Verdict, authenticate};
 use crate::auth::username::form_of;
-use crate::config::Algorithms;
 use crate::limits::CHALLENGE_VALUE_BYTES_MAX;
-use crate::registrar::aor::{Aor, AorError};
+use crate::reg_event::request::PACKAGE;
+use crate::registrar::aor::AorError;
 use crate::registrar::{Accepted, AorId, Contacts, Refusal, Register};
 use crate::shard::Handled;
 use crate::shard::answer::Answer;
@@ -28,70 +29,18 @@ pub(super) fn handle<'a>(
 ) -> Handled {
     let Request { message, head, identity, responder } = request;
     // Step 5, the part that needs no account: To names an address-of-record of a served domain.
-    let &Addressed { aor, offered, account, .. } = match addressed {
+    let addressed = match addressed {
         Ok(addressed) => addressed,
         &Err(unaddressed) => {
             return refuse_unaddressed(core, unaddressed, responder, identity, out);
         }
     };
 
-    // Step 3. Without credentials every shard can challenge: a nonce needs no account.
-    let credentials = message.credentials(HeaderName::Authorization, aor.domain());
-    let credentials = match credentials {
-        Ok(Some(credentials)) => credentials,
-        Ok(None) => {
-            core.counters.challenged += 1;
-            return challenge(core, &arrival, (&aor, offered), responder, identity, false, out);
-        }
-        Err(_) => {
-            let error = ParseError::header(HeaderName::Authorization, Fault::Malformed);
-            return refuse(answer_of(core, responder, identity, out), error);
-        }
+    let Caller { account, replayed } = match identify(core, &arrival, request, addressed, out) {
+        Ok(caller) => caller,
+        Err(handled) => return handled,
     };
-    // Step 4, decided from the message alone, so that it tells nobody which accounts exist.
-    if form_of(credentials.username, aor.text()).is_none() {
-        core.counters.account_mismatch += 1;
-        return answer_of(core, responder, identity, out).plain(403);
-    }
-
     let Arrival { now, datagram, .. } = arrival;
-    let lifetime = core.auth.nonce_lifetime_s;
-    let source = datagram.source.ip();
-    let check = Check {
-        credentials: &credentials,
-        method: head.method_bytes,
-        aor: aor.text(),
-        realm: aor.domain(),
-        offered,
-        nonce: core.keys.nonce.judge(credentials.nonce, now.wall, source, aor.domain(), lifetime),
-        nonce_lifetime_s: lifetime,
-        bindings_max: core.bindings_max,
-        now: now.wall,
-    };
-    let verdict = authenticate(&check, &mut core.accounts, account, &mut core.ha2s);
-    match verdict {
-        Verdict::Accepted => core.counters.authenticated += 1,
-        Verdict::Replayed => {}
-        Verdict::Stale => core.counters.stale += 1,
-        Verdict::Wrong { counts_as_failure: true } => core.counters.bad_password += 1,
-        Verdict::Wrong { counts_as_failure: false } => core.counters.bad_password_unbound += 1,
-        Verdict::UnknownAccount { .. } => core.counters.unknown_account += 1,
-        Verdict::OtherRealm | Verdict::AlgorithmNotOffered => core.counters.challenged += 1,
-        Verdict::AccountMismatch => {
-            core.counters.account_mismatch += 1;
-            return answer_of(core, responder, identity, out).plain(403);
-        }
-        Verdict::Malformed(malformed) => {
-            let phrase = ["Malformed Authorization ", malformed.parameter()];
-            let answer = answer_of(core, responder, identity, out);
-            return answer.phrased(400, &phrase, |_| Ok(()));
-        }
-    }
-    let (Verdict::Accepted | Verdict::Replayed, Some(account)) = (verdict, account) else {
-        let stale = verdict.is_stale();
-        return challenge(core, &arrival, (&aor, offered), responder, identity, stale, out);
-    };
-
     let mut contacts = contact::Contacts::new();
     if let Err(error) = message.contacts(&mut contacts) {
         let fault = match error {
@@ -121,9 +70,9 @@ pub(super) fn handle<'a>(
     };
     let Core { registrar, events, .. } = &mut *core;
     let before = events.len();
-    let outcome = match verdict {
-        Verdict::Replayed => registrar.repeat(now, &register, events),
-        _ => Some(registrar.register(now, &register, events)),
+    let outcome = match replayed {
+        true => registrar.repeat(now, &register, events),
+        false => Some(registrar.register(now, &register, events)),
     };
     core.count_events(before);
     match outcome {
@@ -131,21 +80,110 @@ pub(super) fn handle<'a>(
             // Its nonce count was used by another request: a replay, or a phone that does not
             // count. Never a reason to shut the phone out (RFC 7616 3.4.5: a new challenge).
             core.counters.stale += 1;
-            challenge(core, &arrival, (&aor, offered), responder, identity, true, out)
+            challenge(core, &arrival, addressed, request, true, out)
         }
         Some(Ok(accepted)) => {
             core.counters.retransmissions += u64::from(accepted.retransmission);
-            let Core { registrar, counters, .. } = core;
+            let Core { registrar, counters, reg_event, .. } = core;
+            let reg_event = *reg_event;
             let answer = Answer { responder, to_tag: identity.to_tag, out, counters };
-            answer.with(200, |response| list_bindings(response, registrar, &accepted))
+            answer.with(200, |response| {
+                list_bindings(response, registrar, &accepted)?;
+                // RFC 6665 4.4.4: a phone learns here that it can watch its own registration.
+                match reg_event {
+                    true => response.header_text("Allow-Events", PACKAGE.as_bytes()),
+                    false => Ok(()),
+                }
+            })
         }
         Some(Err(refusal)) => refuse_register(core, refusal, responder, identity, out),
     }
 }
 
-/// Refuses a REGISTER whose To names nobody who could be registered here.
+/// Who sent a request: the account that its address-of-record belongs to.
+pub(super) struct Caller {
+    pub account: AccountId,
+    /// Its nonce count has been used: it may change nothing that the first one did not.
+    pub replayed: bool,
+}
+
+/// Steps 3 and 4: authentication, and whether the AOR is the sender's own.
+///
+/// # Errors
+/// The answer, where it is another one.
+#[inline]
+pub(super) fn identify(
+    core: &mut Core,
+    arrival: &Arrival<'_>,
+    request: &Request<'_>,
+    addressed: &Addressed<'_>,
+    out: &mut [u8],
+) -> Result<Caller, Handled> {
+    let Request { message, head, identity, responder } = request;
+    let &Addressed { aor, offered, account, .. } = addressed;
+    // Step 3. Without credentials every shard can challenge: a nonce needs no account.
+    let credentials = message.credentials(HeaderName::Authorization, aor.domain());
+    let credentials = match credentials {
+        Ok(Some(credentials)) => credentials,
+        Ok(None) => {
+            core.counters.challenged += 1;
+            return Err(challenge(core, arrival, addressed, request, false, out));
+        }
+        Err(_) => {
+            let error = ParseError::header(HeaderName::Authorization, Fault::Malformed);
+            return Err(refuse(answer_of(core, responder, identity, out), error));
+        }
+    };
+    // Step 4, decided from the message alone, so that it tells nobody which accounts exist.
+    if form_of(credentials.username, aor.text()).is_none() {
+        core.counters.account_mismatch += 1;
+        return Err(answer_of(core, responder, identity, out).plain(403));
+    }
+
+    let &Arrival { now, datagram, .. } = arrival;
+    let lifetime = core.auth.nonce_lifetime_s;
+    let source = datagram.source.ip();
+    let check = Check {
+        credentials: &credentials,
+        method: head.method_bytes,
+        aor: aor.text(),
+        realm: aor.domain(),
+        offered,
+        nonce: core.keys.nonce.judge(credentials.nonce, now.wall, source, aor.domain(), lifetime),
+        nonce_lifetime_s: lifetime,
+        bindings_max: core.bindings_max,
+        now: now.wall,
+    };
+    let verdict = authenticate(&check, &mut core.accounts, account, &mut core.ha2s);
+    match verdict {
+        Verdict::Accepted => core.counters.authenticated += 1,
+        Verdict::Replayed => {}
+        Verdict::Stale => core.counters.stale += 1,
+        Verdict::Wrong { counts_as_failure: true } => core.counters.bad_password += 1,
+        Verdict::Wrong { counts_as_failure: false } => core.counters.bad_password_unbound += 1,
+        Verdict::UnknownAccount { .. } => core.counters.unknown_account += 1,
+        Verdict::OtherRealm | Verdict::AlgorithmNotOffered => core.counters.challenged += 1,
+        Verdict::AccountMismatch => {
+            core.counters.account_mismatch += 1;
+            return Err(answer_of(core, responder, identity, out).plain(403));
+        }
+        Verdict::Malformed(malformed) => {
+            let phrase = ["Malformed Authorization ", malformed.parameter()];
+            let answer = answer_of(core, responder, identity, out);
+            return Err(answer.phrased(400, &phrase, |_| Ok(())));
+        }
+    }
+    match (verdict, account) {
+        (Verdict::Accepted | Verdict::Replayed, Some(account)) => {
+            Ok(Caller { account, replayed: verdict == Verdict::Replayed })
+        }
+        _ => Err(challenge(core, arrival, addressed, request, verdict.is_stale(), out)),
+    }
+}
+
+/// Refuses a request whose To names nobody who could be registered here.
 #[cold]
-fn refuse_unaddressed(
+pub(super) fn refuse_unaddressed(
     core: &mut Core,
     unaddressed: Unaddressed,
     responder: &Responder<'_>,
@@ -216,15 +254,16 @@ fn refuse_register(
 
 /// 401 with a challenge for each algorithm of the domain (RFC 3261 22.2, RFC 8760 2.4). Equal for
 /// accounts that exist and those that do not.
-fn challenge(
+pub(super) fn challenge(
     core: &mut Core,
     arrival: &Arrival<'_>,
-    (aor, offered): (&Aor<'_>, Algorithms),
-    responder: &Responder<'_>,
-    identity: &Identity,
+    addressed: &Addressed<'_>,
+    request: &Request<'_>,
     stale: bool,
     out: &mut [u8],
 ) -> Handled {
+    let Request { identity, responder, .. } = request;
+    let &Addressed { aor, offered, .. } = addressed;
     let place = core.nonces.next(arrival.now.wall, arrival.now.wall_us);
     let nonce = core.keys.nonce.mint(place, arrival.datagram.source.ip(), aor.domain());
     answer_of(core, responder, identity, out).with(401, |response| {

@@ -2,19 +2,22 @@
 //! answers to all methods but REGISTER.
 
 use crate::limits::COPIED_BYTES_MAX;
+use crate::reg_event::request::PACKAGE;
 use crate::shard::answer::Answer;
 use crate::shard::batch::{Addressed, Unaddressed};
 use crate::shard::core::Core;
 use crate::shard::counters::DropReason;
 use crate::shard::identity::Identity;
-use crate::shard::{Datagram, Handled, register};
+use crate::shard::{Datagram, Handled, register, subscribe};
 use crate::sip::uri::Scheme;
 use crate::sip::write::{Full, Responder, Response};
 use crate::sip::{HeaderName, Message, Method, ParseError, RequestHead};
 use crate::time::Now;
 
 /// Methods that are served, as Allow lists them (RFC 3261 20.5).
-const ALLOW: &[u8] = b"REGISTER, OPTIONS";
+fn allow(reg_event: bool) -> &'static [u8] {
+    if reg_event { b"REGISTER, OPTIONS, SUBSCRIBE" } else { b"REGISTER, OPTIONS" }
+}
 
 /// What reached this shard, and how.
 #[derive(Clone, Copy)]
@@ -50,9 +53,7 @@ pub(super) fn handle<'a>(
 ) -> Handled {
     match message.method() {
         None => {
-            // "A response where there was no request is discarded" (RFC 3261 18.1.2).
-            core.counters.drop(DropReason::StrayResponse);
-            return Handled::Nothing;
+            return subscribe::take_response(core, arrival, message);
         }
         Some(Method::Ack) => {
             core.counters.drop(DropReason::Ack);
@@ -84,8 +85,18 @@ pub(super) fn handle<'a>(
         Ok(()) if head.method == Method::Register => {
             register::handle(core, arrival, &request, addressed, out)
         }
-        Ok(()) => answer_of(core, responder, identity, out).with(200, capabilities),
-        Err(refusal) => refusal.answer(message, answer_of(core, responder, identity, out)),
+        Ok(()) if head.method == Method::Subscribe => {
+            subscribe::handle(core, arrival, &request, addressed, out)
+        }
+        Ok(()) => {
+            let reg_event = core.reg_event;
+            let answer = answer_of(core, responder, identity, out);
+            answer.with(200, |response| capabilities(response, reg_event))
+        }
+        Err(refusal) => {
+            let reg_event = core.reg_event;
+            refusal.answer(message, reg_event, answer_of(core, responder, identity, out))
+        }
     }
 }
 
@@ -112,6 +123,8 @@ fn check(
         // REGISTER makes no dialog, so a tag in its To means nothing (RFC 3261 10.2).
         Method::Register => {}
         Method::Options if head.to.tag.is_none() => {}
+        // Its dialog is looked for by those who keep it.
+        Method::Subscribe if core.reg_event => {}
         // There are no calls and no transactions that could be cancelled (RFC 3261 9.2, 15.1.2).
         Method::Cancel | Method::Bye => return Err(Refusal::Status(481)),
         // RFC 3261 21.5.2
@@ -160,10 +173,12 @@ fn is_dear_to_copy(message: Message<'_>) -> bool {
 
 impl Refusal {
     #[cold]
-    fn answer(self, message: Message<'_>, answer: Answer<'_>) -> Handled {
+    fn answer(self, message: Message<'_>, reg_event: bool, answer: Answer<'_>) -> Handled {
         match self {
             Refusal::Status(status) => answer.plain(status),
-            Refusal::Method(status) => answer.with(status, |r| r.header_text("Allow", ALLOW)),
+            Refusal::Method(status) => {
+                answer.with(status, |r| r.header_text("Allow", allow(reg_event)))
+            }
             Refusal::Extensions => answer.with(420, |response| {
                 let tags = message.option_tags(HeaderName::Require).unwrap_or_default();
                 response.header("Unsupported", |out| {
@@ -180,8 +195,12 @@ impl Refusal {
 }
 
 /// What a 200 to OPTIONS says (RFC 3261 11.2). No method takes a body.
-fn capabilities(response: &mut Response<'_>) -> Result<(), Full> {
-    response.header_text("Allow", ALLOW)?;
+fn capabilities(response: &mut Response<'_>, reg_event: bool) -> Result<(), Full> {
+    response.header_text("Allow", allow(reg_event))?;
+    if reg_event {
+        // RFC 6665 4.4.4
+        response.header_text("Allow-Events", PACKAGE.as_bytes())?;
+    }
     response.header_text("Accept", b"")?;
     response.header_text("Accept-Encoding", b"identity")?;
     response.header_text("Accept-Language", b"en")?;
