@@ -19,6 +19,7 @@ const DESK: Phone<'static> = Phone {
     source: "192.0.2.1:5060",
     user_agent: "Desk",
     params: ";q=0.5;+sip.instance=\"<urn:uuid:1>\"",
+    gruu: false,
 };
 const MOBILE: Phone<'static> = Phone {
     contact: "sip:a@198.51.100.2:6000",
@@ -26,6 +27,7 @@ const MOBILE: Phone<'static> = Phone {
     source: "198.51.100.2:6000",
     user_agent: "Mobile",
     params: "",
+    gruu: false,
 };
 
 fn watcher() -> Subscriber {

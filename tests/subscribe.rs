@@ -12,6 +12,7 @@ mod watcher;
 use std::net::SocketAddr;
 
 use aorta::config::Registrar;
+use aorta::shard::control::Control;
 
 use common::cluster::{Options, Sent};
 use common::{Phone, Response};
@@ -241,5 +242,23 @@ fn without_the_package_subscribe_is_no_method_here() {
         let mut phone = desk.registered(1, "desk", 600);
         let response = desk.ask(&phone.register(600));
         assert_eq!(response.header("allow-events"), Some("reg"));
+    });
+}
+
+#[test]
+fn an_account_that_goes_ends_what_watches_it_with_noresource() {
+    each_way(&options(), |at| {
+        let phone = at.registered(1, "desk", 600);
+        subscribed(at, &phone);
+        heard(at);
+        let now = at.cluster.now;
+        for shard in &mut at.cluster.shards {
+            shard.control(now, Control::BeginAccounts);
+            shard.control(now, Control::EndAccounts);
+        }
+        let last = heard(at).remove(0);
+        assert_eq!(last.header("Subscription-State"), "terminated;reason=noresource");
+        assert_eq!(last.document.gists(), [format!("terminated rejected {}", phone.contact)]);
+        assert!(at.cluster.shards.iter().all(|shard| shard.subscriptions().is_empty()));
     });
 }

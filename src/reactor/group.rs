@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::clock::Clock;
+use super::control::{Controller, Orders, orders};
 use super::counters::{Counters, SharedCounters};
 use super::data_plane::{DataPlane, Shared};
 use super::datagram::{Backend, DatagramPath, Outbox};
@@ -97,7 +98,7 @@ impl Reactors {
         settings: Settings,
         mesh: Vec<Endpoint>,
         planes: Vec<F>,
-    ) -> Result<Running<P::Final>, StartError>
+    ) -> Result<Running<P>, StartError>
     where
         P: Plane,
         F: FnOnce(ShardId) -> P + Send + 'static,
@@ -118,17 +119,20 @@ impl Reactors {
         });
 
         let (report, reports) = mpsc::channel();
-        let mut running = Running { threads: Vec::new(), shared, bound };
+        let mut running = Running { threads: Vec::new(), shared, bound, controllers: Vec::new() };
         let mut gates = Vec::with_capacity(mesh.len());
         for (number, (endpoint, make)) in mesh.into_iter().zip(planes).enumerate() {
             let (open, gate) = mpsc::channel();
             gates.push(open);
+            let (controller, orders) = orders(running.shared.wakers[number].clone());
+            running.controllers.push(controller);
             let seat = Seat {
                 number,
                 cpu: settings.cpus.get(number).copied(),
                 listeners: std::mem::take(&mut sockets[number]),
                 settings: settings.clone(),
                 endpoint,
+                orders,
                 shared: Arc::clone(&running.shared),
                 report: report.clone(),
                 gate,
@@ -194,20 +198,21 @@ fn bind(settings: &Settings, reactors: usize) -> Result<Sockets, StartError> {
 }
 
 /// Everything a reactor thread is given.
-struct Seat {
+struct Seat<P: Plane> {
     number: usize,
     cpu: Option<usize>,
     listeners: Vec<Listener>,
     settings: Settings,
     endpoint: Endpoint,
+    orders: Orders<P>,
     shared: Arc<Shared>,
     report: mpsc::Sender<Result<(), StartError>>,
     gate: mpsc::Receiver<()>,
 }
 
-impl Seat {
+impl<P: Plane> Seat<P> {
     /// The life of a reactor thread; `None` if the start was called off.
-    fn take<P: Plane>(mut self, make: impl FnOnce(ShardId) -> P) -> Option<Finished<P::Final>> {
+    fn take(mut self, make: impl FnOnce(ShardId) -> P) -> Option<Finished<P::Final>> {
         let _loud = AbortOnPanic(self.number);
         let listeners = std::mem::take(&mut self.listeners);
         let sockets = listeners.iter().map(Listener::fd).collect();
@@ -220,7 +225,7 @@ impl Seat {
         }
     }
 
-    fn serve<P: Plane, D: DatagramPath>(
+    fn serve<D: DatagramPath>(
         self,
         make: impl FnOnce(ShardId) -> P,
         sockets: Vec<RawFd>,
@@ -254,6 +259,7 @@ impl Seat {
             outbox,
             sender: Sender::new(sockets),
             endpoint: self.endpoint,
+            orders: self.orders,
             idle,
             clock: self.settings.clock,
             counters: Counters::default(),
@@ -302,13 +308,14 @@ impl Drop for AbortOnPanic {
 }
 
 /// Reactors that serve. Dropping it stops them and waits for them.
-pub struct Running<T> {
-    threads: Vec<JoinHandle<Option<Finished<T>>>>,
+pub struct Running<P: Plane> {
+    threads: Vec<JoinHandle<Option<Finished<P::Final>>>>,
     shared: Arc<Shared>,
     bound: Vec<Bound>,
+    controllers: Vec<Controller<P>>,
 }
 
-impl<T> Running<T> {
+impl<P: Plane> Running<P> {
     /// What each listening address became, in the order of the settings.
     #[must_use]
     pub fn bound(&self) -> &[Bound] {
@@ -319,6 +326,12 @@ impl<T> Running<T> {
     #[must_use]
     pub fn counters(&self) -> Vec<Counters> {
         self.shared.counters.iter().map(SharedCounters::snapshot).collect()
+    }
+
+    /// Gives orders to each reactor's plane, in the order of the shards.
+    #[must_use]
+    pub fn controllers(&self) -> &[Controller<P>] {
+        &self.controllers
     }
 
     /// Wakes a reactor for a message left where its plane's [`Plane::turn`] finds it.
@@ -341,7 +354,7 @@ impl<T> Running<T> {
     /// # Panics
     /// Never in practice: a reactor that panics has ended the process.
     #[must_use]
-    pub fn join(mut self) -> Vec<Finished<T>> {
+    pub fn join(mut self) -> Vec<Finished<P::Final>> {
         let threads = std::mem::take(&mut self.threads);
         threads
             .into_iter()
@@ -350,7 +363,7 @@ impl<T> Running<T> {
     }
 }
 
-impl<T> Drop for Running<T> {
+impl<P: Plane> Drop for Running<P> {
     fn drop(&mut self) {
         self.stop();
         for thread in self.threads.drain(..) {

@@ -1,6 +1,7 @@
 //! What a reactor drives: the shard, seen through the few things a reactor does with it. A seam,
 //! so that tests and benches drive the reactors without a registrar.
 
+use crate::shard::control::{Control, Reply};
 use crate::shard::counters::Counters;
 use crate::shard::{Datagram, Handled, Order, Outlet, Shard};
 use crate::time::{Instant, Now};
@@ -10,6 +11,12 @@ use crate::time::{Instant, Now};
 pub trait Plane: 'static {
     /// What is left of it when the process stops.
     type Final: Send + 'static;
+
+    /// An order from outside: other settings, other accounts, a question of an operator.
+    type Control: Send + 'static;
+
+    /// What became of an order.
+    type Reply: Send + 'static;
 
     /// A datagram from the network. A reply is written to `out`, which has room for
     /// [`RESPONSE_BYTES_MAX`](crate::limits::RESPONSE_BYTES_MAX) bytes.
@@ -53,12 +60,18 @@ pub trait Plane: 'static {
         None
     }
 
+    /// Carries out an order. It is short, like the answer to a datagram: what takes longer is asked
+    /// for in pieces.
+    fn control(&mut self, now: Now, order: Self::Control) -> Self::Reply;
+
     /// The process stops: nothing is received any more.
     fn finish(self, now: Now) -> Self::Final;
 }
 
 impl Plane for Shard {
     type Final = Counters;
+    type Control = Control;
+    type Reply = Reply;
 
     fn receive(&mut self, now: Now, datagram: &Datagram<'_>, out: &mut [u8]) -> Handled {
         Shard::receive(self, now, datagram, out)
@@ -87,6 +100,10 @@ impl Plane for Shard {
 
     fn poll_order(&mut self, out: &mut [u8]) -> Option<Order> {
         Shard::poll_order(self, out)
+    }
+
+    fn control(&mut self, now: Now, order: Control) -> Reply {
+        Shard::control(self, now, order)
     }
 
     fn finish(self, _now: Now) -> Counters {

@@ -1,9 +1,7 @@
 //! What the answer to a NOTIFY says (RFC 3261 8.1.3, 17.1.3).
 
 use crate::reg_event::identity::Branch;
-use crate::sip::cursor::Cursor;
-use crate::sip::scan::{Class, decimal_saturating};
-use crate::sip::{HeaderName, Message};
+use crate::sip::Message;
 
 /// A response to a NOTIFY of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,23 +20,12 @@ impl Answer {
     /// in that branch.
     #[must_use]
     pub fn read(message: Message<'_>) -> Option<Answer> {
-        let status = message.status()?;
-        let via = message.via().ok()?;
-        let branch = Branch::parse(via.branch?)?;
-        let alone = !message.is_repeated(HeaderName::Via) && via.rest.is_empty();
-        let cseq = message.cseq().ok()?;
-        if !alone || cseq.method != b"NOTIFY" || cseq.number != branch.cseq {
-            return None;
-        }
-        Some(Answer { branch, status, retry_after_s: retry_after(message) })
+        let head = message.check_response().ok()?;
+        let branch = Branch::parse(head.via.branch?)?;
+        let ours = head.cseq.method == b"NOTIFY" && head.cseq.number == branch.cseq;
+        let (status, retry_after_s) = (head.status, message.retry_after());
+        ours.then_some(Answer { branch, status, retry_after_s })
     }
-}
-
-/// `Retry-After = delta-seconds [ comment ] *( SEMI retry-param )` (RFC 3261 20.33).
-fn retry_after(message: Message<'_>) -> Option<u32> {
-    let is = |name: &[u8]| name.eq_ignore_ascii_case(b"Retry-After");
-    let value = message.headers().find(|header| is(header.name_bytes))?.value;
-    decimal_saturating(Cursor::new(value).take(Class::DIGIT))
 }
 
 #[cfg(test)]

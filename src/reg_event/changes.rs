@@ -12,6 +12,8 @@ use crate::registrar::{Binding, BindingId, LeaveReason};
 pub enum ContactEvent {
     /// Registered by its phone.
     Registered,
+    /// Provided with its account, for a device that never registers.
+    Created,
     /// The same contact, registered again.
     Refreshed,
     /// Nobody refreshed it in time.
@@ -30,6 +32,7 @@ impl ContactEvent {
     pub const fn word(self) -> &'static str {
         match self {
             ContactEvent::Registered => "registered",
+            ContactEvent::Created => "created",
             ContactEvent::Refreshed => "refreshed",
             ContactEvent::Expired => "expired",
             ContactEvent::Deactivated => "deactivated",

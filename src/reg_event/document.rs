@@ -8,6 +8,7 @@
 use crate::limits::AOR_BYTES_MAX;
 use crate::reg_event::changes::{Change, Changes, ContactEvent, What};
 use crate::reg_event::xml::{GROWTH_MAX, escaped};
+use crate::registrar::gruu::{GruuText, write_public};
 use crate::registrar::{AorId, Binding, BindingId, Registrar};
 use crate::sip::header::contact::QValue;
 use crate::sip::writer::{Full, Writer};
@@ -43,7 +44,6 @@ pub(super) enum Extent {
 /// What a document says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Written {
-    pub len: usize,
     /// Its reader has heard of the changes up to this number.
     pub heard: u64,
     /// Contacts behind this binding found no room.
@@ -58,21 +58,20 @@ const CLOSE: &[u8] = b"</registration>\n</reginfo>\n";
 pub(super) const FRAME_BYTES_MAX: usize =
     OPEN.len() + CLOSE.len() + GROWTH_MAX * AOR_BYTES_MAX + 128;
 
-/// Writes a document to the start of `out`.
+/// Appends a document to `out`.
 ///
 /// # Errors
 /// [`Full`]: there is not even room for one contact.
 pub(super) fn write(
-    out: &mut [u8],
+    out: &mut Writer<'_>,
     registrar: &Registrar,
     now: Now,
     subject: &Subject<'_>,
     wanted: &Wanted,
 ) -> Result<Written, Full> {
-    let room = out.len().checked_sub(CLOSE.len()).ok_or(Full)?;
-    let mut page = Page { out: &mut out[..room], len: 0, now };
+    let mut page = Page { out, aor: subject.text, now };
     page.add(|out| open(out, registrar, now, subject, wanted))?;
-    let opened = page.len;
+    let opened = page.out.len();
     let (heard, rest_behind) = match wanted.extent {
         Extent::Full => full(&mut page, registrar, subject, wanted)?,
         Extent::Partial { rest_behind } => {
@@ -80,12 +79,11 @@ pub(super) fn write(
         }
     };
     let said_all = rest_behind.is_none() && heard == subject.changes.last();
-    if page.len == opened && !said_all {
+    if page.out.len() == opened && !said_all {
         return Err(Full);
     }
-    let end = page.len;
-    out[end..end + CLOSE.len()].copy_from_slice(CLOSE);
-    Ok(Written { len: end + CLOSE.len(), heard, rest_behind })
+    page.out.put(CLOSE)?;
+    Ok(Written { heard, rest_behind })
 }
 
 fn open(
@@ -125,19 +123,19 @@ fn open(
 type Progress = (u64, Option<BindingId>);
 
 fn full(
-    page: &mut Page<'_>,
+    page: &mut Page<'_, '_>,
     registrar: &Registrar,
     subject: &Subject<'_>,
     wanted: &Wanted,
 ) -> Result<Progress, Full> {
     // The latest departures first, and never so many that they crowd out what is there.
-    let half = page.len + (page.out.len() - page.len) / 2;
+    let half = page.out.room() / 2;
     for change in subject.changes.since(wanted.heard).rev() {
         let What::Gone { old, event, age_s } = &change.what else { continue };
         if is_back(registrar, change.binding, old) {
             continue;
         }
-        if page.len >= half || page.gone(change.binding, old, *event, *age_s).is_err() {
+        if page.out.room() <= half || page.gone(change.binding, old, *event, *age_s).is_err() {
             break;
         }
     }
@@ -152,7 +150,7 @@ fn is_back(registrar: &Registrar, id: BindingId, old: &Binding) -> bool {
 }
 
 fn partial(
-    page: &mut Page<'_>,
+    page: &mut Page<'_, '_>,
     registrar: &Registrar,
     subject: &Subject<'_>,
     wanted: &Wanted,
@@ -190,7 +188,7 @@ fn partial(
 /// Writes the contacts that are there, those behind one binding or all; all of them too where that
 /// binding has gone. Gives the last one written if there was no room for the next.
 fn present(
-    page: &mut Page<'_>,
+    page: &mut Page<'_, '_>,
     registrar: &Registrar,
     subject: &Subject<'_>,
     behind: Option<BindingId>,
@@ -213,10 +211,10 @@ fn present(
     Ok(None)
 }
 
-/// The part of a document that is written, and the room behind it.
-struct Page<'b> {
-    out: &'b mut [u8],
-    len: usize,
+/// The part of a document that is written.
+struct Page<'p, 'b> {
+    out: &'p mut Writer<'b>,
+    aor: &'p [u8],
     now: Now,
 }
 
@@ -228,12 +226,15 @@ struct State {
     expires_s: Option<u32>,
 }
 
-impl Page<'_> {
-    /// Adds a piece whole or not at all.
-    fn add(&mut self, piece: impl FnOnce(&mut Writer<'_>) -> Result<(), Full>) -> Result<(), Full> {
-        let mut out = Writer::new(&mut self.out[self.len..]);
-        piece(&mut out)?;
-        self.len += out.len();
+impl<'b> Page<'_, 'b> {
+    /// Adds a piece whole or not at all; room for the end is kept.
+    fn add(&mut self, piece: impl FnOnce(&mut Writer<'b>) -> Result<(), Full>) -> Result<(), Full> {
+        let before = self.out.len();
+        let written = piece(self.out);
+        if written.is_err() || self.out.room() < CLOSE.len() {
+            self.out.truncate(before);
+            return Err(Full);
+        }
         Ok(())
     }
 
@@ -243,13 +244,16 @@ impl Page<'_> {
         binding: &Binding,
         event: ContactEvent,
     ) -> Result<(), Full> {
+        let event = if binding.is_static() { ContactEvent::Created } else { event };
         let state = State {
             word: "active",
             event,
             age_s: self.now.mono.saturating_since(binding.registered_at()).as_secs(),
-            expires_s: Some(binding.remaining_s(self.now.mono)),
+            // What its late margin keeps can be reached, so it must not look as if it had ended.
+            expires_s: (!binding.is_static()).then(|| binding.remaining_s(self.now.mono).max(1)),
         };
-        self.add(|out| contact(out, id, binding, &state))
+        let aor = self.aor;
+        self.add(|out| contact(out, aor, id, binding, &state))
     }
 
     fn gone(
@@ -260,7 +264,8 @@ impl Page<'_> {
         age_s: u64,
     ) -> Result<(), Full> {
         let state = State { word: "terminated", event, age_s, expires_s: None };
-        self.add(|out| contact(out, id, old, &state))
+        let aor = self.aor;
+        self.add(|out| contact(out, aor, id, old, &state))
     }
 }
 
@@ -268,6 +273,7 @@ impl Page<'_> {
 /// in the id: a reader sees one go and one come, whichever it goes by.
 fn contact(
     out: &mut Writer<'_>,
+    aor: &[u8],
     id: BindingId,
     binding: &Binding,
     state: &State,
@@ -294,10 +300,12 @@ fn contact(
         out.put(b"\" q=\"")?;
         out.put(&[digit(t / 1000), b'.', digit(t / 100), digit(t / 10), digit(t)])?;
     }
-    out.put(b"\" callid=\"")?;
-    escaped(out, binding.call_id())?;
-    out.put(b"\" cseq=\"")?;
-    out.number(binding.cseq().into())?;
+    if !binding.is_static() {
+        out.put(b"\" callid=\"")?;
+        escaped(out, binding.call_id())?;
+        out.put(b"\" cseq=\"")?;
+        out.number(binding.cseq().into())?;
+    }
     out.put(b"\"><uri>")?;
     escaped(out, binding.contact())?;
     out.put(b"</uri>")?;
@@ -311,6 +319,18 @@ fn contact(
         out.put(b"<unknown-param name=\"reg-id\">")?;
         out.number(reg_id.into())?;
         out.put(b"</unknown-param>")?;
+    }
+    // RFC 5628 5.2: what its phone was given. A temporary GRUU is for its phone alone to give away.
+    if let Some(instance) = binding.instance()
+        && binding.gruu_epoch() != 0
+    {
+        let mut gruu = GruuText::new();
+        let secure = binding.contact().get(4).is_some_and(|&byte| byte | 0x20 == b's');
+        if write_public(aor, secure, instance, &mut gruu).is_some() {
+            out.put(b"<gr:pub-gruu xmlns:gr=\"urn:ietf:params:xml:ns:gruuinfo\" uri=\"")?;
+            escaped(out, &gruu)?;
+            out.put(b"\"/>")?;
+        }
     }
     out.put(b"</contact>\n")
 }

@@ -1,70 +1,34 @@
-//! The NOTIFY request (RFC 6665 4.2.2) around its document: the request line and headers that the
-//! dialog gives (RFC 3261 12.2.1.1), Event and Subscription-State.
+//! The NOTIFY request (RFC 6665 4.2.2) around its document: what the dialog gives (RFC 3261
+//! 12.2.1.1), Event and Subscription-State.
+
+use arrayvec::ArrayVec;
 
 use crate::flow::Transport;
 use crate::limits::{
-    CALL_ID_BYTES_MAX, CONTACT_BYTES_MAX, EVENT_ID_BYTES_MAX, LOCAL_BYTES_MAX,
-    NOTIFY_ROOM_BYTES_MIN, ROUTE_SET_BYTES_MAX, TAG_BYTES_MAX,
+    CALL_ID_BYTES_MAX, CONTACT_BYTES_MAX, EVENT_ID_BYTES_MAX, GRUU_BYTES_MAX, INSTANCE_BYTES_MAX,
+    LOCAL_BYTES_MAX, NOTIFY_ROOM_BYTES_MIN, PATHS_MAX, ROUTE_SET_BYTES_MAX, TAG_BYTES_MAX,
 };
 use crate::reg_event::dialog::Dialog;
 use crate::reg_event::document;
 use crate::reg_event::identity::Branch;
 use crate::reg_event::request::{CONTENT_TYPE, PACKAGE};
 use crate::reg_event::xml::GROWTH_MAX;
+use crate::sip::header::event::Event;
 use crate::sip::header::route;
+pub use crate::sip::header::subscription_state::Reason as EndReason;
+use crate::sip::header::subscription_state::SubscriptionState;
+use crate::sip::write_request::{End, RequestFrame};
 use crate::sip::writer::{Full, Writer};
-
-/// Why a subscription is over (RFC 6665 4.1.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum EndReason {
-    /// It ended as asked, or was not refreshed in time.
-    Timeout,
-    /// The address-of-record is no more.
-    NoResource,
-    /// Somebody else serves it now: the subscriber may come back at once.
-    Deactivated,
-    /// The subscriber may come back later.
-    Probation,
-    /// Nobody could be asked whether it is allowed.
-    GiveUp,
-    /// It is allowed no longer.
-    Rejected,
-}
-
-impl EndReason {
-    /// As Subscription-State has it; metrics use the same word.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            EndReason::Timeout => "timeout",
-            EndReason::NoResource => "noresource",
-            EndReason::Deactivated => "deactivated",
-            EndReason::Probation => "probation",
-            EndReason::GiveUp => "giveup",
-            EndReason::Rejected => "rejected",
-        }
-    }
-}
-
-/// Subscription-State (RFC 6665 8.4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    Active { expires_s: u32 },
-    Terminated(EndReason),
-}
 
 /// What the headers say beside the dialog.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     pub branch: Branch,
     pub transport: Transport,
-    pub state: State,
+    pub state: SubscriptionState,
 }
 
-/// Digits of the largest Content-Length.
-const LENGTH_DIGITS: usize = 5;
-const END: &[u8] = b"\r\n\r\n";
-
+/// A dialog has its route set and its target twice at most: in the Request-URI and in Route.
 const _: () = assert!(
     2 * (ROUTE_SET_BYTES_MAX + CONTACT_BYTES_MAX)
         + 2 * CONTACT_BYTES_MAX
@@ -74,104 +38,63 @@ const _: () = assert!(
         + EVENT_ID_BYTES_MAX
         + 1024
         + document::FRAME_BYTES_MAX
-        + GROWTH_MAX * (CONTACT_BYTES_MAX + CALL_ID_BYTES_MAX + crate::limits::INSTANCE_BYTES_MAX)
+        + GROWTH_MAX
+            * (CONTACT_BYTES_MAX + CALL_ID_BYTES_MAX + INSTANCE_BYTES_MAX + GRUU_BYTES_MAX)
         + 512
         <= NOTIFY_ROOM_BYTES_MIN,
     "every dialog and one contact fit"
 );
 
-/// Writes a NOTIFY to the start of `out`, with the body that `body` writes; gives its length and
-/// what `body` gave beside that of the body.
+/// Writes a NOTIFY to the start of `out`, with the body that `body` writes; gives its length.
 ///
 /// # Errors
 /// [`Full`].
-pub(super) fn write<T>(
+pub(super) fn write(
     out: &mut [u8],
     dialog: &Dialog,
     head: &Head,
-    body: impl FnOnce(&mut [u8]) -> Result<(usize, T), Full>,
-) -> Result<(usize, T), Full> {
-    let mut writer = Writer::new(out);
-    put_head(&mut writer, dialog, head)?;
-    writer.put(b"Content-Length: ")?;
-    let at = writer.len();
-    // The body is written behind room for the longest number, and moved up to the real one.
-    let body_at = at + LENGTH_DIGITS + END.len();
-    let (len, beside) = body(out.get_mut(body_at..).ok_or(Full)?)?;
-    let mut number = Writer::new(&mut out[at..]);
-    number.number(len as u64)?;
-    number.put(END)?;
-    let end = at + number.len();
-    debug_assert!(end <= body_at, "{len} bytes of body");
-    out.copy_within(body_at..body_at + len, end);
-    Ok((end + len, beside))
-}
-
-fn put_head(out: &mut Writer<'_>, dialog: &Dialog, head: &Head) -> Result<(), Full> {
-    let routes = match dialog.routes() {
+    body: impl FnOnce(&mut Writer<'_>) -> Result<(), Full>,
+) -> Result<usize, Full> {
+    let entries = match dialog.routes() {
         b"" => route::Routes::new(),
         text => route::parse([text]).unwrap_or_default(),
     };
+    let mut bracketed = ArrayVec::<u8, { CONTACT_BYTES_MAX + 2 }>::new();
+    let mut routes: ArrayVec<&[u8], { PATHS_MAX + 1 }> =
+        entries.iter().map(|route| route.text).collect();
+    let mut uri = dialog.target();
     // RFC 3261 12.2.1.1: a first proxy without `lr` wants itself in the Request-URI, and the
     // remote target at the end of Route.
-    let strict = routes.first().filter(|first| first.uri.param(b"lr").is_none());
-    out.put(b"NOTIFY ")?;
-    out.text(strict.map_or(dialog.target(), |first| first.uri.text))?;
-    out.put(b" SIP/2.0\r\nVia: SIP/2.0/")?;
-    out.put(head.transport.via().as_bytes())?;
-    out.put(b" ")?;
-    out.text(dialog.local())?;
-    out.put(b";branch=")?;
-    out.put(&head.branch.text())?;
-    // RFC 3581: the answer comes back to the very port this leaves from.
-    out.put(b";rport\r\nMax-Forwards: 70\r\n")?;
-    for route in routes.iter().skip(usize::from(strict.is_some())) {
-        out.put(b"Route: ")?;
-        out.text(route.text)?;
-        out.put(b"\r\n")?;
+    if let Some(strict) = entries.first().filter(|first| first.uri.param(b"lr").is_none()) {
+        bracketed.push(b'<');
+        bracketed.try_extend_from_slice(uri).map_err(|_| Full)?;
+        bracketed.try_push(b'>').map_err(|_| Full)?;
+        uri = strict.uri.text;
+        routes.remove(0);
+        routes.push(&bracketed);
     }
-    if strict.is_some() {
-        out.put(b"Route: <")?;
-        out.text(dialog.target())?;
-        out.put(b">\r\n")?;
-    }
-    out.put(b"From: <")?;
-    out.text(dialog.local_uri())?;
-    out.put(b">;tag=")?;
-    out.put(&head.branch.tag.text())?;
-    out.put(b"\r\nTo: <")?;
-    out.text(dialog.remote_uri())?;
-    out.put(b">")?;
-    if !dialog.remote_tag().is_empty() {
-        out.put(b";tag=")?;
-        out.text(dialog.remote_tag())?;
-    }
-    out.put(b"\r\nCall-ID: ")?;
-    out.text(dialog.call_id())?;
-    out.put(b"\r\nCSeq: ")?;
-    out.number(head.branch.cseq.into())?;
-    out.put(b" NOTIFY\r\nContact: ")?;
-    put_contact(out, dialog.local(), head.transport)?;
-    out.put(b"\r\nEvent: ")?;
-    out.put(PACKAGE.as_bytes())?;
-    if !dialog.event_id().is_empty() {
-        out.put(b";id=")?;
-        out.text(dialog.event_id())?;
-    }
-    out.put(b"\r\nSubscription-State: ")?;
-    match head.state {
-        State::Active { expires_s } => {
-            out.put(b"active;expires=")?;
-            out.number(expires_s.into())?;
-        }
-        State::Terminated(reason) => {
-            out.put(b"terminated;reason=")?;
-            out.put(reason.word().as_bytes())?;
-        }
-    }
-    out.put(b"\r\nContent-Type: ")?;
-    out.put(CONTENT_TYPE.as_bytes())?;
-    out.put(b"\r\n")
+    let tag = head.branch.tag.text();
+    let frame = RequestFrame {
+        method: "NOTIFY",
+        uri,
+        transport: head.transport,
+        sent_by: dialog.local(),
+        branch: &head.branch.text(),
+        from: End { uri: dialog.local_uri(), tag: Some(&tag) },
+        to: End {
+            uri: dialog.remote_uri(),
+            tag: Some(dialog.remote_tag()).filter(|tag| !tag.is_empty()),
+        },
+        call_id: dialog.call_id(),
+        cseq: head.branch.cseq,
+        routes: &routes,
+    };
+    let mut request = frame.begin(out)?;
+    request.header("Contact", |out| put_contact(out, dialog.local(), head.transport))?;
+    let id = Some(dialog.event_id()).filter(|id| !id.is_empty());
+    let event = Event { package: PACKAGE.as_bytes(), id, params: b"" };
+    request.subscription(&event, &head.state)?;
+    request.finish_with(CONTENT_TYPE, body)
 }
 
 /// Writes the value of our Contact: where requests of the dialog go (RFC 3261 12.1.1), by the

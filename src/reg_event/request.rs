@@ -11,8 +11,6 @@ use crate::limits::{
 use crate::reg_event::identity::LocalTag;
 use crate::reg_event::refusal::Refusal;
 use crate::registrar::AorId;
-use crate::sip::cursor::Cursor;
-use crate::sip::header::address::{params, take_params};
 use crate::sip::header::contact::Contacts;
 use crate::sip::header::route::Routes;
 use crate::sip::scan::Class;
@@ -120,92 +118,24 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Values of a header that is not among those the parser tells apart.
-fn values<'a>(
-    message: Message<'a>,
-    name: &'static str,
-    compact: &'static str,
-) -> impl Iterator<Item = &'a [u8]> {
-    let is = move |found: &[u8]| {
-        found.eq_ignore_ascii_case(name.as_bytes())
-            || (!compact.is_empty() && found.eq_ignore_ascii_case(compact.as_bytes()))
-    };
-    message.headers().filter(move |header| is(header.name_bytes)).map(|header| header.value)
-}
-
-/// `Event = event-type *( SEMI event-param )` (RFC 6665 8.4). Gives its `id`.
+/// The `id` of Event (RFC 6665 8.2.1), which must name our package.
 fn read_event(message: Message<'_>) -> Result<&[u8], Refusal> {
     const EVENT: Refusal = Refusal::Malformed("Event");
-    let mut values = values(message, "Event", "o");
-    // One without Event means PINT, which RFC 6665 lets a notifier refuse with 489.
-    let value = values.next().ok_or(Refusal::BadEvent)?;
-    if values.next().is_some() {
-        return Err(EVENT);
-    }
-    let mut cursor = Cursor::new(value);
-    let package = cursor.take(Class::TOKEN);
-    if package.is_empty() {
-        return Err(EVENT);
-    }
-    // "event types are compared byte for byte" (RFC 6665 8.2.1).
-    if package != PACKAGE.as_bytes() {
+    // One without Event means PINT, which a notifier may refuse with 489 (RFC 6665 4.2.3).
+    let event = message.event().map_err(|_| EVENT)?.ok_or(Refusal::BadEvent)?;
+    if event.package != PACKAGE.as_bytes() {
         return Err(Refusal::BadEvent);
     }
-    let mut id = None;
-    let read = take_params(&mut cursor, |param| {
-        if !param.is(b"id") {
-            return Some(());
-        }
-        let value = param.value.filter(|v| Class::TOKEN.span(v) == v.len() && !v.is_empty())?;
-        id.replace(value).is_none().then_some(())
-    });
-    if read.is_none() || !cursor.is_end() {
-        return Err(EVENT);
-    }
-    Ok(id.unwrap_or_default())
+    let id = event.id.unwrap_or_default();
+    // A NOTIFY repeats it, so it must be what the grammar says: a token.
+    if Class::TOKEN.span(id) == id.len() { Ok(id) } else { Err(EVENT) }
 }
 
 /// RFC 3680 4.5: without Accept the type is understood, with one it must be listed.
 fn accepts_reginfo(message: Message<'_>) -> Result<bool, Refusal> {
-    let mut present = false;
-    for value in values(message, "Accept", "") {
-        present = true;
-        let mut cursor = Cursor::new(value);
-        while !cursor.is_end() {
-            if take_media_range(&mut cursor).ok_or(Refusal::Malformed("Accept"))? {
-                return Ok(true);
-            }
-            cursor.eat_spaced(b',');
-        }
-    }
-    Ok(!present)
-}
-
-/// `media-range *( SEMI accept-param )` (RFC 3261 25.1): whether it covers our type.
-fn take_media_range(cursor: &mut Cursor<'_>) -> Option<bool> {
-    cursor.lws();
-    let kind = cursor.take(Class::TOKEN);
-    if !cursor.eat_spaced(b'/') {
-        return None;
-    }
-    let subtype = cursor.take(Class::TOKEN);
-    let parameters = take_params(cursor, |_| Some(()))?;
-    let (ours, ours_subtype) = CONTENT_TYPE.split_once('/')?;
-    let covers = match (kind, subtype) {
-        (b"*", b"*") => true,
-        (kind, b"*") => kind.eq_ignore_ascii_case(ours.as_bytes()),
-        (kind, subtype) => {
-            kind.eq_ignore_ascii_case(ours.as_bytes())
-                && subtype.eq_ignore_ascii_case(ours_subtype.as_bytes())
-        }
-    };
-    // A q of 0 is a refusal (RFC 3261 20.1).
-    let refused = params(parameters).any(|param| {
-        let zero =
-            |q: &[u8]| q.first() == Some(&b'0') && !q.iter().any(|b| matches!(b, b'1'..=b'9'));
-        param.is(b"q") && param.value.is_some_and(zero)
-    });
-    (!kind.is_empty() && !subtype.is_empty()).then_some(covers && !refused)
+    let (kind, subtype) = CONTENT_TYPE.split_once('/').unwrap_or_default();
+    let accepts = message.accepts(kind, subtype);
+    Ok(accepts.map_err(|_| Refusal::Malformed("Accept"))?.unwrap_or(true))
 }
 
 /// The one URI of Contact, which must be SIP (RFC 3261 12.1.1).

@@ -121,7 +121,8 @@ impl Store {
         let slots = &self.slots;
         self.by_tag.insert_unique(tag.0, index, |&index| tag_of(slots, index));
         let is = |watched: &Watched| watched.aor == aor;
-        self.watched
+        let watched = self
+            .watched
             .entry(hash_of(aor), is, |watched| hash_of(watched.aor))
             .or_insert_with(|| Watched {
                 aor,
@@ -129,9 +130,12 @@ impl Store {
                 changes: Changes::default(),
                 subscriptions: Vec::new(),
             })
-            .into_mut()
-            .subscriptions
-            .push(index);
+            .into_mut();
+        // Numbers of accounts are used again.
+        if *watched.text != *aor_text {
+            watched.text = aor_text.into();
+        }
+        watched.subscriptions.push(index);
         self.enqueue(index);
     }
 

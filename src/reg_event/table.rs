@@ -17,7 +17,7 @@ use crate::reg_event::answer::Answer;
 use crate::reg_event::changes::{Changes, ContactEvent};
 use crate::reg_event::document::{self, Subject, Wanted};
 use crate::reg_event::identity::{Branch, LocalTag};
-use crate::reg_event::notify::{self, EndReason, State};
+use crate::reg_event::notify::{self, EndReason};
 use crate::reg_event::refusal::Refusal;
 use crate::reg_event::request::Subscribe;
 use crate::reg_event::settings::{Counters, Settings};
@@ -26,6 +26,7 @@ use crate::reg_event::subscription::{Outcome, Subscription};
 use crate::reg_event::transaction::{Step, Transaction};
 use crate::registrar::wheel::{self, Wheel};
 use crate::registrar::{AorId, Binding, Event, Registrar};
+use crate::sip::header::subscription_state::SubscriptionState;
 use crate::time::{Instant, Now};
 
 /// A SUBSCRIBE was accepted: its 200 says so, with Expires and Contact.
@@ -286,6 +287,8 @@ impl SubscriptionTable {
                 };
                 store.wake(*aor, change, |_| ());
             }
+            // Each of its kicks was told already.
+            Event::Flapping { .. } => {}
             Event::Left { aor, binding, old, reason } => {
                 let event = ContactEvent::from(*reason);
                 let change = |changes: &mut Changes| {
@@ -481,16 +484,17 @@ impl SubscriptionTable {
             branch: Branch { shard: self.shard, tag: subscription.local_tag, cseq },
             transport: subscription.flow.transport(),
             state: match subscription.ending {
-                Some(reason) => State::Terminated(reason),
-                None => State::Active { expires_s: left.as_nanos().div_ceil(NANOS_PER_S) as u32 },
+                Some(reason) => SubscriptionState::terminated(reason),
+                None => SubscriptionState::active(left.as_nanos().div_ceil(NANOS_PER_S) as u32),
             },
         };
         let room = out.len().min(RESPONSE_BYTES_MAX);
-        let written = notify::write(&mut out[..room], &subscription.dialog, &head, |body| {
-            let written = document::write(body, registrar, now, &subject, &wanted)?;
-            Ok((written.len, written))
+        let mut written = None;
+        let sent = notify::write(&mut out[..room], &subscription.dialog, &head, |body| {
+            written = Some(document::write(body, registrar, now, &subject, &wanted)?);
+            Ok(())
         });
-        let Ok((len, written)) = written else {
+        let (Ok(len), Some(written)) = (sent, written) else {
             // The room was too small for the least there is to say.
             self.counters.failed += 1;
             self.remove(index);

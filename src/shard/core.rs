@@ -12,6 +12,7 @@ use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX};
 use crate::reg_event::{Notify, SubscriptionTable};
 use crate::registrar::{Event, LeaveReason, Registrar};
 use crate::shard::batch::{Outlet, Read, Single, Slot, read_ahead};
+use crate::shard::control::{Control, Reply, Update};
 use crate::shard::counters::{Counters, DropReason};
 use crate::shard::domains::Domains;
 use crate::shard::owner::Ownership;
@@ -73,6 +74,7 @@ pub(super) struct Core {
     pub events: Vec<Event>,
     /// The clocks as they were read last.
     pub now: Now,
+    pub update: Option<Update>,
 }
 
 impl Shard {
@@ -98,6 +100,7 @@ impl Shard {
             counters: Counters::default(),
             events: Vec::new(),
             now: Now::default(),
+            update: None,
         };
         Shard { slots: Slot::batch(), core }
     }
@@ -226,6 +229,20 @@ impl Shard {
         &self.core.subscriptions
     }
 
+    /// Carries out an order from outside; see [`Control`] for what each does and costs.
+    pub fn control(&mut self, now: Now, order: Control) -> Reply {
+        let core = &mut self.core;
+        core.events.clear();
+        let reply = core.control(order);
+        core.count_events(0);
+        core.tell_subscribers(now);
+        reply
+    }
+
+    pub(super) fn core_mut(&mut self) -> &mut Core {
+        &mut self.core
+    }
+
     /// What happened to bindings in the last call, the whole batch of it, in order. Gone with the
     /// next one.
     #[must_use]
@@ -305,6 +322,7 @@ impl Core {
                 Event::Registered { .. } => counters.registered += 1,
                 Event::Refreshed { .. } => counters.refreshed += 1,
                 Event::Retargeted { .. } => counters.retargeted += 1,
+                Event::Flapping { .. } => counters.flapping += 1,
                 Event::Left { reason, .. } => match reason {
                     LeaveReason::Unregistered => counters.unregistered += 1,
                     LeaveReason::Expired => counters.expired += 1,

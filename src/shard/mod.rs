@@ -3,6 +3,7 @@
 
 mod answer;
 mod batch;
+pub mod control;
 mod core;
 pub mod counters;
 mod domains;
@@ -10,6 +11,7 @@ mod identity;
 pub mod mesh;
 mod orders;
 pub mod owner;
+pub mod refused;
 mod register;
 mod request;
 mod subscribe;
@@ -20,6 +22,7 @@ pub use self::batch::Outlet;
 pub use self::core::{Keys, Setup, Shard};
 pub use self::orders::Order;
 
+use crate::flow::Transport;
 use crate::time::Instant;
 
 /// One shard of the AOR hash space; also the number of the reactor that runs it.
@@ -45,6 +48,14 @@ pub struct Datagram<'a> {
     pub received_at: Instant,
     /// The payload.
     pub bytes: &'a [u8],
+}
+
+impl Datagram<'_> {
+    /// What carried it.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        Transport::Udp
+    }
 }
 
 /// What became of a datagram. Replies leave by its listener, from its `local_ip`.

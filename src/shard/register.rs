@@ -5,19 +5,21 @@ use crate::auth::accounts::AccountId;
 use crate::auth::challenge::{strongest_first, write_value};
 use crate::auth::check::{Check, Verdict, authenticate};
 use crate::auth::username::form_of;
-use crate::limits::CHALLENGE_VALUE_BYTES_MAX;
+use crate::flow::Flow;
+use crate::limits::AOR_BYTES_MAX;
 use crate::reg_event::request::PACKAGE;
-use crate::registrar::aor::AorError;
-use crate::registrar::{Accepted, AorId, Contacts, Refusal, Register};
+use crate::registrar::aor::{Aor, AorError};
+use crate::registrar::{Accepted, AorId, Contacts, Limits, Refusal, Register};
 use crate::shard::Handled;
 use crate::shard::answer::Answer;
 use crate::shard::batch::{Addressed, Unaddressed};
 use crate::shard::core::Core;
 use crate::shard::identity::Identity;
+use crate::shard::refused::RefuseReason;
 use crate::shard::request::{Arrival, Request, answer_of, refuse};
 use crate::sip::header::contact::{self, ContactError};
 use crate::sip::write::{ContactLine, Full, Responder, Response};
-use crate::sip::{Fault, HeaderName, ParseError};
+use crate::sip::{Fault, HeaderName, ParseError, RequestHead};
 
 /// A REGISTER that is for this registrar.
 pub(super) fn handle<'a>(
@@ -43,12 +45,14 @@ pub(super) fn handle<'a>(
     let Arrival { now, datagram, .. } = arrival;
     let mut contacts = contact::Contacts::new();
     if let Err(error) = message.contacts(&mut contacts) {
-        let fault = match error {
-            ContactError::TooMany => Fault::TooMany,
-            ContactError::Malformed | ContactError::WildcardMixed => Fault::Malformed,
+        let malformed = |fault| ParseError::header(HeaderName::Contact, fault).phrase();
+        let (reason, phrase) = match error {
+            ContactError::TooMany => (RefuseReason::TooManyContacts, malformed(Fault::TooMany)),
+            ContactError::Malformed => (RefuseReason::Contact, malformed(Fault::Malformed)),
+            ContactError::WildcardMixed => (RefuseReason::Wildcard, ["Contact * ", "Not Alone"]),
         };
-        let error = ParseError::header(HeaderName::Contact, fault);
-        return refuse(answer_of(core, responder, identity, out), error);
+        let answer = answer_of(core, responder, identity, out);
+        return answer.refusing(reason).phrased(400, &phrase, |_| Ok(()));
     }
     let register = Register {
         aor: AorId(account.0),
@@ -63,10 +67,13 @@ pub(super) fn handle<'a>(
         user_agent: message.user_agent().unwrap_or_default(),
         path: b"",
         source: datagram.source,
-        listener: datagram.listener.0,
-        local_ip: datagram.local_ip,
+        flow: Flow::Datagram { listener: datagram.listener.0, local_ip: datagram.local_ip },
+        behind_nat: false,
+        // A phone that gives a reg-id means it, whatever its Supported says.
+        outbound: true,
+        gruu: false,
         fingerprint: identity.fingerprint,
-        bindings_max: core.accounts[account].bindings_max(),
+        limits: Limits { bindings_max: core.accounts[account].bindings_max(), ..Limits::default() },
     };
     let Core { registrar, events, .. } = &mut *core;
     let before = events.len();
@@ -130,14 +137,18 @@ pub(super) fn identify(
             return Err(challenge(core, arrival, addressed, request, false, out));
         }
         Err(_) => {
-            let error = ParseError::header(HeaderName::Authorization, Fault::Malformed);
-            return Err(refuse(answer_of(core, responder, identity, out), error));
+            let phrase = ParseError::header(HeaderName::Authorization, Fault::Malformed).phrase();
+            let answer = answer_of(core, responder, identity, out);
+            return Err(answer
+                .refusing(RefuseReason::Credentials)
+                .phrased(400, &phrase, |_| Ok(())));
         }
     };
     // Step 4, decided from the message alone, so that it tells nobody which accounts exist.
-    if form_of(credentials.username, aor.text()).is_none() {
-        core.counters.account_mismatch += 1;
-        return Err(answer_of(core, responder, identity, out).plain(403));
+    let username = credentials.username;
+    if form_of(username, aor.text()).is_none() || is_from_another(core, head, username) {
+        let answer = answer_of(core, responder, identity, out);
+        return Err(answer.refusing(RefuseReason::AccountMismatch).plain(403));
     }
 
     let &Arrival { now, datagram, .. } = arrival;
@@ -164,13 +175,15 @@ pub(super) fn identify(
         Verdict::UnknownAccount { .. } => core.counters.unknown_account += 1,
         Verdict::OtherRealm | Verdict::AlgorithmNotOffered => core.counters.challenged += 1,
         Verdict::AccountMismatch => {
-            core.counters.account_mismatch += 1;
-            return Err(answer_of(core, responder, identity, out).plain(403));
+            let answer = answer_of(core, responder, identity, out);
+            return Err(answer.refusing(RefuseReason::AccountMismatch).plain(403));
         }
         Verdict::Malformed(malformed) => {
             let phrase = ["Malformed Authorization ", malformed.parameter()];
             let answer = answer_of(core, responder, identity, out);
-            return Err(answer.phrased(400, &phrase, |_| Ok(())));
+            return Err(answer
+                .refusing(RefuseReason::Credentials)
+                .phrased(400, &phrase, |_| Ok(())));
         }
     }
     match (verdict, account) {
@@ -179,6 +192,19 @@ pub(super) fn identify(
         }
         _ => Err(challenge(core, arrival, addressed, request, verdict.is_stale(), out)),
     }
+}
+
+/// Whether From names another account of a served domain than the credentials: it says who is
+/// responsible for the registration (RFC 3261 10.2), and that is who has proved who he is. A From
+/// of elsewhere, as phones make of their own address, says nothing.
+fn is_from_another(core: &Core, head: &RequestHead<'_>, username: &[u8]) -> bool {
+    if head.from.uri.text == head.to.uri.text {
+        return false;
+    }
+    let mut buffer = [0; AOR_BYTES_MAX];
+    Aor::from_uri(&head.from.uri, &mut buffer).is_ok_and(|from| {
+        core.domains.find(from.domain()).is_some() && form_of(username, from.text()).is_none()
+    })
 }
 
 /// Refuses a request whose To names nobody who could be registered here.
@@ -190,14 +216,15 @@ pub(super) fn refuse_unaddressed(
     identity: &Identity,
     out: &mut [u8],
 ) -> Handled {
-    core.counters.foreign_domain += u64::from(unaddressed == Unaddressed::Domain);
     let answer = answer_of(core, responder, identity, out);
     let fault = match unaddressed {
-        Unaddressed::Domain => return answer.plain(404),
+        Unaddressed::Domain => return answer.refusing(RefuseReason::ForeignDomain).plain(404),
         Unaddressed::Aor(AorError::Scheme) => {
+            let answer = answer.refusing(RefuseReason::AorScheme);
             return answer.phrased(404, &["To Not SIP"], |_| Ok(()));
         }
         Unaddressed::Aor(AorError::NoUser) => {
+            let answer = answer.refusing(RefuseReason::AorWithoutUser);
             return answer.phrased(404, &["To Without User"], |_| Ok(()));
         }
         Unaddressed::Aor(AorError::TooLong) => Fault::TooLong,
@@ -220,6 +247,8 @@ fn list_bindings(
             q: listed.q,
             instance: listed.instance,
             reg_id: listed.reg_id,
+            pub_gruu: None,
+            temp_gruu: None,
         })?;
     }
     Ok(())
@@ -238,7 +267,13 @@ fn refuse_register(
         Refusal::StaleCSeq => counters.stale_cseq += 1,
         Refusal::IntervalTooBrief { .. } => counters.interval_too_brief += 1,
         Refusal::TooManyBindings { .. } => counters.too_many_bindings += 1,
-        _ => {}
+        Refusal::WildcardExpires => counters.refuse(RefuseReason::Wildcard),
+        Refusal::TooManyContacts => counters.refuse(RefuseReason::TooManyContacts),
+        Refusal::ContactScheme => counters.refuse(RefuseReason::ContactScheme),
+        Refusal::ContactTooLong
+        | Refusal::CallIdTooLong
+        | Refusal::InstanceTooLong
+        | Refusal::PathTooLong => counters.refuse(RefuseReason::TooLong),
     }
     let answer = answer_of(core, responder, identity, out);
     answer.phrased(refusal.status(), &[refusal.reason()], |response| match refusal {
@@ -268,9 +303,9 @@ pub(super) fn challenge(
     let nonce = core.keys.nonce.mint(place, arrival.datagram.source.ip(), aor.domain());
     answer_of(core, responder, identity, out).with(401, |response| {
         for name in strongest_first(offered) {
-            let mut value = [0; CHALLENGE_VALUE_BYTES_MAX];
-            let len = write_value(name, aor.domain(), &nonce, stale, &mut value).ok_or(Full)?;
-            response.header("WWW-Authenticate", |out| out.put(&value[..len]))?;
+            response.header("WWW-Authenticate", |out| {
+                write_value(out, name, aor.domain(), &nonce, stale)
+            })?;
         }
         Ok(())
     })

@@ -135,7 +135,7 @@ pub(super) fn take_response(
     arrival: Arrival<'_>,
     message: Message<'_>,
 ) -> Handled {
-    let answer = Answer::read(message).filter(|_| core.reg_event);
+    let answer = Answer::read(message);
     match answer {
         Some(answer) if answer.branch.shard == core.id.0 => {
             core.counters.notify_answers += 1;

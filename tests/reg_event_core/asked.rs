@@ -153,7 +153,7 @@ fn the_end_of_an_aor_ends_its_subscriptions_with_the_reason_rfc_6665_4_1_3() {
         (EndReason::NoResource, "noresource"),
         (EndReason::Deactivated, "deactivated"),
         (EndReason::Rejected, "rejected"),
-        (EndReason::GiveUp, "giveup"),
+        (EndReason::Giveup, "giveup"),
         (EndReason::Probation, "probation"),
     ] {
         let (mut world, _) = watched(1);

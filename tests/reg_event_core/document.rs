@@ -13,6 +13,7 @@ pub struct Contact {
     pub attributes: BTreeMap<String, String>,
     pub uri: String,
     pub params: BTreeMap<String, String>,
+    pub pub_gruu: Option<String>,
 }
 
 impl Contact {
@@ -42,6 +43,7 @@ impl Document {
     pub fn parse(text: &str) -> Document {
         let mut reader = quick_xml::Reader::from_str(text);
         reader.config_mut().check_end_names = true;
+        reader.config_mut().expand_empty_elements = true;
         let mut document = Document::default();
         let mut path: Vec<String> = Vec::new();
         let mut param = String::new();
@@ -81,6 +83,10 @@ impl Document {
                         }
                         (Some("contact"), "uri") => {}
                         (Some("contact"), "unknown-param") => param = get("name"),
+                        (Some("contact"), "gr:pub-gruu") => {
+                            assert_eq!(get("xmlns:gr"), "urn:ietf:params:xml:ns:gruuinfo");
+                            document.contacts.last_mut().unwrap().pub_gruu = Some(get("uri"));
+                        }
                         (parent, name) => panic!("<{name}> in {parent:?}"),
                     }
                     path.push(name);

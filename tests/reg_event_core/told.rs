@@ -272,3 +272,43 @@ fn more_changes_than_are_kept_are_told_by_a_full_document() {
     let there = sent.notification.document.contacts.iter();
     assert_eq!(there.filter(|c| c.attribute("state") == "active").count(), bound);
 }
+
+#[test]
+fn a_contact_provided_with_the_account_is_created_and_has_no_end_rfc_3680_5_1() {
+    let (mut world, _) = watched(1);
+    world.provide(&["sip:door@192.0.2.50"]);
+    let document = world.one_heard().notification.document;
+    assert_eq!(document.gists(), ["active created sip:door@192.0.2.50"]);
+    for absent in ["expires", "callid", "cseq"] {
+        assert!(!document.contacts[0].attributes.contains_key(absent), "{absent}");
+    }
+    world.pass(6.0);
+    world.provide(&[]);
+    let document = world.one_heard().notification.document;
+    assert_eq!(document.gists(), ["terminated rejected sip:door@192.0.2.50"]);
+}
+
+#[test]
+fn a_phone_that_has_gruus_is_shown_with_its_public_one_rfc_5628_5() {
+    let (mut world, _) = watched(2);
+    world.register(&Phone { gruu: true, ..DESK }, 600);
+    world.register(&MOBILE, 600);
+    let document = world.one_heard().notification.document;
+    let gruus: Vec<_> = document.contacts.iter().map(|c| c.pub_gruu.as_deref()).collect();
+    assert_eq!(gruus, [Some("sip:a@example.com;gr=urn:uuid:1"), None]);
+}
+
+#[test]
+fn what_its_late_margin_keeps_does_not_look_as_if_it_had_ended() {
+    let (mut world, mut w) = watched(1);
+    world.register(&DESK, 60);
+    world.one_heard();
+    world.pass(62.0);
+    world.subscribe(&mut w, Some(600)).unwrap();
+    let document = world.one_heard().notification.document;
+    assert_eq!(document.gists(), ["active registered sip:a@192.0.2.1:5060"]);
+    assert_eq!(document.contacts[0].attribute("expires"), "1");
+    let expired = world.pass(6.0);
+    let gists = expired[0].notification.document.gists();
+    assert_eq!(gists, ["terminated expired sip:a@192.0.2.1:5060"]);
+}

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use aorta::config::Registrar as Config;
+use aorta::config::{Registrar as Config, StaticContact};
 use aorta::flow::{ConnectionId, Flow, Transport};
 use aorta::reg_event::{
     Accepted, Answer, LocalTag, Notify, Refusal, Request, Settings, Subscribe, SubscriptionTable,
@@ -99,11 +99,13 @@ pub struct Phone<'a> {
     pub user_agent: &'a str,
     /// What stands behind the Contact URI.
     pub params: &'a str,
+    /// It asks for GRUUs.
+    pub gruu: bool,
 }
 
 impl<'a> Phone<'a> {
     pub fn new(contact: &'a str, source: &'a str) -> Phone<'a> {
-        Phone { contact, call_id: contact, source, user_agent: source, params: "" }
+        Phone { contact, call_id: contact, source, user_agent: source, params: "", gruu: false }
     }
 }
 
@@ -163,15 +165,24 @@ impl World {
             user_agent: phone.user_agent.as_bytes(),
             path: b"",
             source: phone.source.parse().unwrap(),
-            listener: 0,
-            local_ip: None,
             fingerprint: self.fingerprint,
-            bindings_max: None,
+            outbound: true,
+            gruu: phone.gruu,
+            ..Register::default()
         };
         let mut events = Vec::new();
         let accepted = self.registrar.register(self.now, &register, &mut events).is_ok();
         self.tell(&events);
         accepted
+    }
+
+    /// The static bindings of the account become these.
+    pub fn provide(&mut self, uris: &[&str]) {
+        let contact = |uri: &&str| StaticContact { uri: (*uri).into(), q_milli: None };
+        let contacts: Vec<_> = uris.iter().map(contact).collect();
+        let mut events = Vec::new();
+        self.registrar.provide(self.now, AOR, &contacts, &mut events);
+        self.tell(&events);
     }
 
     pub fn force_out(&mut self, which: Which, reason: LeaveReason) {
