@@ -23,6 +23,9 @@ const NAMES: [&[u8]; 16] = [
     b"Unsupported",
     b"Min-Expires",
     b"Retry-After",
+    b"Allow-Events",
+    b"Record-Route",
+    b"Expires",
     b"Content-Length",
 ];
 
