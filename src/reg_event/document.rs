@@ -310,7 +310,7 @@ fn contact(
     escaped(out, binding.contact())?;
     out.put(b"</uri>")?;
     if let Some(instance) = binding.instance() {
-        // As it stood in Contact, quotes included (RFC 5628 5.3 shows it so).
+        // As it stood in Contact, quotes included (RFC 5628 5 shows it so).
         out.put(b"<unknown-param name=\"+sip.instance\">&quot;")?;
         escaped(out, instance)?;
         out.put(b"&quot;</unknown-param>")?;
@@ -320,7 +320,7 @@ fn contact(
         out.number(reg_id.into())?;
         out.put(b"</unknown-param>")?;
     }
-    // RFC 5628 5.2: what its phone was given. A temporary GRUU is for its phone alone to give away.
+    // RFC 5628 5: what its phone was given. A temporary GRUU is for its phone alone to give away.
     if let Some(instance) = binding.instance()
         && binding.gruu_epoch() != 0
     {
