@@ -7,7 +7,7 @@ use aorta::sip::{Framing, HeaderTable, Parsed, parse};
 use super::naive::{self, Naive, words};
 
 /// Every header the server ever writes.
-const NAMES: [&[u8]; 16] = [
+const NAMES: [&[u8]; 19] = [
     b"Via",
     b"From",
     b"To",
@@ -23,6 +23,9 @@ const NAMES: [&[u8]; 16] = [
     b"Unsupported",
     b"Min-Expires",
     b"Retry-After",
+    b"Allow-Events",
+    b"Record-Route",
+    b"Expires",
     b"Content-Length",
 ];
 
