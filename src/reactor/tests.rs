@@ -295,6 +295,39 @@ fn a_flood_beyond_the_provided_buffers_is_taken_in_full() {
 }
 
 #[test]
+fn many_sockets_that_share_the_buffers_are_drained_until_a_receive_takes_nothing() {
+    use super::datagram::DatagramPath;
+    const SOCKETS: usize = 8;
+    const EACH: u64 = 60;
+    fn script(mut path: impl DatagramPath, bound: &[SocketAddr]) {
+        let socket = client("127.0.0.1");
+        for to in bound {
+            for _ in 0..EACH {
+                socket.send_to(b"x", to).unwrap();
+            }
+        }
+        let (mut counters, clock) = (Counters::default(), Clock::start());
+        let all = path.sources();
+        let mut receive = |source| path.receive(source, &clock, &mut counters, &mut |_, _, _| ());
+        while (0..all).map(&mut receive).sum::<usize>() > 0 {}
+        assert_eq!(counters.datagrams_in, EACH * SOCKETS as u64);
+    }
+    for backend in backends() {
+        let (mut listeners, mut bound) = (Vec::new(), Vec::new());
+        for _ in 0..SOCKETS {
+            let (more, at) =
+                socket::bind_group("127.0.0.1:0".parse().unwrap(), 1, 1 << 20).unwrap();
+            listeners.extend(more);
+            bound.push(at.address);
+        }
+        match backend {
+            Backend::Mmsg => script(mmsg::Mmsg::new(listeners).unwrap(), &bound),
+            Backend::Uring => script(uring::Uring::new(listeners).unwrap(), &bound),
+        }
+    }
+}
+
+#[test]
 fn a_stranger_on_the_port_calls_the_whole_start_off() {
     for backend in backends() {
         let running = start_with(settings(backend, &["127.0.0.1:0"]), 2, mine, None).unwrap();
