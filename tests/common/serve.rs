@@ -233,12 +233,18 @@ impl Wire {
     }
 
     pub fn receive(&self) -> Response {
-        let mut buffer = [0; 65_536];
+        Response::parse(&self.receive_bytes())
+    }
+
+    /// Whatever comes next.
+    pub fn receive_bytes(&self) -> Vec<u8> {
+        let mut buffer = vec![0; 65_536];
         let length = match self.socket.recv(&mut buffer) {
             Ok(length) => length,
             Err(error) => panic!("no answer from {} to {}: {error}", self.to, self.local()),
         };
-        Response::parse(&buffer[..length])
+        buffer.truncate(length);
+        buffer
     }
 
     /// The answer to a request, told by Call-ID and CSeq.
