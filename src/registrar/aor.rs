@@ -317,4 +317,16 @@ mod tests {
             prop_assert_eq!(&once, &canonical(&format!("sip:{once}")).unwrap());
         }
     }
+
+    #[test]
+    fn an_alias_gives_way_to_the_name_of_its_domain() {
+        let (mut buffer, mut renamed) = ([0; AOR_BYTES_MAX], [0; AOR_BYTES_MAX]);
+        let uri = Uri::parse(b"sip:a%40b@sip.example.com").unwrap();
+        let aor = Aor::from_uri(&uri, &mut buffer).unwrap();
+        let aor = aor.in_domain(b"example.com", &mut renamed).unwrap();
+        assert_eq!(aor.text(), b"a%40b@example.com");
+        assert_eq!((aor.user(), aor.domain()), (&b"a%40b"[..], &b"example.com"[..]));
+        let mut renamed = [0; AOR_BYTES_MAX];
+        assert!(aor.in_domain(&[b'x'; AOR_BYTES_MAX], &mut renamed).is_none());
+    }
 }

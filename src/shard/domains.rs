@@ -142,4 +142,22 @@ mod tests {
         let many = Domains::new(vec![domain("b.test"), domain("a.test"), domain("c.test")]);
         assert!(many.serves_host(b"C.Test") && !many.serves_host(b"d.test"));
     }
+
+    #[test]
+    fn an_address_means_the_only_domain_there_is() {
+        let one = Domains::new(vec![domain("example.com")]);
+        let name = |domains: &Domains, host: &[u8]| {
+            domains.at_host(host).map(|domain| domain.name.clone())
+        };
+        for host in [&b"EXAMPLE.com"[..], b"example.com.", b"192.0.2.1", b"[2001:db8::1]"] {
+            assert_eq!(name(&one, host).as_deref(), Some("example.com"), "{}", host.escape_ascii());
+        }
+        for host in [&b"example.org"[..], b"", b".", &[b'a'; AOR_BYTES_MAX + 1]] {
+            assert_eq!(name(&one, host), None);
+        }
+        let alias = Domain { aliases: vec!["192.0.2.1".into()], ..domain("a.test") };
+        let two = Domains::new(vec![alias, domain("b.test")]);
+        assert_eq!(name(&two, b"192.0.2.1").as_deref(), Some("a.test"));
+        assert_eq!(name(&two, b"192.0.2.2"), None);
+    }
 }

@@ -48,7 +48,9 @@ impl From<&Registrar> for Extensions {
             supported,
             supported_text: supported.names().collect::<Vec<_>>().join(", "),
             allow: match (config.redirect, config.reg_event) {
-                (true, _) => "REGISTER, OPTIONS, INVITE, ACK, MESSAGE, SUBSCRIBE, REFER, PUBLISH",
+                (true, _) => {
+                    "REGISTER, OPTIONS, INVITE, ACK, CANCEL, MESSAGE, SUBSCRIBE, REFER, PUBLISH"
+                }
                 (false, true) => "REGISTER, OPTIONS, SUBSCRIBE",
                 (false, false) => "REGISTER, OPTIONS",
             },
