@@ -108,6 +108,7 @@ fn datagram(number: u64, bytes: &[u8]) -> Datagram<'_> {
         local_ip: None,
         received_at: Instant::from_nanos(number),
         bytes,
+        link: None,
     }
 }
 

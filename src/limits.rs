@@ -30,6 +30,10 @@ pub const USER_AGENT_BYTES_MAX: usize = 128;
 pub const PATH_BYTES_MAX: usize = 512;
 /// Largest settable limit of bindings of one address-of-record.
 pub const BINDINGS_MAX: usize = 64;
+/// Flows of one device under outbound (RFC 5626); phones use two. One more takes over the oldest.
+pub const FLOWS_PER_DEVICE_MAX: usize = 4;
+/// Longest GRUU (RFC 5627), bytes: an AOR and an instance with every byte of it escaped.
+pub const GRUU_BYTES_MAX: usize = 640;
 /// Longest response that is written, bytes: what one datagram can carry over IPv4.
 pub const RESPONSE_BYTES_MAX: usize = 65_507;
 /// Headers of a request that its response copies (Via, From, To, Call-ID, CSeq), bytes together.
@@ -45,6 +49,10 @@ pub const SHARDS_MAX: usize = 128;
 pub const RING_BATCHES_PER_TURN_MAX: usize = 4;
 /// Sockets one reactor listens on.
 pub const LISTENERS_MAX: usize = 16;
+/// Identities of a client's certificate that are kept, bytes together.
+pub const PEER_BYTES_MAX: usize = 512;
+/// Orders of a shard (messages to send, notices about connections) taken in one turn.
+pub const ORDERS_PER_TURN_MAX: usize = 256;
 /// Longest nonce of credentials that is hashed, bytes. Ours have 20; another server's may come in.
 pub const NONCE_BYTES_MAX: usize = 256;
 /// Longest cnonce that is hashed, bytes.
@@ -84,6 +92,7 @@ const _: () = assert!(MESSAGE_BYTES_MAX <= u16::MAX as usize);
 const _: () = assert!(HEADERS_MAX < u8::MAX as usize);
 const _: () = assert!(HEADER_NAME_BYTES_MAX <= u8::MAX as usize);
 const _: () = assert!(CONTACTS_MAX <= BINDINGS_MAX);
+const _: () = assert!(AOR_BYTES_MAX + 3 * INSTANCE_BYTES_MAX + "sips:;gr=".len() <= GRUU_BYTES_MAX);
 const _: () = assert!(CONTACT_BYTES_MAX <= u16::MAX as usize);
 const _: () = assert!(SHARDS_MAX <= u8::MAX as usize);
 const _: () = assert!(AOR_BYTES_MAX <= u8::MAX as usize);

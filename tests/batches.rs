@@ -144,6 +144,7 @@ fn give(
                 local_ip: None,
                 received_at: now.mono,
                 bytes,
+                link: None,
             })
             .collect();
         let mut taken = Taken { outcome: &mut outcome, out: vec![0; RESPONSE_BYTES_MAX] };

@@ -81,6 +81,7 @@ impl Sample {
             local_ip: self.local_ip,
             received_at: Instant::from_nanos(number),
             bytes: &self.bytes,
+            link: None,
         }
     }
 }

@@ -126,6 +126,7 @@ impl Bench {
                 local_ip: None,
                 received_at: now.mono,
                 bytes,
+                link: None,
             })
             .collect();
         let mut answers = Answers { out, lengths: Vec::with_capacity(count) };

@@ -82,6 +82,70 @@ counters! {
     turns,
     /// Times the reactor went to sleep.
     sleeps,
+    /// Connections over TCP that were taken up.
+    opened_tcp,
+    /// Connections over TLS that were taken up.
+    opened_tls,
+    /// WebSocket connections that were taken up.
+    opened_ws,
+    /// WebSocket connections over TLS that were taken up.
+    opened_wss,
+    /// Connections turned away because there were as many as there may be.
+    refused_connections_max,
+    /// Connections turned away because their source had as many as it may have.
+    refused_per_source,
+    /// Connections turned away because the process had no descriptor or memory left for them.
+    refused_open_files,
+    /// Connections that were gone before they were taken up.
+    accept_errors,
+    /// Connections closed by the client.
+    closed_by_peer,
+    /// Connections that broke.
+    closed_broken,
+    /// Connections closed because what came in was no SIP.
+    closed_garbage,
+    /// Connections closed behind a message that was refused as faulty.
+    closed_faulty,
+    /// Connections closed because TLS failed, most often in the handshake.
+    closed_tls,
+    /// Connections closed because the request to open a WebSocket was refused.
+    closed_upgrade_refused,
+    /// Connections closed because of a WebSocket frame that must not be.
+    closed_websocket,
+    /// Connections closed because no SIP came within the time.
+    closed_silent,
+    /// Connections closed because a message that was begun was not finished in time.
+    closed_unfinished,
+    /// Connections closed because no request passed authentication within the time.
+    closed_unauthenticated,
+    /// Connections closed because nothing was heard for too long.
+    closed_idle,
+    /// Connections closed because the client did not read.
+    closed_slow_reader,
+    /// Connections closed because the binding that lived on them was kicked.
+    closed_kicked,
+    /// Connections closed to make room for others before they were authenticated.
+    closed_evicted,
+    /// Connections closed because the process stops.
+    closed_at_stop,
+    /// Messages that came by connections.
+    messages_in,
+    /// Bytes read from connections.
+    stream_bytes_in,
+    /// Bytes written to connections.
+    stream_bytes_out,
+    /// Keepalives of connections answered.
+    pongs,
+    /// Messages of connections that had to wait because the ring to their owner was full.
+    handoffs_deferred,
+    /// Messages of shards written to connections, replies to messages at hand left out.
+    delivered,
+    /// Messages of shards dropped because their connection has closed.
+    undeliverable,
+    /// Messages for connections of other reactors shed because the ring there was full.
+    deliveries_shed,
+    /// Turns given to the connections.
+    stream_turns,
     /// Turns given to the tasks that live beside the data plane.
     task_turns,
     /// Datagrams the kernel dropped because a receive buffer was full.

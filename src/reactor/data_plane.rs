@@ -12,10 +12,12 @@ use super::executor::Turner;
 use super::idle::{Idle, Readiness};
 use super::plane::Plane;
 use super::send::Sender;
+use super::stream::{self, Streams};
 use super::wake::Waker;
-use crate::limits::{BATCH_MAX, RING_BATCHES_PER_TURN_MAX};
-use crate::shard::mesh::Endpoint;
-use crate::shard::{Datagram, Handled, Outlet, ShardId};
+use crate::flow::Flow;
+use crate::limits::{BATCH_MAX, ORDERS_PER_TURN_MAX, RING_BATCHES_PER_TURN_MAX};
+use crate::shard::mesh::{Endpoint, Notice, Outbound, Parcels};
+use crate::shard::{Datagram, Handled, ListenerId, Order, Outlet, ShardId};
 use crate::time::{Instant, Now};
 
 /// Under load, the loop looks at everything but its busy sockets once in so many turns.
@@ -53,6 +55,8 @@ pub(super) struct DataPlane<P, D> {
     pub(super) outbox: Outbox,
     pub(super) sender: Sender,
     pub(super) endpoint: Endpoint,
+    /// Connections, where anything listens for them.
+    pub(super) streams: Option<Streams>,
     pub(super) idle: Idle,
     pub(super) clock: Clock,
     pub(super) counters: Counters,
@@ -91,9 +95,12 @@ impl Outlet for Out<'_> {
     }
 }
 
-/// What becomes of datagrams that were handed over: answers are queued.
+/// What becomes of messages that were handed over: answers are queued, or go to the reactor that
+/// has their connection (RFC 3261 18.2.2).
 struct Answers<'a> {
     outbox: &'a mut Outbox,
+    outbound: &'a mut Outbound,
+    counters: &'a mut Counters,
 }
 
 impl Outlet for Answers<'_> {
@@ -103,7 +110,14 @@ impl Outlet for Answers<'_> {
 
     fn handled(&mut self, datagram: &Datagram<'_>, handled: Handled) {
         match handled {
-            Handled::Reply { to, len } => self.outbox.queue(datagram, to, len),
+            Handled::Reply { to, len } => match datagram.link {
+                None => self.outbox.queue(datagram, to, len),
+                Some(link) => {
+                    if self.outbound.push_send(link.id, self.outbox.written(len)).is_err() {
+                        self.counters.deliveries_shed += 1;
+                    }
+                }
+            },
             Handled::Handoff(_) => {
                 unreachable!("a datagram that was handed over is answered or dropped")
             }
@@ -129,7 +143,9 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
             let turned = self.turn();
             since_look += 1;
             let due = turned.deadline.is_some_and(|deadline| deadline <= turned.now.mono);
-            let dry = self.hot == 0 && !turned.more && !due;
+            let streams_due =
+                self.streams.as_ref().is_some_and(|streams| streams.is_due(turned.now.mono));
+            let dry = self.hot == 0 && !turned.more && !due && !streams_due;
             // Either look or sleep, never both: a wake that a look takes is for what the next
             // turn finds, be it a stop or a message to the plane.
             let readiness = if since_look >= LOOK_EVERY_TURNS {
@@ -141,13 +157,13 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
             };
             // A sleep that came to nothing has not looked: a steady trickle of handoffs must not
             // keep the sockets from being seen.
-            let tasks = match readiness {
-                Some(readiness) => {
-                    since_look = 0;
-                    readiness.tasks
-                }
-                None => false,
-            };
+            let Readiness { tasks, streams, .. } = readiness.unwrap_or_default();
+            if readiness.is_some() {
+                since_look = 0;
+            }
+            if streams || streams_due {
+                self.turn_streams();
+            }
             if let Some(turner) = turner
                 && tasks
             {
@@ -157,6 +173,7 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
         }
         self.drain();
         let now = self.clock.now();
+        self.close_streams(now);
         self.counters.kernel_drops = self.path.kernel_drops();
         self.shared.counters[usize::from(self.shard.0)].publish(&self.counters);
         (self.counters, self.plane.finish(now))
@@ -181,7 +198,68 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
         let now = received_at.unwrap_or_else(|| self.clock.now());
         let more = self.drain_rings(now);
         let deadline = self.plane.turn(now);
-        Turned { now, more, deadline }
+        let more = self.obey(now) || more;
+        self.publish();
+        let streams = self.streams.as_ref().and_then(Streams::next_deadline);
+        Turned { now, more, deadline: deadline.into_iter().chain(streams).min() }
+    }
+
+    /// Gives the connections their turn.
+    fn turn_streams(&mut self) {
+        let now = self.clock.now();
+        let DataPlane { plane, endpoint, counters, streams, .. } = self;
+        let Some(streams) = streams else { return };
+        counters.stream_turns += 1;
+        let outbound = endpoint.outbound();
+        streams.turn(&mut stream::Turn { now, plane, outbound, counters });
+        self.obey(now);
+        self.publish();
+    }
+
+    /// Does what the plane asks for beside its replies, within a bound. Returns whether there may
+    /// be more.
+    fn obey(&mut self, now: Now) -> bool {
+        let DataPlane { shard, plane, outbox, sender, endpoint, counters, streams, .. } = self;
+        let mut left = ORDERS_PER_TURN_MAX;
+        while left > 0 {
+            let Some(order) = plane.poll_order(outbox.slot()) else { break };
+            left -= 1;
+            let (id, notice) = match order {
+                Order::Send { to, flow: Flow::Datagram { listener, local_ip }, len } => {
+                    outbox.queue_request(to, ListenerId(listener), local_ip, len);
+                    if outbox.is_full() {
+                        sender.flush(outbox, counters);
+                    }
+                    continue;
+                }
+                Order::Send { flow: Flow::Connection { id, .. }, len, .. } => {
+                    let message = outbox.written(len);
+                    let outbound = endpoint.outbound();
+                    if id.reactor != shard.0 {
+                        if outbound.push_send(id, message).is_err() {
+                            counters.deliveries_shed += 1;
+                        }
+                    } else if let Some(streams) = streams {
+                        let turn = &mut stream::Turn { now, plane, outbound, counters };
+                        streams.deliver(id, message, turn);
+                    }
+                    continue;
+                }
+                Order::Authenticated(id) => (id, Notice::Authenticated(id)),
+                Order::Hold(id) => (id, Notice::Hold(id)),
+                Order::Release { id, close_if_unused } => {
+                    (id, Notice::Release { id, close_if_unused })
+                }
+            };
+            // Every reactor listens as the others do, so where there are connections, each has
+            // its own.
+            if let Some(streams) = streams {
+                let outbound = endpoint.outbound();
+                streams.pass_on(id, notice, &mut stream::Turn { now, plane, outbound, counters });
+            }
+        }
+        sender.flush(outbox, counters);
+        left == 0
     }
 
     /// Takes a batch from a source, answers it and hands over what others own. Returns how many
@@ -212,18 +290,42 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
 
     /// Takes what other shards handed over, within a bound. Returns whether there may be more.
     fn drain_rings(&mut self, now: Now) -> bool {
-        let DataPlane { plane, outbox, sender, endpoint, counters, .. } = self;
+        let DataPlane { plane, outbox, sender, endpoint, counters, streams, .. } = self;
         for _ in 0..RING_BATCHES_PER_TURN_MAX {
-            let taken = endpoint.drain_batches(BATCH_MAX, |datagrams| {
-                plane.receive_handoff_batch(now, datagrams, &mut Answers { outbox });
+            let taken = endpoint.drain_parcels(BATCH_MAX, |outbound, parcels| match parcels {
+                Parcels::Messages(batch) => {
+                    counters.handoffs_in += batch.len() as u64;
+                    let answers = &mut Answers { outbox, outbound, counters };
+                    plane.receive_handoff_batch(now, batch, answers);
+                }
+                Parcels::Send { connection, bytes } => {
+                    if let Some(streams) = streams {
+                        let turn = &mut stream::Turn { now, plane, outbound, counters };
+                        streams.deliver(connection, bytes, turn);
+                    }
+                }
+                Parcels::Notice { from, notice } => {
+                    if let Some(streams) = streams {
+                        let turn = &mut stream::Turn { now, plane, outbound, counters };
+                        streams.notified(from, notice, turn);
+                    }
+                }
             });
-            counters.handoffs_in += taken as u64;
             sender.flush(outbox, counters);
             if taken < BATCH_MAX {
                 return false;
             }
         }
         true
+    }
+
+    /// Closes all connections. Nobody else hears of it: the whole process stops.
+    fn close_streams(&mut self, now: Now) {
+        let DataPlane { plane, endpoint, counters, streams, .. } = self;
+        if let Some(streams) = streams {
+            let outbound = endpoint.outbound();
+            streams.close_all(&mut stream::Turn { now, plane, outbound, counters });
+        }
     }
 
     /// Looks at everything without waiting.
@@ -274,8 +376,10 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
         let give_up = self.clock.now().mono + self.shared.drain_max;
         while self.clock.now().mono < give_up {
             let taken: usize = (0..all).map(|source| self.receive(source).0).sum();
+            self.turn_streams();
             self.publish();
             self.drain_rings(self.clock.now());
+            self.publish();
             if taken == 0 {
                 break;
             }
@@ -288,6 +392,8 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
             let all_dry = self.shared.dry.load(Ordering::Acquire) == self.shared.wakers.len();
             let now = self.clock.now();
             let more = self.drain_rings(now);
+            self.obey(now);
+            self.publish();
             if (all_dry && !more && self.endpoint.is_empty()) || now.mono >= give_up {
                 return;
             }

@@ -96,15 +96,33 @@ impl Outbox {
     /// # Panics
     /// If `len` is longer than the slot.
     pub(super) fn queue(&mut self, datagram: &Datagram<'_>, to: SocketAddr, len: usize) {
+        self.queue_request(to, datagram.listener, datagram.local_ip, len);
+    }
+
+    /// Queues the first `len` bytes of the slot as a message nobody has asked for.
+    ///
+    /// # Panics
+    /// If `len` is longer than the slot.
+    pub(super) fn queue_request(
+        &mut self,
+        to: SocketAddr,
+        listener: ListenerId,
+        local_ip: Option<IpAddr>,
+        len: usize,
+    ) {
         assert!(len <= RESPONSE_BYTES_MAX, "a reply of {len} bytes does not fit its slot");
-        self.queue.push(Transmit {
-            to,
-            listener: datagram.listener,
-            local_ip: datagram.local_ip,
-            at: self.used,
-            len,
-        });
+        self.queue.push(Transmit { to, listener, local_ip, at: self.used, len });
         self.used += len.next_multiple_of(LINE_BYTES);
+    }
+
+    /// Whether nothing more fits before it is flushed.
+    pub(super) fn is_full(&self) -> bool {
+        self.queue.len() == BATCH_MAX
+    }
+
+    /// The first `len` bytes of the slot.
+    pub(super) fn written(&mut self, len: usize) -> &[u8] {
+        &self.slot()[..len]
     }
 
     pub(super) fn transmits(&self) -> &[Transmit] {
@@ -134,6 +152,7 @@ mod tests {
             local_ip: None,
             received_at: Instant::ZERO,
             bytes: b"x",
+            link: None,
         }
     }
 

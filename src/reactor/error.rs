@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::flow::Transport;
+
 /// What kept the process from serving. `Display` is one line that ends with the remedy.
 #[derive(Debug)]
 pub enum StartError {
@@ -12,16 +14,22 @@ pub enum StartError {
     Settings(String),
     /// Another socket, of this or another process, is bound to the port.
     PortTaken {
+        /// What was to be carried there.
+        transport: Transport,
         /// The address asked for.
         address: SocketAddr,
     },
     /// Ports below 1024 need a capability.
     PortNotPermitted {
+        /// What was to be carried there.
+        transport: Transport,
         /// The address asked for.
         address: SocketAddr,
     },
     /// No interface of this host has the address.
     AddressNotAvailable {
+        /// What was to be carried there.
+        transport: Transport,
         /// The address asked for.
         address: SocketAddr,
     },
@@ -29,6 +37,8 @@ pub enum StartError {
     Socket {
         /// The system call or option that failed.
         operation: &'static str,
+        /// What was to be carried there.
+        transport: Transport,
         /// The address asked for.
         address: SocketAddr,
         /// What the kernel said.
@@ -55,6 +65,8 @@ pub enum StartError {
         /// What is needed, bytes.
         needed_bytes: u64,
     },
+    /// The certificates of TLS listeners cannot be used.
+    Certificates(String),
     /// The hard limit of open files is below what the reactors need.
     OpenFiles {
         /// The hard limit.
@@ -103,16 +115,17 @@ impl StartError {
     /// Files a failed socket operation under the cause that has its own remedy, if there is one.
     pub(super) fn from_socket(
         operation: &'static str,
+        transport: Transport,
         address: SocketAddr,
         source: io::Error,
     ) -> Self {
         match source.raw_os_error() {
-            Some(libc::EADDRINUSE) => StartError::PortTaken { address },
+            Some(libc::EADDRINUSE) => StartError::PortTaken { transport, address },
             Some(libc::EACCES | libc::EPERM) if operation == "bind" => {
-                StartError::PortNotPermitted { address }
+                StartError::PortNotPermitted { transport, address }
             }
-            Some(libc::EADDRNOTAVAIL) => StartError::AddressNotAvailable { address },
-            _ => StartError::Socket { operation, address, source },
+            Some(libc::EADDRNOTAVAIL) => StartError::AddressNotAvailable { transport, address },
+            _ => StartError::Socket { operation, transport, address, source },
         }
     }
 }
@@ -120,26 +133,27 @@ impl StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StartError::Settings(what) => write!(f, "{what}"),
-            StartError::PortTaken { address } => write!(
+            StartError::Settings(what) | StartError::Certificates(what) => write!(f, "{what}"),
+            StartError::PortTaken { transport, address } => write!(
                 f,
-                "udp {address}: the port is taken by another socket; stop the other server \
-                 (`ss -ulpn 'sport = :{}'` names it) or listen on another port",
+                "{transport} {address}: the port is taken by another socket; stop the other server \
+                 (`ss -{}lpn 'sport = :{}'` names it) or listen on another port",
+                if transport.is_connection() { 't' } else { 'u' },
                 address.port()
             ),
-            StartError::PortNotPermitted { address } => write!(
+            StartError::PortNotPermitted { transport, address } => write!(
                 f,
-                "udp {address}: no permission to bind; ports below 1024 need \
+                "{transport} {address}: no permission to bind; ports below 1024 need \
                  CAP_NET_BIND_SERVICE (`setcap cap_net_bind_service=+ep` or \
                  AmbientCapabilities= in the unit), others a security policy that allows it"
             ),
-            StartError::AddressNotAvailable { address } => write!(
+            StartError::AddressNotAvailable { transport, address } => write!(
                 f,
-                "udp {address}: no interface has this address; give one that `ip address` lists, \
+                "{transport} {address}: no interface has this address; give one that `ip address` lists, \
                  a wildcard, or set net.ipv4.ip_nonlocal_bind=1 for a floating address"
             ),
-            StartError::Socket { operation, address, source } => {
-                write!(f, "udp {address}: {operation} failed: {source}; ")?;
+            StartError::Socket { operation, transport, address, source } => {
+                write!(f, "{transport} {address}: {operation} failed: {source}; ")?;
                 match source.raw_os_error() {
                     Some(libc::EMFILE | libc::ENFILE) => {
                         write!(f, "raise the limit of open files (`ulimit -n`, LimitNOFILE=)")
@@ -257,7 +271,7 @@ mod tests {
         let address: SocketAddr = "192.0.2.1:506".parse().unwrap();
         let line = |errno| {
             let source = io::Error::from_raw_os_error(errno);
-            StartError::from_socket("bind", address, source).to_string()
+            StartError::from_socket("bind", Transport::Udp, address, source).to_string()
         };
         assert!(line(libc::EADDRINUSE).contains("taken"), "{}", line(libc::EADDRINUSE));
         assert!(line(libc::EACCES).contains("CAP_NET_BIND_SERVICE"), "{}", line(libc::EACCES));
@@ -268,13 +282,14 @@ mod tests {
     #[test]
     fn every_line_is_one_line() {
         let address: SocketAddr = "[::1]:5060".parse().unwrap();
+        let transport = Transport::Tls;
         let eio = || io::Error::from_raw_os_error(libc::EIO);
         for error in [
             StartError::Settings("no listening address".into()),
-            StartError::PortTaken { address },
-            StartError::PortNotPermitted { address },
-            StartError::AddressNotAvailable { address },
-            StartError::Socket { operation: "bind", address, source: eio() },
+            StartError::PortTaken { transport, address },
+            StartError::PortNotPermitted { transport, address },
+            StartError::AddressNotAvailable { transport, address },
+            StartError::Socket { operation: "bind", transport, address, source: eio() },
             StartError::IoUringDisabled { level: 1 },
             StartError::IoUringForbidden,
             StartError::IoUringMissing { operation: "io_uring_setup", source: eio() },

@@ -8,6 +8,8 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crossbeam::queue::ArrayQueue;
+
 use super::clock::Clock;
 use super::counters::{Counters, SharedCounters};
 use super::data_plane::{DataPlane, Shared};
@@ -19,11 +21,13 @@ use super::mmsg::Mmsg;
 use super::plane::Plane;
 use super::send::Sender;
 use super::socket::{Bound, Listener, bind_group};
+use super::stream::{self, Certificates, NewCertificates, StreamListener, Streams};
 use super::start_check::{
     cpus_allowed, files_allowed, io_uring_allowed, memlock_allowed, threads_allowed,
 };
 use super::uring::Uring;
 use super::wake::Waker;
+use crate::config;
 use crate::limits::LISTENERS_MAX;
 use crate::shard::ShardId;
 use crate::shard::mesh::Endpoint;
@@ -39,6 +43,12 @@ pub struct Settings {
     /// UDP addresses to listen on, at most [`LISTENERS_MAX`]; their order numbers the listeners.
     /// Port 0 takes any free one. Default: none.
     pub listen: Vec<SocketAddr>,
+    /// Where connections are taken up, no UDP among them. Default: nowhere.
+    pub listen_streams: Vec<config::Listen>,
+    /// What connections obey.
+    pub streams: config::Streams,
+    /// What TLS listeners present. Default: none.
+    pub certificates: Option<Certificates>,
     /// The CPU of each reactor; empty = not pinned. Default: empty.
     pub cpus: Vec<usize>,
     /// How datagrams are received. Default: recvmmsg.
@@ -49,7 +59,7 @@ pub struct Settings {
     /// How long a stop may go on answering what has arrived already; handoffs between reactors
     /// may take as long again. Default: 500 ms.
     pub drain_max: Duration,
-    /// Where streams will be served from. Default: none.
+    /// Tasks beside the data plane. Default: none.
     pub tasks: Option<TaskSpawner>,
     /// The clock whose origin arrival times count from. Default: one that starts now.
     pub clock: Clock,
@@ -59,6 +69,9 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             listen: Vec::new(),
+            listen_streams: Vec::new(),
+            streams: config::Streams::default(),
+            certificates: None,
             cpus: Vec::new(),
             backend: Backend::default(),
             socket_buffer_bytes: 4 << 20,
@@ -104,7 +117,7 @@ impl Reactors {
     {
         assert_eq!(mesh.len(), planes.len(), "a plane for each reactor");
         check(&settings, mesh.len())?;
-        let (mut sockets, bound) = bind(&settings, mesh.len())?;
+        let (mut sockets, mut stream_sockets, bound) = bind(&settings, mesh.len())?;
         let mut wakers = Vec::with_capacity(mesh.len());
         for _ in 0..mesh.len() {
             wakers.push(Waker::new()?);
@@ -118,7 +131,11 @@ impl Reactors {
         });
 
         let (report, reports) = mpsc::channel();
-        let mut running = Running { threads: Vec::new(), shared, bound };
+        let new_certificates: Vec<NewCertificates> =
+            mesh.iter().map(|_| NewCertificates::new(ArrayQueue::new(1))).collect();
+        let reactors = mesh.len();
+        let mut running =
+            Running { threads: Vec::new(), shared, bound, new_certificates };
         let mut gates = Vec::with_capacity(mesh.len());
         for (number, (endpoint, make)) in mesh.into_iter().zip(planes).enumerate() {
             let (open, gate) = mpsc::channel();
@@ -126,7 +143,10 @@ impl Reactors {
             let seat = Seat {
                 number,
                 cpu: settings.cpus.get(number).copied(),
+                reactors,
                 listeners: std::mem::take(&mut sockets[number]),
+                stream_listeners: std::mem::take(&mut stream_sockets[number]),
+                new_certificates: Arc::clone(&running.new_certificates[number]),
                 settings: settings.clone(),
                 endpoint,
                 shared: Arc::clone(&running.shared),
@@ -154,15 +174,20 @@ impl Reactors {
 }
 
 fn check(settings: &Settings, reactors: usize) -> Result<(), StartError> {
-    if settings.listen.is_empty() {
+    if settings.listen.is_empty() && settings.listen_streams.is_empty() {
         let what = "no address to listen on; give at least one, such as udp:0.0.0.0:5060";
         return Err(StartError::Settings(what.into()));
     }
-    if settings.listen.len() > LISTENERS_MAX {
-        let asked = settings.listen.len();
+    let asked = settings.listen.len() + settings.listen_streams.len();
+    if asked > LISTENERS_MAX {
         return Err(StartError::Settings(format!(
             "{asked} addresses to listen on; leave at most {LISTENERS_MAX}, or listen on a wildcard"
         )));
+    }
+    if settings.certificates.is_none()
+        && let Some(listen) = settings.listen_streams.iter().find(|l| l.transport.is_secure())
+    {
+        return Err(StartError::Settings(format!("{listen}: no certificate is loaded for it")));
     }
     if !settings.cpus.is_empty() {
         if settings.cpus.len() < reactors {
@@ -171,18 +196,21 @@ fn check(settings: &Settings, reactors: usize) -> Result<(), StartError> {
         cpus_allowed(&settings.cpus)?;
     }
     memlock_allowed()?;
-    files_allowed(reactors, settings.listen.len())?;
+    let streams = !settings.listen_streams.is_empty();
+    let connections = if streams { settings.streams.connections_max as usize } else { 0 };
+    files_allowed(reactors, asked, connections)?;
     threads_allowed(reactors)?;
     let _lock = rings_lock();
     io_uring_allowed()
 }
 
 /// The sockets of each reactor, and what each address became.
-type Sockets = (Vec<Vec<Listener>>, Vec<Bound>);
+type Sockets = (Vec<Vec<Listener>>, Vec<Vec<StreamListener>>, Vec<Bound>);
 
 fn bind(settings: &Settings, reactors: usize) -> Result<Sockets, StartError> {
     let mut sockets: Vec<Vec<Listener>> = (0..reactors).map(|_| Vec::new()).collect();
-    let mut bound = Vec::with_capacity(settings.listen.len());
+    let mut streams: Vec<Vec<StreamListener>> = (0..reactors).map(|_| Vec::new()).collect();
+    let mut bound = Vec::with_capacity(settings.listen.len() + settings.listen_streams.len());
     for &address in &settings.listen {
         let (group, became) = bind_group(address, reactors, settings.socket_buffer_bytes)?;
         bound.push(became);
@@ -190,14 +218,25 @@ fn bind(settings: &Settings, reactors: usize) -> Result<Sockets, StartError> {
             reactor.push(listener);
         }
     }
-    Ok((sockets, bound))
+    for &config::Listen { transport, addr } in &settings.listen_streams {
+        let (group, address) = StreamListener::bind_group(transport, addr, reactors)?;
+        let (receive_buffer_bytes, send_buffer_bytes) = (0, 0);
+        bound.push(Bound { transport, address, receive_buffer_bytes, send_buffer_bytes });
+        for (reactor, listener) in streams.iter_mut().zip(group) {
+            reactor.push(listener);
+        }
+    }
+    Ok((sockets, streams, bound))
 }
 
 /// Everything a reactor thread is given.
 struct Seat {
     number: usize,
     cpu: Option<usize>,
+    reactors: usize,
     listeners: Vec<Listener>,
+    stream_listeners: Vec<StreamListener>,
+    new_certificates: NewCertificates,
     settings: Settings,
     endpoint: Endpoint,
     shared: Arc<Shared>,
@@ -221,7 +260,7 @@ impl Seat {
     }
 
     fn serve<P: Plane, D: DatagramPath>(
-        self,
+        mut self,
         make: impl FnOnce(ShardId) -> P,
         sockets: Vec<RawFd>,
         path: impl FnOnce() -> Result<D, StartError>,
@@ -231,14 +270,29 @@ impl Seat {
             .and_then(|executor| {
                 let path = path()?;
                 let waker = &self.shared.wakers[self.number];
-                let idle = Idle::new(&path.polled(), waker, executor.ring_fds())?;
+                let listeners = std::mem::take(&mut self.stream_listeners);
+                let streams = match listeners.is_empty() {
+                    true => None,
+                    false => Some(Streams::new(
+                        stream::Start {
+                            shard,
+                            reactors: self.reactors,
+                            listeners,
+                            certificates: self.settings.certificates.take(),
+                            new_certificates: self.new_certificates,
+                        },
+                        &self.settings.streams,
+                    )?),
+                };
+                let streams_fd = streams.as_ref().map(Streams::fd);
+                let idle = Idle::new(&path.polled(), waker, streams_fd, executor.ring_fds())?;
                 let tasks = match self.settings.tasks {
                     Some(spawn) => Some((spawn, TurnSignal::new()?)),
                     None => None,
                 };
-                Ok((executor, idle, path, Outbox::new()?, tasks))
+                Ok((executor, idle, path, Outbox::new()?, streams, tasks))
             });
-        let (executor, idle, path, outbox, tasks) = match prepared {
+        let (executor, idle, path, outbox, streams, tasks) = match prepared {
             Ok(parts) => parts,
             Err(error) => {
                 // The starter may have left already, with the error of another reactor.
@@ -254,6 +308,7 @@ impl Seat {
             outbox,
             sender: Sender::new(sockets),
             endpoint: self.endpoint,
+            streams,
             idle,
             clock: self.settings.clock,
             counters: Counters::default(),
@@ -306,10 +361,12 @@ pub struct Running<T> {
     threads: Vec<JoinHandle<Option<Finished<T>>>>,
     shared: Arc<Shared>,
     bound: Vec<Bound>,
+    new_certificates: Vec<NewCertificates>,
 }
 
 impl<T> Running<T> {
-    /// What each listening address became, in the order of the settings.
+    /// What each listening address became: those of datagrams in the order of the settings, then
+    /// those of connections.
     #[must_use]
     pub fn bound(&self) -> &[Bound] {
         &self.bound
@@ -328,6 +385,15 @@ impl<T> Running<T> {
     #[must_use]
     pub fn waker(&self, shard: ShardId) -> Waker {
         self.shared.wakers[usize::from(shard.0)].clone()
+    }
+
+    /// Handshakes that begin from now on are served with these certificates; connections that are
+    /// open keep theirs.
+    pub fn replace_certificates(&self, certificates: &Certificates) {
+        for reactor in &self.new_certificates {
+            // Taken up when the next connection comes; one that nobody has used is replaced.
+            reactor.force_push(certificates.clone());
+        }
     }
 
     /// Asks all reactors to stop; they first answer what has arrived. Returns at once.

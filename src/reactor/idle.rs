@@ -22,6 +22,8 @@ pub(super) struct Readiness {
     pub(super) sources: u32,
     /// Another thread wrote a wake.
     pub(super) woken: bool,
+    /// A connection or a stream listener has something.
+    pub(super) streams: bool,
     /// The tasks beside the data plane have something to do.
     pub(super) tasks: bool,
 }
@@ -32,6 +34,8 @@ pub(super) struct Idle {
     /// The source each descriptor of the datagram path stands for.
     sources: Vec<usize>,
     timer: OwnedFd,
+    /// How many descriptors of streams follow those.
+    streams: usize,
     /// When the timer will fire; `None` if it is not armed.
     armed: Option<Instant>,
 }
@@ -42,10 +46,12 @@ const SOURCES: usize = 2;
 
 impl Idle {
     /// Waits for the descriptors of the datagram path, each with the number of its source (below
-    /// 32), for `waker`, and for the descriptors of the tasks.
+    /// 32), for `waker`, for the set of the streams if there is one, and for the descriptors of the
+    /// tasks.
     pub(super) fn new(
         polled: &[(RawFd, usize)],
         waker: &Waker,
+        streams: Option<RawFd>,
         tasks: &[RawFd],
     ) -> Result<Idle, StartError> {
         assert!(polled.iter().all(|&(_, source)| source < 32), "sources fit a mask");
@@ -62,11 +68,12 @@ impl Idle {
         let polls = [timer.as_raw_fd(), waker.fd()]
             .into_iter()
             .chain(polled.iter().map(|&(fd, _)| fd))
+            .chain(streams)
             .chain(tasks.iter().copied())
             .map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 })
             .collect();
         let sources = polled.iter().map(|&(_, source)| source).collect();
-        Ok(Idle { polls, sources, timer, armed: None })
+        Ok(Idle { polls, sources, streams: streams.iter().len(), timer, armed: None })
     }
 
     /// Looks without waiting.
@@ -130,11 +137,13 @@ impl Idle {
             self.armed = None;
         }
         readiness.woken = self.polls[WAKER].revents != 0;
-        let (polled, tasks) = self.polls[SOURCES..].split_at(self.sources.len());
+        let (polled, others) = self.polls[SOURCES..].split_at(self.sources.len());
+        let (streams, tasks) = others.split_at(self.streams);
         for (&source, poll) in self.sources.iter().zip(polled) {
             // Errors count as ready: receiving takes them.
             readiness.sources |= u32::from(poll.revents != 0) << source;
         }
+        readiness.streams = streams.iter().any(|poll| poll.revents != 0);
         readiness.tasks = tasks.iter().any(|poll| poll.revents != 0);
         readiness
     }
@@ -151,7 +160,7 @@ mod tests {
         let ready = UdpSocket::bind("127.0.0.1:0").unwrap();
         let waker = Waker::new().unwrap();
         let mut idle =
-            Idle::new(&[(quiet.as_raw_fd(), 0), (ready.as_raw_fd(), 1)], &waker, &[]).unwrap();
+            Idle::new(&[(quiet.as_raw_fd(), 0), (ready.as_raw_fd(), 1)], &waker, None, &[]).unwrap();
         assert_eq!(idle.look(), Readiness::default());
         quiet.send_to(b"x", ready.local_addr().unwrap()).unwrap();
         assert_eq!(idle.sleep(Instant::ZERO, None).sources, 0b10);
@@ -160,7 +169,7 @@ mod tests {
     #[test]
     fn a_wake_ends_the_sleep_until_it_is_taken() {
         let waker = Waker::new().unwrap();
-        let mut idle = Idle::new(&[], &waker, &[]).unwrap();
+        let mut idle = Idle::new(&[], &waker, None, &[]).unwrap();
         waker.wake();
         assert!(idle.sleep(Instant::ZERO, None).woken);
         assert!(waker.clear());
@@ -170,7 +179,7 @@ mod tests {
     #[test]
     fn a_deadline_ends_the_sleep_and_an_earlier_timer_is_kept() {
         let waker = Waker::new().unwrap();
-        let mut idle = Idle::new(&[], &waker, &[]).unwrap();
+        let mut idle = Idle::new(&[], &waker, None, &[]).unwrap();
         let soon = Instant::ZERO + Duration::from_millis(2);
         assert_eq!(idle.sleep(Instant::ZERO, Some(soon)), Readiness::default());
         assert_eq!(idle.armed, None);
@@ -185,10 +194,14 @@ mod tests {
     }
 
     #[test]
-    fn readiness_of_tasks_is_told_apart() {
+    fn readiness_of_tasks_and_of_streams_is_told_apart() {
         let waker = Waker::new().unwrap();
         let task = Waker::new().unwrap();
-        let mut idle = Idle::new(&[], &waker, &[task.fd()]).unwrap();
+        let stream = Waker::new().unwrap();
+        let mut idle = Idle::new(&[], &waker, Some(stream.fd()), &[]).unwrap();
+        stream.wake();
+        assert_eq!(idle.look(), Readiness { streams: true, ..Readiness::default() });
+        let mut idle = Idle::new(&[], &waker, None, &[task.fd()]).unwrap();
         task.wake();
         assert_eq!(idle.look(), Readiness { tasks: true, ..Readiness::default() });
     }

@@ -206,6 +206,7 @@ impl DatagramPath for Mmsg {
                     local_ip,
                     received_at: now.mono,
                     bytes,
+                    link: None,
                 });
             }
             if left.at == len {

@@ -22,6 +22,7 @@ mod send;
 mod signals;
 mod socket;
 mod start_check;
+mod stream;
 mod uring;
 mod wake;
 
@@ -34,9 +35,10 @@ pub use self::plane::Plane;
 pub use self::signals::{Signal, Signals};
 pub use self::socket::Bound;
 pub use self::start_check::{
-    MEMLOCK_BYTES_MIN, allowed_cpus, cpus_allowed, io_uring_allowed, memlock_allowed,
-    multishot_receive_allowed,
+    MEMLOCK_BYTES_MIN, allowed_cpus, connections_allowed, cpus_allowed, io_uring_allowed,
+    memlock_allowed, multishot_receive_allowed,
 };
+pub use self::stream::{Certificates, TlsError};
 pub use self::wake::Waker;
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //! so that tests and benches drive the reactors without a registrar.
 
 use crate::shard::counters::Counters;
-use crate::shard::{Datagram, Handled, Outlet, Shard};
+use crate::flow::ConnectionId;
+use crate::shard::{Datagram, Handled, Order, Outlet, Shard};
 use crate::time::{Instant, Now};
 
 /// One shard's answer to datagrams and time. Made, used and finished on its reactor's thread, so
@@ -46,6 +47,18 @@ pub trait Plane: 'static {
     /// after the next batch and does not sleep.
     fn turn(&mut self, now: Now) -> Option<Instant>;
 
+    /// A connection that this shard holds, or was about to, is gone.
+    fn connection_closed(&mut self, now: Now, id: ConnectionId) {
+        let _ = (now, id);
+    }
+
+    /// The next thing to do that is not the reply to a message. What is to be sent is written to
+    /// `out`, which has room for [`RESPONSE_BYTES_MAX`](crate::limits::RESPONSE_BYTES_MAX) bytes.
+    fn poll_order(&mut self, out: &mut [u8]) -> Option<Order> {
+        let _ = out;
+        None
+    }
+
     /// The process stops: nothing is received any more.
     fn finish(self, now: Now) -> Self::Final;
 }
@@ -76,6 +89,14 @@ impl Plane for Shard {
 
     fn turn(&mut self, now: Now) -> Option<Instant> {
         Shard::turn(self, now)
+    }
+
+    fn connection_closed(&mut self, now: Now, id: ConnectionId) {
+        Shard::connection_closed(self, now, id);
+    }
+
+    fn poll_order(&mut self, out: &mut [u8]) -> Option<Order> {
+        Shard::poll_order(self, out)
     }
 
     fn finish(self, _now: Now) -> Counters {

@@ -220,6 +220,7 @@ mod tests {
                 local_ip,
                 received_at: Instant::from_nanos(0),
                 bytes: b"",
+                link: None,
             };
             self.outbox.slot()[..payload.len()].copy_from_slice(payload);
             self.outbox.queue(&datagram, to, payload.len());

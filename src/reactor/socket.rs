@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::error::StartError;
+use crate::flow::Transport;
 
 /// A bound, non-blocking UDP socket of one reactor.
 #[derive(Debug)]
@@ -51,11 +52,14 @@ impl Listener {
 /// What a listening address became.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bound {
+    /// What is carried there.
+    pub transport: Transport,
     /// The address with the port that was really taken (port 0 asks for any).
     pub address: SocketAddr,
-    /// Receive buffer of each socket as the kernel accounts for it, bytes.
+    /// Receive buffer of each socket as the kernel accounts for it, bytes; 0 for connections,
+    /// whose buffers the kernel sizes by itself.
     pub receive_buffer_bytes: usize,
-    /// Send buffer of each socket as the kernel accounts for it, bytes.
+    /// Send buffer of each socket as the kernel accounts for it, bytes; 0 for connections.
     pub send_buffer_bytes: usize,
 }
 
@@ -73,9 +77,10 @@ pub(super) fn bind_group(
     for _ in 0..count {
         listeners.push(bind_one(address, buffer_bytes)?);
     }
-    let failed = |operation| move |e| StartError::from_socket(operation, address, e);
+    let failed = |operation| move |e| StartError::from_socket(operation, Transport::Udp, address, e);
     let first = &listeners[0].socket;
     let bound = Bound {
+        transport: Transport::Udp,
         address,
         receive_buffer_bytes: first.recv_buffer_size().map_err(failed("SO_RCVBUF"))?,
         send_buffer_bytes: first.send_buffer_size().map_err(failed("SO_SNDBUF"))?,
@@ -86,14 +91,14 @@ pub(super) fn bind_group(
 /// Two servers of one user can share a SO_REUSEPORT port without a word, and each would get half
 /// of the phones. A socket that does not share finds out. Port 0 is resolved here.
 fn refuse_stranger(address: SocketAddr) -> Result<SocketAddr, StartError> {
-    let failed = |operation| move |e| StartError::from_socket(operation, address, e);
+    let failed = |operation| move |e| StartError::from_socket(operation, Transport::Udp, address, e);
     let probe = open(address)?;
     probe.bind(&address.into()).map_err(failed("bind"))?;
     UdpSocket::from(probe).local_addr().map_err(failed("getsockname"))
 }
 
 fn open(address: SocketAddr) -> Result<Socket, StartError> {
-    let failed = |operation| move |e| StartError::from_socket(operation, address, e);
+    let failed = |operation| move |e| StartError::from_socket(operation, Transport::Udp, address, e);
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))
         .map_err(failed("socket"))?;
     if address.is_ipv6() {
@@ -104,11 +109,19 @@ fn open(address: SocketAddr) -> Result<Socket, StartError> {
 }
 
 fn bind_one(address: SocketAddr, buffer_bytes: usize) -> Result<Listener, StartError> {
-    let failed = |operation| move |e| StartError::from_socket(operation, address, e);
+    let failed = |operation| move |e| StartError::from_socket(operation, Transport::Udp, address, e);
     let socket = open(address)?;
     socket.set_reuse_port(true).map_err(failed("SO_REUSEPORT"))?;
     socket.set_nonblocking(true).map_err(failed("O_NONBLOCK"))?;
     enlarge_buffers(&socket, buffer_bytes).map_err(failed("SO_RCVBUF"))?;
+    // A message longer than the path takes goes in fragments, whatever an ICMP error, which anybody
+    // can forge, has said about the path: without this, requests and answers of more than some 1400
+    // bytes would be refused here (RFC 3261 18.1.1 leaves them to UDP where nothing else leads).
+    let (level, option, fragment) = match address.ip() {
+        IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT),
+        IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DONT),
+    };
+    set_option(&socket, level, option, fragment).map_err(failed("IP_MTU_DISCOVER"))?;
     let wildcard = address.ip().is_unspecified();
     if wildcard {
         match address.ip() {
@@ -188,7 +201,7 @@ mod tests {
         let (_stranger, bound) =
             bind_group("127.0.0.1:0".parse().unwrap(), 1, BUFFER_BYTES).unwrap();
         let error = bind_group(bound.address, 1, BUFFER_BYTES).unwrap_err();
-        assert!(matches!(error, StartError::PortTaken { address } if address == bound.address));
+        assert!(matches!(error, StartError::PortTaken { address, .. } if address == bound.address));
         assert!(error.to_string().contains("taken by another socket"));
     }
 

@@ -81,12 +81,16 @@ fn memlock_enough(limit_bytes: u64) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Raises the limit of open files where `reactors` with `listeners` sockets each need more: the
-/// runtime panics where it is refused a descriptor.
+/// Raises the limit of open files where `reactors` with `listeners` sockets each, and `connections`
+/// among them, need more: the runtime panics where it is refused a descriptor.
 ///
 /// # Errors
 /// [`StartError::OpenFiles`] where the hard limit is too low.
-pub fn files_allowed(reactors: usize, listeners: usize) -> Result<(), StartError> {
+pub fn files_allowed(
+    reactors: usize,
+    listeners: usize,
+    connections: usize,
+) -> Result<(), StartError> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the kernel writes one `rlimit`.
     if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
@@ -98,7 +102,7 @@ pub fn files_allowed(reactors: usize, listeners: usize) -> Result<(), StartError
         Err(error) if error.raw_os_error() == Some(libc::EMFILE) => limit.rlim_cur,
         Err(_) => FILES_SPARE,
     };
-    let needed = files_needed(open, reactors, listeners);
+    let needed = files_needed(open, reactors, listeners) + connections as u64;
     if needed <= limit.rlim_cur {
         return Ok(());
     }
@@ -110,6 +114,17 @@ pub fn files_allowed(reactors: usize, listeners: usize) -> Result<(), StartError
         }
     }
     Err(StartError::OpenFiles { limit: limit.rlim_max, needed })
+}
+
+/// Connections for which the hard limit of open files has room beside what `reactors` with
+/// `listeners` sockets each need.
+#[must_use]
+pub fn connections_allowed(reactors: usize, listeners: usize) -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes one `rlimit`; without an answer there is room for none.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    let open = fs::read_dir("/proc/self/fd").map_or(FILES_SPARE, |entries| entries.count() as u64);
+    limit.rlim_max.saturating_sub(files_needed(open, reactors, listeners))
 }
 
 fn files_needed(open: u64, reactors: usize, listeners: usize) -> u64 {
@@ -256,10 +271,20 @@ mod tests {
 
     #[test]
     fn open_files_are_counted_before_they_are_opened() {
-        assert!(files_allowed(1, 1).is_ok());
-        let refusal = files_allowed(usize::MAX >> 8, 16).unwrap_err();
+        assert!(files_allowed(1, 1, 100).is_ok());
+        let refusal = files_allowed(usize::MAX >> 8, 16, 0).unwrap_err();
         assert!(matches!(refusal, StartError::OpenFiles { .. }), "{refusal}");
         assert!(refusal.to_string().contains("LimitNOFILE="), "{refusal}");
+    }
+
+    #[test]
+    fn connections_are_files_too() {
+        let room = connections_allowed(2, 2);
+        assert!(room > 0);
+        // Whoever else opens files in this process meanwhile takes from both.
+        let Ok(room) = usize::try_from(room) else { return };
+        let refusal = files_allowed(2, 2, room + 10_000).unwrap_err();
+        assert!(matches!(refusal, StartError::OpenFiles { .. }), "{refusal}");
     }
 
     #[test]

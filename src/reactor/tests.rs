@@ -301,7 +301,7 @@ fn a_stranger_on_the_port_calls_the_whole_start_off() {
             ..settings(backend, &[])
         };
         let error = start_with(second, 2, mine, None).err().expect("a refusal");
-        assert!(matches!(error, StartError::PortTaken { address } if address == taken), "{error}");
+        assert!(matches!(error, StartError::PortTaken { address, .. } if address == taken), "{error}");
         ask(&client("127.0.0.1"), taken, b"still there?");
     }
 }

@@ -352,6 +352,7 @@ fn read<'a>(
         local_ip,
         received_at: now.mono,
         bytes: payload,
+        link: None,
     })
 }
 

@@ -9,7 +9,7 @@
 //! | part | bytes |
 //! |---|---|
 //! | head of the AOR (`location`) | 16 |
-//! | slot: this struct 104, link 4, generation 4, up to two whole cache lines | 128 |
+//! | slot: this struct 112, link 4, generation 4, up to two whole cache lines | 128 |
 //! | node of the timing wheel | 16 |
 //! | the strings, in one allocation | 153 |
 //! | what the allocator adds to it and rounds up | 8-23 |
@@ -20,9 +20,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::flow::{ConnectionId, Flow};
 use crate::limits::{
     CALL_ID_BYTES_MAX, CONTACT_BYTES_MAX, INSTANCE_BYTES_MAX, PATH_BYTES_MAX, USER_AGENT_BYTES_MAX,
 };
+use crate::registrar::compact_flow::CompactFlow;
 use crate::registrar::location::AorId;
 use crate::registrar::source::Source;
 use crate::sip::header::contact::QValue;
@@ -67,9 +69,10 @@ pub(super) struct Change<'a> {
     pub cseq: u32,
     pub granted_s: u32,
     pub now: Instant,
+    pub late_s: u16,
     pub source: SocketAddr,
-    pub listener: u8,
-    pub local_ip: Option<IpAddr>,
+    pub flow: CompactFlow,
+    pub behind_nat: bool,
     pub fingerprint: u64,
 }
 
@@ -106,13 +109,26 @@ pub struct Binding {
     expires_at_s: u32,
     registered_at_s: u32,
     refreshed_at_s: u32,
+    /// Temporary GRUUs that carry this number lead to the instance; 0: it has been given none.
+    gruu_epoch: u32,
     /// Where each string ends.
     ends: [u16; TEXTS],
     q: u16,
+    /// How long it is kept past `expires_at_s`.
+    late_s: u16,
     source: Source,
-    listener: u8,
-    local_ip: Option<IpAddr>,
+    flow: CompactFlow,
+    flags: u8,
 }
+
+/// Provided with the account; no REGISTER made it and none may change it.
+const STATIC: u8 = 1;
+/// It is known not to answer.
+const UNREACHABLE: u8 = 2;
+/// A call goes over it.
+const IN_CALL: u8 = 4;
+/// Its last REGISTER came through a NAT.
+const BEHIND_NAT: u8 = 8;
 
 /// What is left in a slot nobody lives in: no strings, so no allocation.
 impl Default for Binding {
@@ -127,11 +143,13 @@ impl Default for Binding {
             expires_at_s: 0,
             registered_at_s: 0,
             refreshed_at_s: 0,
+            gruu_epoch: 0,
             ends: [0; TEXTS],
             q: NO_Q,
+            late_s: 0,
             source: Source::default(),
-            listener: 0,
-            local_ip: None,
+            flow: CompactFlow::default(),
+            flags: 0,
         }
     }
 }
@@ -151,6 +169,25 @@ impl Binding {
             Binding { aor, registered_at_s: seconds(change.now), ..Binding::default() };
         binding.update(change);
         binding
+    }
+
+    /// A contact that is bound without a REGISTER, for as long as its account says so.
+    pub(super) fn permanent(aor: AorId, contact: &[u8], q: Option<QValue>, now: Instant) -> Self {
+        let texts = Texts { contact, call_id: b"", instance: b"", user_agent: b"", path: b"" };
+        let change = Change {
+            texts,
+            reg_id: None,
+            q,
+            cseq: 0,
+            granted_s: u32::MAX,
+            now,
+            late_s: 0,
+            source: SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0),
+            flow: CompactFlow::default(),
+            behind_nat: false,
+            fingerprint: 0,
+        };
+        Binding { flags: STATIC, expires_at_s: u32::MAX, ..Binding::new(aor, &change) }
     }
 
     /// Takes over what a request says. Strings of the same total length stay in their allocation.
@@ -173,14 +210,23 @@ impl Binding {
         self.expires_at_s = seconds_up(change.now).saturating_add(change.granted_s);
         self.refreshed_at_s = seconds(change.now);
         self.q = change.q.map_or(NO_Q, |q| q.0);
+        self.late_s = change.late_s;
         self.source = change.source.into();
-        self.listener = change.listener;
-        self.local_ip = change.local_ip;
+        self.flow = change.flow;
+        // Whoever registers can be reached.
+        self.flags = self.flags & IN_CALL | if change.behind_nat { BEHIND_NAT } else { 0 };
     }
 
-    /// The binding as it becomes by `change`, with its age; the old one stays whole.
+    /// The binding as it becomes by `change`, with its age, its calls and its GRUUs; the old one
+    /// stays whole.
     pub(super) fn changed(&self, change: &Change<'_>) -> Binding {
-        Binding { registered_at_s: self.registered_at_s, ..Binding::new(self.aor, change) }
+        let mut new = Binding {
+            registered_at_s: self.registered_at_s,
+            gruu_epoch: self.gruu_epoch,
+            ..Binding::new(self.aor, change)
+        };
+        new.flags |= self.flags & IN_CALL;
+        new
     }
 
     fn text(&self, which: usize) -> &[u8] {
@@ -248,15 +294,21 @@ impl Binding {
         self.granted_s
     }
 
-    /// When it ends unless it is refreshed: never before what was granted, less than a second
-    /// after.
+    /// Until when it was granted: never before what its 200 promised, less than a second after.
     #[must_use]
     pub fn expires_at(&self) -> Instant {
         Instant::from_secs(u64::from(self.expires_at_s))
     }
 
-    pub(super) fn expires_at_s(&self) -> u32 {
-        self.expires_at_s
+    /// When it is forgotten unless it is refreshed: the late margin after [`Binding::expires_at`].
+    #[must_use]
+    pub fn forgotten_at(&self) -> Instant {
+        Instant::from_secs(u64::from(self.forgotten_at_s()))
+    }
+
+    #[inline]
+    pub(super) fn forgotten_at_s(&self) -> u32 {
+        self.expires_at_s.saturating_add(u32::from(self.late_s))
     }
 
     /// When it first came, rounded down to the second; re-targeting keeps it.
@@ -277,10 +329,20 @@ impl Binding {
         self.expires_at_s.saturating_sub(seconds(now)).min(self.granted_s)
     }
 
-    /// Whether its time is over, though it may not have been cleared away yet.
+    /// Whether what was granted is over. Through its late margin it can still be reached and
+    /// refreshed, but no 200 promises it any more.
     #[must_use]
-    pub fn is_expired(&self, now: Instant) -> bool {
+    #[inline]
+    pub fn is_late(&self, now: Instant) -> bool {
         self.expires_at_s <= seconds(now)
+    }
+
+    /// Whether its late margin is over too: it is gone, though it may not have been cleared away
+    /// yet.
+    #[must_use]
+    #[inline]
+    pub fn is_expired(&self, now: Instant) -> bool {
+        self.forgotten_at_s() <= seconds(now)
     }
 
     /// Where its last REGISTER came from.
@@ -289,16 +351,75 @@ impl Binding {
         self.source.into()
     }
 
-    /// Number of the listener its last REGISTER came in on.
+    /// The flow its last REGISTER came by (RFC 5626 2).
     #[must_use]
-    pub fn listener(&self) -> u8 {
-        self.listener
+    pub fn flow(&self) -> Flow {
+        self.flow.flow()
     }
 
-    /// The local address its last REGISTER was sent to, where the listener is bound to a wildcard.
+    /// The connection that takes the binding along when it closes. With a Path there is none: the
+    /// connection is then an edge proxy's, which another connection reaches as well (RFC 3327 5.3).
     #[must_use]
-    pub fn local_ip(&self) -> Option<IpAddr> {
-        self.local_ip
+    #[inline]
+    pub fn tied_to(&self) -> Option<ConnectionId> {
+        if self.flow.is_connection() && self.path().is_empty() {
+            self.flow.connection()
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn compact_flow(&self) -> &CompactFlow {
+        &self.flow
+    }
+
+    pub(super) fn compact_flow_mut(&mut self) -> &mut CompactFlow {
+        &mut self.flow
+    }
+
+    /// Whether it was provided with the account: no REGISTER made it, none may change it, and it
+    /// has no end.
+    #[must_use]
+    #[inline]
+    pub fn is_static(&self) -> bool {
+        self.flags & STATIC != 0
+    }
+
+    /// Whether nobody has found it not to answer since it was last refreshed.
+    #[must_use]
+    pub fn is_reachable(&self) -> bool {
+        self.flags & UNREACHABLE == 0
+    }
+
+    /// Whether a call goes over it.
+    #[must_use]
+    pub fn is_in_call(&self) -> bool {
+        self.flags & IN_CALL != 0
+    }
+
+    /// Whether its last REGISTER came through a NAT.
+    #[must_use]
+    pub fn is_behind_nat(&self) -> bool {
+        self.flags & BEHIND_NAT != 0
+    }
+
+    pub(super) fn set_reachable(&mut self, reachable: bool) {
+        self.flags = self.flags & !UNREACHABLE | if reachable { 0 } else { UNREACHABLE };
+    }
+
+    pub(super) fn set_in_call(&mut self, in_call: bool) {
+        self.flags = self.flags & !IN_CALL | if in_call { IN_CALL } else { 0 };
+    }
+
+    /// The number its temporary GRUUs carry (RFC 5627 3.1.2); 0: it was given none.
+    #[must_use]
+    #[inline]
+    pub fn gruu_epoch(&self) -> u32 {
+        self.gruu_epoch
+    }
+
+    pub(super) fn set_gruu_epoch(&mut self, epoch: u32) {
+        self.gruu_epoch = epoch;
     }
 
     /// Fingerprint of the request that last changed it.
@@ -313,14 +434,17 @@ impl Binding {
         self.texts.iter().step_by(64).fold(last, |sum, &byte| sum ^ u64::from(byte))
     }
 
-    pub(super) fn came_from(&self, source: SocketAddr, listener: u8) -> bool {
-        self.source == Source::from(source) && self.listener == listener
+    pub(super) fn came_from(&self, source: SocketAddr) -> bool {
+        self.source == Source::from(source)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const FLOW: Flow =
+        Flow::Datagram { listener: 1, local_ip: Some(IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)) };
 
     fn change<'a>(contact: &'a [u8], call_id: &'a [u8]) -> Change<'a> {
         Change {
@@ -337,8 +461,9 @@ mod tests {
             granted_s: 60,
             now: Instant::from_nanos(1_500_000_000),
             source: "192.0.2.1:5060".parse().unwrap(),
-            listener: 1,
-            local_ip: Some("2001:db8::1".parse().unwrap()),
+            late_s: 5,
+            flow: FLOW.into(),
+            behind_nat: true,
             fingerprint: 77,
         }
     }
@@ -356,17 +481,21 @@ mod tests {
         assert_eq!(binding.q(), Some(QValue(700)));
         assert_eq!((binding.cseq(), binding.fingerprint()), (9, 77));
         assert_eq!(binding.source(), "192.0.2.1:5060".parse().unwrap());
-        assert_eq!(binding.local_ip(), Some("2001:db8::1".parse().unwrap()));
-        assert_eq!(binding.listener(), 1);
+        assert_eq!(binding.flow(), FLOW);
+        assert!(binding.is_behind_nat() && binding.is_reachable());
+        assert!(!binding.is_static() && !binding.is_in_call());
     }
 
     #[test]
     fn never_ends_before_what_was_granted_and_never_shows_more() {
         let binding = Binding::new(AorId(0), &change(b"sip:a@h", b"c"));
         let granted_until = Instant::from_nanos(61_500_000_000);
-        assert!(!binding.is_expired(granted_until));
+        assert!(!binding.is_late(granted_until));
         assert!(binding.expires_at() >= granted_until);
-        assert!(binding.is_expired(Instant::from_secs(62)));
+        assert!(binding.is_late(Instant::from_secs(62)));
+        assert!(!binding.is_expired(Instant::from_nanos(66_999_999_999)));
+        assert!(binding.is_expired(Instant::from_secs(67)));
+        assert_eq!(binding.forgotten_at(), Instant::from_secs(67));
         assert_eq!(binding.remaining_s(Instant::from_nanos(1_500_000_000)), 60);
         assert_eq!(binding.remaining_s(Instant::from_nanos(2_000_000_000)), 60);
         assert_eq!(binding.remaining_s(Instant::from_nanos(2_000_000_001)), 60);
@@ -390,7 +519,41 @@ mod tests {
     }
 
     #[test]
+    fn a_refresh_ends_what_was_known_of_reachability_and_no_call() {
+        let mut binding = Binding::new(AorId(0), &change(b"sip:a@h", b"c1"));
+        binding.set_reachable(false);
+        binding.set_in_call(true);
+        let moved = binding.changed(&change(b"sip:b@h", b"c1"));
+        binding.update(&change(b"sip:a@h", b"c1"));
+        for binding in [&binding, &moved] {
+            assert!(binding.is_reachable() && binding.is_in_call());
+        }
+    }
+
+    #[test]
+    fn only_without_a_path_does_a_connection_take_its_binding_along() {
+        let id = ConnectionId { reactor: 0, slot: 1, generation: 2 };
+        let flow = Flow::Connection { id, transport: crate::flow::Transport::Tcp }.into();
+        let proxied = change(b"sip:a@h", b"c1");
+        let direct = Texts { path: b"", ..proxied.texts };
+        let direct = Binding::new(AorId(0), &Change { flow, texts: direct, ..proxied });
+        assert_eq!(direct.tied_to(), Some(id));
+        let proxied = Binding::new(AorId(0), &Change { flow, ..proxied });
+        assert_eq!(proxied.tied_to(), None);
+        assert_eq!(proxied.flow().connection(), Some(id));
+    }
+
+    #[test]
+    fn what_an_account_provides_has_no_end() {
+        let q = Some(QValue(500));
+        let binding = Binding::permanent(AorId(1), b"sip:gw@h", q, Instant::from_secs(5));
+        assert!(binding.is_static());
+        assert_eq!((binding.contact(), binding.q()), (&b"sip:gw@h"[..], q));
+        assert!(!binding.is_late(Instant::from_secs(u64::from(u32::MAX - 1))));
+    }
+
+    #[test]
     fn stays_within_the_size_its_budget_counts_with() {
-        assert!(size_of::<Binding>() <= 104, "{}", size_of::<Binding>());
+        assert!(size_of::<Binding>() <= 112, "{}", size_of::<Binding>());
     }
 }

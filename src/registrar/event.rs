@@ -2,6 +2,7 @@
 //! metrics. Events leave as values, in the order things happened; where one request makes bindings
 //! leave and come, the departures are first.
 
+use crate::flow::Flow;
 use crate::registrar::binding::{Binding, BindingId};
 use crate::registrar::location::AorId;
 
@@ -21,9 +22,11 @@ pub enum Event {
         aor: AorId,
         /// The binding.
         binding: BindingId,
-        /// The request came from another address or listener than the last one: the flow towards
+        /// The request came from another address or by another flow than the last one: the way to
         /// the phone has changed though its contact has not.
         moved: bool,
+        /// The flow it had until now, if that was another.
+        old_flow: Option<Flow>,
     },
     /// The same device under another contact. The binding keeps its name, its age and its calls.
     Retargeted {
@@ -45,6 +48,28 @@ pub enum Event {
         /// Why.
         reason: LeaveReason,
     },
+    /// Two devices of one AOR keep taking each other's place. Told once in each window, behind the
+    /// `Registered` of the last one that came.
+    Flapping {
+        /// Whose.
+        aor: AorId,
+        /// How often they have kicked each other within the window.
+        kicks: u8,
+    },
+}
+
+impl Event {
+    /// Whose bindings it is about.
+    #[must_use]
+    pub fn aor(&self) -> AorId {
+        match *self {
+            Event::Registered { aor, .. }
+            | Event::Refreshed { aor, .. }
+            | Event::Retargeted { aor, .. }
+            | Event::Left { aor, .. }
+            | Event::Flapping { aor, .. } => aor,
+        }
+    }
 }
 
 /// Why a binding left.
@@ -57,7 +82,7 @@ pub enum LeaveReason {
     /// Another device took its place (SS_ENDPOINT_REGISTER_REPLACE). The `Registered` of the one
     /// that did follows in the same batch of events.
     Kicked,
-    /// An operator took it out.
+    /// An operator took it out, by an order or out of the configuration.
     ForcedUnregister,
     /// Its account was removed.
     AccountRemoved,

@@ -2,10 +2,13 @@
 //! It stores and finds; what a REGISTER may do to it is `plan`'s and `register`'s.
 //!
 //! Heads are addressed by the dense number the shard gives each account; bindings live in a slab
-//! and are chained in the order they first came, the oldest first.
+//! and are chained in the order they first came, the oldest first. Those that live on a connection
+//! are chained by it as well.
 
-use crate::limits::{ACCOUNTS_MAX, BINDINGS_MAX};
+use crate::flow::ConnectionId;
+use crate::limits::{ACCOUNTS_MAX, BINDINGS_MAX, STATIC_CONTACTS_MAX};
 use crate::registrar::binding::{Binding, BindingId};
+use crate::registrar::connections::Connections;
 use crate::registrar::wheel::{Step, Token, Wheel};
 use crate::time::Instant;
 
@@ -35,13 +38,16 @@ fn mark(fingerprint: u64) -> [u8; 3] {
 }
 
 const _: () = assert!(size_of::<AorHead>() == 16);
-const _: () = assert!(2 * BINDINGS_MAX < u8::MAX as usize, "the head counts them in a byte");
+/// Bindings one AOR can have: registered ones up to the largest limit, and static ones.
+pub(super) const STORED_MAX: usize = BINDINGS_MAX + STATIC_CONTACTS_MAX;
+
+const _: () = assert!(STORED_MAX + BINDINGS_MAX < u8::MAX as usize, "counted in a byte");
 
 /// Two whole cache lines: the 16 bytes this costs save a third line on every second visit.
 #[derive(Debug)]
 #[repr(align(64))]
-struct Slot {
-    binding: Binding,
+pub(super) struct Slot {
+    pub binding: Binding,
     /// The next binding of the AOR, or the next vacant slot.
     next: u32,
     /// Odd while somebody lives here.
@@ -61,6 +67,7 @@ pub struct Location {
     slots: Vec<Slot>,
     vacant: u32,
     wheel: Wheel,
+    connections: Connections,
     bindings: usize,
     aors_bound: usize,
 }
@@ -72,6 +79,7 @@ impl Default for Location {
             slots: Vec::new(),
             vacant: NIL,
             wheel: Wheel::default(),
+            connections: Connections::default(),
             bindings: 0,
             aors_bound: 0,
         }
@@ -107,6 +115,34 @@ impl Location {
     #[must_use]
     pub fn aors_bound_count(&self) -> usize {
         self.aors_bound
+    }
+
+    /// Connections that have at least one.
+    #[must_use]
+    pub fn connections_bound_count(&self) -> usize {
+        self.connections.count()
+    }
+
+    /// A binding that lives on this connection, if there is one.
+    pub(super) fn on_connection(&self, id: ConnectionId) -> Option<BindingId> {
+        let index = self.connections.first(id)?;
+        Some(BindingId { index, generation: self.slots[index as usize].generation })
+    }
+
+    /// The bindings in up to `slots` slots from number `from` on, and where to go on from; `None`
+    /// behind the last.
+    pub(super) fn scan(
+        &self,
+        from: u32,
+        slots: usize,
+    ) -> (impl Iterator<Item = (BindingId, &Binding)>, Option<u32>) {
+        let start = (from as usize).min(self.slots.len());
+        let end = start.saturating_add(slots).min(self.slots.len());
+        let page = self.slots[start..end].iter().zip(start as u32..);
+        let page = page
+            .filter(|(slot, _)| !slot.is_vacant())
+            .map(|(slot, index)| (BindingId { index, generation: slot.generation }, &slot.binding));
+        (page, (end < self.slots.len()).then_some(end as u32))
     }
 
     /// Rows of its largest table: what checking everything costs.
@@ -171,7 +207,8 @@ impl Location {
 
     /// Adds a binding behind the others of its AOR and arms its deadline.
     pub(super) fn insert(&mut self, binding: Binding) -> BindingId {
-        let (aor, expires_at_s) = (binding.aor(), binding.expires_at_s());
+        let (aor, forgotten_at_s) = (binding.aor(), binding.forgotten_at_s());
+        let connection = binding.tied_to();
         let index = if self.vacant == NIL {
             assert!(self.slots.len() < 1 << 31, "slot numbers fit 31 bits");
             self.slots.push(Slot { binding, next: NIL, generation: 1 });
@@ -186,7 +223,7 @@ impl Location {
         };
         let head = self.head_mut(aor);
         head.count += 1;
-        debug_assert!(usize::from(head.count) <= BINDINGS_MAX, "the plan keeps to the limit");
+        debug_assert!(usize::from(head.count) <= STORED_MAX, "the plan keeps to the limit");
         let first = head.first;
         if first == NIL {
             head.first = index;
@@ -197,7 +234,10 @@ impl Location {
         }
         self.bindings += 1;
         let generation = self.slots[index as usize].generation;
-        self.wheel.arm(Token { index, generation }, expires_at_s);
+        self.wheel.arm(Token { index, generation }, forgotten_at_s);
+        if let Some(id) = connection {
+            self.connections.link(&mut self.slots, index, id);
+        }
         BindingId { index, generation }
     }
 
@@ -211,7 +251,7 @@ impl Location {
         }
     }
 
-    /// Changes a binding in place and sees to its deadline; `None` if it has gone.
+    /// Changes a binding in place and sees to its deadline and its chain; `None` if it has gone.
     pub(super) fn modify<R>(
         &mut self,
         id: BindingId,
@@ -219,13 +259,31 @@ impl Location {
     ) -> Option<R> {
         self.binding(id)?;
         let binding = &mut self.slots[id.index as usize].binding;
-        let before = binding.expires_at_s();
+        let before = binding.forgotten_at_s();
+        let was_tied = binding.tied_to().map(|id| (id, binding.compact_flow().links()));
         let result = change(binding);
-        let expires_at_s = binding.expires_at_s();
+        let forgotten_at_s = binding.forgotten_at_s();
+        let tied = binding.tied_to();
         // What is armed is never later than the deadline before, so a later one waits for it to
         // fire.
-        if expires_at_s < before {
-            self.wheel.arm(Token { index: id.index, generation: id.generation }, expires_at_s);
+        if forgotten_at_s < before {
+            self.wheel.arm(Token { index: id.index, generation: id.generation }, forgotten_at_s);
+        }
+        match (was_tied, tied) {
+            (None, None) => {}
+            (Some((was, (next, previous))), Some(is)) if was == is => {
+                let flow = self.slots[id.index as usize].binding.compact_flow_mut();
+                flow.set_next(next);
+                flow.set_previous(previous);
+            }
+            (was, is) => {
+                if let Some((connection, links)) = was {
+                    self.connections.unlink(&mut self.slots, connection, links);
+                }
+                if let Some(connection) = is {
+                    self.connections.link(&mut self.slots, id.index, connection);
+                }
+            }
         }
         Some(result)
     }
@@ -233,7 +291,12 @@ impl Location {
     /// Takes a binding out; `None` if it has gone already. Its node in the wheel stays armed and
     /// is found stale, or serves the next tenant of the slot.
     pub(super) fn remove(&mut self, id: BindingId) -> Option<Binding> {
-        let aor = self.binding(id)?.aor();
+        let binding = self.binding(id)?;
+        let aor = binding.aor();
+        if let Some(connection) = binding.tied_to() {
+            let links = binding.compact_flow().links();
+            self.connections.unlink(&mut self.slots, connection, links);
+        }
         let slot = &mut self.slots[id.index as usize];
         let binding = std::mem::take(&mut slot.binding);
         slot.generation = slot.generation.wrapping_add(1);
@@ -267,11 +330,11 @@ impl Location {
         };
         let id = BindingId { index: token.index, generation: token.generation };
         let Some(binding) = self.binding(id) else { return Expiry::Kept };
-        let expires_at_s = binding.expires_at_s();
-        if expires_at_s <= now {
+        let forgotten_at_s = binding.forgotten_at_s();
+        if forgotten_at_s <= now {
             return Expiry::Expired(id);
         }
-        self.wheel.arm(token, expires_at_s);
+        self.wheel.arm(token, forgotten_at_s);
         Expiry::Kept
     }
 
@@ -320,7 +383,7 @@ impl Location {
             assert_eq!(binding.aor(), aor, "{id:?} is chained to its own AOR");
             assert!(self.binding(id).is_some(), "{id:?} is inhabited");
             let (armed, generation) = self.wheel.deadline(id.index).expect("a deadline is armed");
-            assert!(armed <= binding.expires_at_s(), "{id:?} is heard of in time");
+            assert!(armed <= binding.forgotten_at_s(), "{id:?} is heard of in time");
             assert_eq!(generation, id.generation, "the armed token is that of {id:?}");
             count += 1;
             assert!(count <= self.count(aor), "the chain of {aor:?} is no longer than its count");
@@ -354,6 +417,7 @@ impl Location {
         }
         assert_eq!(vacant + inhabited, self.slots.len(), "every slot is in one list");
         self.wheel.check_invariants();
+        self.connections.check_invariants(&self.slots);
     }
 }
 

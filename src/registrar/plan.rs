@@ -1,20 +1,25 @@
 //! What a REGISTER would do to the bindings of its AOR, decided in full before anything is
-//! changed: RFC 3261 10.3 steps 6 and 7, and who makes room where the limit is reached. A request
-//! that is refused here has touched nothing, so it is all or nothing by construction.
+//! changed: RFC 3261 10.3 steps 6 and 7; who makes room where the limit is reached is `room`'s. A
+//! request that is refused here has touched nothing, so it is all or nothing by construction.
+//! Static bindings are no business of any request's and are not even looked at.
 
 use arrayvec::ArrayVec;
 
-use crate::config::{Registrar as Config, Replace};
+use crate::config::Registrar as Config;
 use crate::limits::{
     BINDINGS_MAX, CALL_ID_BYTES_MAX, CONTACT_BYTES_MAX, CONTACTS_MAX, INSTANCE_BYTES_MAX,
     PATH_BYTES_MAX, USER_AGENT_BYTES_MAX,
 };
 use crate::registrar::binding::{Binding, BindingId};
+use crate::registrar::event::LeaveReason;
+use crate::registrar::flapping::Flapping;
 use crate::registrar::grant::Grant;
-use crate::registrar::location::Location;
+use crate::registrar::location::{AorId, Location};
 use crate::registrar::request::{Contacts, Refusal, Register};
+use crate::registrar::same::{By, binding_flow_key, find_same, flow_key, has_contact, same_uri};
 use crate::sip::header::contact::Contact;
-use crate::sip::uri::{Scheme, Uri};
+use crate::sip::uri::Scheme;
+use crate::time::Instant;
 
 /// What becomes of one address of the request.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +33,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    fn adds(&self) -> bool {
+    pub fn adds(&self) -> bool {
         self.granted_s > 0 && self.target.is_none()
     }
 }
@@ -47,28 +52,40 @@ pub(super) struct Plan {
     pub entries: ArrayVec<Entry, CONTACTS_MAX>,
     /// Removed by `*`.
     pub wiped: ArrayVec<BindingId, BINDINGS_MAX>,
-    /// Bindings of other devices that make room, the oldest first.
-    pub kicked: ArrayVec<BindingId, BINDINGS_MAX>,
+    /// Bindings that make room, in the order they were chosen: kicked, or expired where only their
+    /// late margin was left.
+    pub evicted: ArrayVec<(BindingId, LeaveReason), BINDINGS_MAX>,
 }
 
-type Present<'a> = ArrayVec<(BindingId, &'a Binding), BINDINGS_MAX>;
+/// What a request is decided by, beside itself.
+#[derive(Clone, Copy)]
+pub(super) struct Rules<'a> {
+    pub location: &'a Location,
+    pub config: &'a Config,
+    pub key: [u64; 2],
+    pub flapping: &'a Flapping,
+    pub now: Instant,
+}
+
+/// The registered bindings of the AOR, the oldest first.
+pub(super) type Present<'a> = ArrayVec<(BindingId, &'a Binding), BINDINGS_MAX>;
 
 /// A set of positions in [`Present`].
 #[derive(Clone, Copy, Default)]
-struct Claims(u64);
+pub(super) struct Claims(u64);
 
 const _: () = assert!(BINDINGS_MAX <= u64::BITS as usize);
 
 impl Claims {
-    fn claim(&mut self, position: usize) {
+    pub fn claim(&mut self, position: usize) {
         self.0 |= 1 << position;
     }
 
-    fn has(self, position: usize) -> bool {
+    pub fn has(self, position: usize) -> bool {
         self.0 >> position & 1 == 1
     }
 
-    fn count(self) -> usize {
+    pub fn count(self) -> usize {
         self.0.count_ones() as usize
     }
 }
@@ -83,13 +100,7 @@ impl Plan {
     ///
     /// # Errors
     /// The first rule that the request breaks.
-    pub fn decide(
-        &mut self,
-        location: &Location,
-        config: &Config,
-        key: [u64; 2],
-        request: &Register<'_>,
-    ) -> Result<(), Refusal> {
+    pub fn decide(&mut self, rules: Rules<'_>, request: &Register<'_>) -> Result<(), Refusal> {
         if request.call_id.len() > CALL_ID_BYTES_MAX {
             return Err(Refusal::CallIdTooLong);
         }
@@ -98,14 +109,18 @@ impl Plan {
         }
         match request.contacts {
             Contacts::Fetch => Ok(()),
-            Contacts::Wildcard => self.decide_wildcard(location, request),
+            Contacts::Wildcard => self.decide_wildcard(rules.location, request),
             Contacts::List(contacts) => {
                 check_contacts(contacts)?;
-                let present: Present<'_> = location.bindings(request.aor).collect();
-                let grant = Grant::new(config, key, request.call_id, request.cseq);
+                let present: Present<'_> = registered(rules.location, request.aor).collect();
+                let grant = Grant::new(rules.config, rules.key, request);
                 let mut claims = Claims::default();
                 self.match_contacts(&present, contacts, grant, request, &mut claims)?;
-                self.make_room(&present, contacts, config, request, claims)
+                if !self.entries.iter().any(Entry::adds) {
+                    // A refresh is never a replacement, even where the limit has been lowered.
+                    return Ok(());
+                }
+                self.make_room(rules, &present, contacts, request, claims)
             }
         }
     }
@@ -119,7 +134,7 @@ impl Plan {
         if request.expires != Some(0) {
             return Err(Refusal::WildcardExpires);
         }
-        for (id, binding) in location.bindings(request.aor) {
+        for (id, binding) in registered(location, request.aor) {
             check_order(request, binding)?;
             self.wiped.push(id);
         }
@@ -143,13 +158,14 @@ impl Plan {
                 .map_err(|min_expires_s| Refusal::IntervalTooBrief { min_expires_s })?;
             let earlier = self.entries.iter().enumerate().map(|(at, entry)| {
                 let earlier = &contacts[usize::from(entry.contact)];
-                (Found::Earlier(at, earlier), flow(earlier))
+                (Found::Earlier(at, earlier), flow_key(request, earlier))
             });
             let stored = present.iter().enumerate().filter(|(position, _)| !claims.has(*position));
             let stored = stored.map(|(position, &(id, binding))| {
-                (Found::Stored(position, id, binding), binding_flow(binding))
+                (Found::Stored(position, id, binding), binding_flow_key(binding))
             });
-            let found = find_same(contact, earlier.chain(stored), |found| match found {
+            let key = flow_key(request, contact);
+            let found = find_same(key, earlier.chain(stored), |found| match found {
                 Found::Earlier(_, earlier) => same_uri(&earlier.uri, &contact.uri),
                 Found::Stored(_, _, binding) => has_contact(binding, contact),
             });
@@ -175,54 +191,6 @@ impl Plan {
         }
         Ok(())
     }
-
-    /// Keeps a request that adds bindings within the limit. One that adds none always fits: a
-    /// refresh is never a replacement, even where the limit has been lowered meanwhile.
-    fn make_room(
-        &mut self,
-        present: &Present<'_>,
-        contacts: &[Contact<'_>],
-        config: &Config,
-        request: &Register<'_>,
-        mut claims: Claims,
-    ) -> Result<(), Refusal> {
-        let live = self.entries.iter().filter(|entry| entry.granted_s > 0).count();
-        if !self.entries.iter().any(Entry::adds) {
-            return Ok(());
-        }
-        let limit = usize::from(request.bindings_max.unwrap_or(config.bindings_max));
-        let limit = limit.clamp(1, BINDINGS_MAX);
-        let refused = Refusal::TooManyBindings { retry_after_s: config.retry_after_s };
-        if live > limit {
-            return Err(refused);
-        }
-        let mut over = (present.len() - claims.count() + live).saturating_sub(limit);
-
-        // A binding pushed out by its own device is re-targeted, also where replacing is off.
-        for entry in self.entries.iter_mut().filter(|entry| entry.adds()) {
-            if over == 0 {
-                return Ok(());
-            }
-            let contact = &contacts[usize::from(entry.contact)];
-            let own = present.iter().enumerate().find(|(position, (_, binding))| {
-                !claims.has(*position) && is_own_device(binding, contact, request)
-            });
-            if let Some((position, &(id, binding))) = own {
-                check_order(request, binding)?;
-                claims.claim(position);
-                let same_contact = has_contact(binding, contact);
-                entry.target = Some(Target { binding: id, same_contact });
-                over -= 1;
-            }
-        }
-        // SS_ENDPOINT_REGISTER_REPLACE decides about the devices of others.
-        if over > 0 && config.replace == Replace::Never {
-            return Err(refused);
-        }
-        let others = present.iter().enumerate().filter(|(position, _)| !claims.has(*position));
-        self.kicked.extend(others.map(|(_, &(id, _))| id).take(over));
-        Ok(())
-    }
 }
 
 fn check_contacts(contacts: &[Contact<'_>]) -> Result<(), Refusal> {
@@ -243,8 +211,13 @@ fn check_contacts(contacts: &[Contact<'_>]) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// The bindings that REGISTER requests have made.
+fn registered(location: &Location, aor: AorId) -> impl Iterator<Item = (BindingId, &Binding)> {
+    location.bindings(aor).filter(|(_, binding)| !binding.is_static())
+}
+
 /// RFC 3261 10.3 steps 6 and 7: where the Call-ID is that of the binding, the CSeq must be higher.
-fn check_order(request: &Register<'_>, binding: &Binding) -> Result<(), Refusal> {
+pub(super) fn check_order(request: &Register<'_>, binding: &Binding) -> Result<(), Refusal> {
     if request.cseq <= binding.cseq() && request.call_id == binding.call_id() {
         return Err(Refusal::StaleCSeq);
     }
@@ -262,14 +235,15 @@ pub(super) fn is_retransmission(location: &Location, request: &Register<'_>) -> 
         Contacts::List(contacts) => contacts,
     };
     let left_some = |(_, binding): (_, &Binding)| binding.fingerprint() == request.fingerprint;
-    if !location.bindings(request.aor).any(left_some) {
+    if !registered(location, request.aor).any(left_some) {
         return false;
     }
     let mut live = false;
     for contact in contacts {
-        let stored = location.bindings(request.aor);
-        let stored = stored.map(|(_, binding)| (binding, binding_flow(binding)));
-        let found = find_same(contact, stored, |binding| has_contact(binding, contact));
+        let stored = registered(location, request.aor);
+        let stored = stored.map(|(_, binding)| (binding, binding_flow_key(binding)));
+        let key = flow_key(request, contact);
+        let found = find_same(key, stored, |binding| has_contact(binding, contact));
         let goes = contact.expires.or(request.expires) == Some(0);
         match found {
             Some((binding, _)) if !goes && binding.fingerprint() == request.fingerprint => {
@@ -282,16 +256,6 @@ pub(super) fn is_retransmission(location: &Location, request: &Register<'_>) -> 
     live
 }
 
-type Flow<'a> = Option<(&'a [u8], u32)>;
-
-fn flow<'a>(contact: &Contact<'a>) -> Flow<'a> {
-    contact.instance.filter(|instance| !instance.is_empty()).zip(contact.reg_id)
-}
-
-fn binding_flow(binding: &Binding) -> Flow<'_> {
-    binding.instance().zip(binding.reg_id())
-}
-
 /// What an address of the request is the same as.
 enum Found<'a> {
     /// One of the request's own that stood before it: the entry and its contact.
@@ -300,63 +264,6 @@ enum Found<'a> {
     Stored(usize, BindingId, &'a Binding),
 }
 
-/// What two addresses were found to be the same by.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum By {
-    Flow,
-    Contact,
-}
-
-/// The candidate that is one binding with `contact`. RFC 5626 6: where both name instance and
-/// reg-id, these decide and the URIs do not matter, since one phone registers one URI over several
-/// flows. Otherwise RFC 3261 10.3 step 7: the first whose URI is the same by 19.1.4.
-fn find_same<'a, T>(
-    contact: &Contact<'_>,
-    candidates: impl Iterator<Item = (T, Flow<'a>)>,
-    same_contact: impl Fn(&T) -> bool,
-) -> Option<(T, By)> {
-    let wanted = flow(contact);
-    let mut by_contact = None;
-    for (candidate, flow) in candidates {
-        if wanted.is_some() && flow.is_some() {
-            if wanted == flow {
-                return Some((candidate, By::Flow));
-            }
-        } else if by_contact.is_none() && same_contact(&candidate) {
-            by_contact = Some((candidate, By::Contact));
-            if wanted.is_none() {
-                break;
-            }
-        }
-    }
-    by_contact
-}
-
-fn same_uri(a: &Uri<'_>, b: &Uri<'_>) -> bool {
-    a.text == b.text || a.equals(b)
-}
-
-fn has_contact(binding: &Binding, contact: &Contact<'_>) -> bool {
-    binding.contact() == contact.uri.text
-        || Uri::parse(binding.contact()).is_ok_and(|uri| uri.equals(&contact.uri))
-}
-
 fn location_has(present: &Present<'_>, id: BindingId, contact: &Contact<'_>) -> bool {
     present.iter().any(|&(other, binding)| other == id && has_contact(binding, contact))
-}
-
-/// Whether a binding that has to make room belongs to the device that pushes it out.
-fn is_own_device(binding: &Binding, contact: &Contact<'_>, request: &Register<'_>) -> bool {
-    let instance = contact.instance.filter(|instance| !instance.is_empty());
-    if has_contact(binding, contact) {
-        return true;
-    }
-    match (instance, binding.instance()) {
-        (Some(new), Some(old)) => new == old && contact.reg_id == binding.reg_id(),
-        _ => {
-            request.call_id == binding.call_id()
-                && request.cseq > binding.cseq()
-                && user_agent(request) == binding.user_agent()
-        }
-    }
 }

@@ -1,20 +1,21 @@
-//! The registrar of one shard: the only way in to its bindings (REGISTER) and the only way out
-//! (a departure with its reason), each heard as an event.
+//! The registrar of one shard: the only way in to its bindings (REGISTER, and what accounts
+//! provide), heard as events. The ways out are `departures`', the looks from outside `lookup`'s.
 
 use std::time::Duration;
 
-use crate::config::Registrar as Config;
+use crate::config::{Registrar as Config, StaticContact};
+use crate::flow::ConnectionId;
+use crate::limits::STATIC_CONTACTS_MAX;
 use crate::registrar::binding::{Binding, BindingId, Change, Texts, seconds};
 use crate::registrar::event::{Event, LeaveReason};
-use crate::registrar::location::{AorId, Expiry, Location};
-use crate::registrar::plan::{self, Entry, Plan};
+use crate::registrar::flapping::{Flapping, Party, mark};
+use crate::registrar::gruu::Mint;
+use crate::registrar::location::{AorId, Location};
+use crate::registrar::plan::{self, Entry, Plan, Rules};
 use crate::registrar::request::{Accepted, Contacts, Listed, Refusal, Register};
-use crate::sip::header::contact::Contact;
+use crate::registrar::same::{flow_key, instance, same_instance};
+use crate::sip::header::contact::{Contact, QValue};
 use crate::time::{Instant, Now};
-
-/// Entries of the wheel that may move in one turn for each binding that may leave: moving one is
-/// that much cheaper than a departure.
-const MOVES_PER_EXPIRY: usize = 4;
 
 /// A client gives a transaction up, and repeats it no more, after 64*T1 (RFC 3261 17.1.2.2, timer
 /// F). One second on top, since bindings know the whole second they were refreshed in.
@@ -23,38 +24,34 @@ const RETRANSMISSIONS_END: Duration = Duration::from_secs(32 + 1);
 /// Tables up to this size are checked whole after every change in debug builds.
 const CHECKED_WHOLE_MAX: usize = 64;
 
+type Siblings = arrayvec::ArrayVec<BindingId, { crate::registrar::location::STORED_MAX }>;
+
 /// Bindings, and the rules by which REGISTER changes them (RFC 3261 10.3).
 #[derive(Debug)]
 pub struct Registrar {
-    config: Config,
+    pub(super) config: Config,
     key: [u64; 2],
-    location: Location,
-}
-
-/// What one turn of [`Registrar::expire`] did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Expired {
-    /// Bindings that left.
-    pub left: usize,
-    /// The budget ran out before the work did: call again soon.
-    pub more: bool,
-}
-
-/// Which bindings of an AOR an order is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
-    /// All of them.
-    All,
-    /// This one, if it still lives.
-    One(BindingId),
+    pub(super) location: Location,
+    pub(super) flapping: Flapping,
+    /// Connections that have closed and still have bindings.
+    pub(super) closing: Vec<ConnectionId>,
+    gruu_epochs: u32,
 }
 
 impl Registrar {
-    /// An empty registrar. `key` is secret and random; it spreads granted expiries. A process that
-    /// wants equal answers to a retransmission across a restart gives the same key.
+    /// An empty registrar. `key` is secret and random; it spreads granted expiries and the waits
+    /// of those turned away. A process that wants equal answers to a retransmission across a
+    /// restart gives the same key.
     #[must_use]
     pub fn new(config: Config, key: [u64; 2]) -> Registrar {
-        Registrar { config, key, location: Location::default() }
+        Registrar {
+            config,
+            key,
+            location: Location::default(),
+            flapping: Flapping::default(),
+            closing: Vec::new(),
+            gruu_epochs: 0,
+        }
     }
 
     /// Makes room for AORs `0..aors` and for `bindings` bindings, so that none is made while
@@ -94,13 +91,13 @@ impl Registrar {
         let now = now.mono;
         std::hint::black_box(self.location.touch(request.aor));
         self.clear_expired(request.aor, now, outputs);
-        let mut accepted = Accepted::unchanged(request.aor, now, request.fingerprint);
+        let mut accepted = Accepted::unchanged(request, now);
         if self.is_retransmission(request) {
             accepted.retransmission = true;
             return Ok(accepted);
         }
         let mut plan = Plan::default();
-        if let Err(refusal) = plan.decide(&self.location, &self.config, self.key, request) {
+        if let Err(refusal) = plan.decide(self.rules(now), request) {
             self.location.answer(request.aor, request.fingerprint);
             return Err(refusal);
         }
@@ -124,7 +121,7 @@ impl Registrar {
         outputs: &mut Vec<Event>,
     ) -> Option<Result<Accepted, Refusal>> {
         self.clear_expired(request.aor, now.mono, outputs);
-        let mut accepted = Accepted::unchanged(request.aor, now.mono, request.fingerprint);
+        let mut accepted = Accepted::unchanged(request, now.mono);
         accepted.retransmission = true;
         if self.is_retransmission(request) {
             return Some(Ok(accepted));
@@ -132,7 +129,7 @@ impl Registrar {
         if !self.location.was_answered(request.aor, request.fingerprint) {
             return None;
         }
-        match Plan::default().decide(&self.location, &self.config, self.key, request) {
+        match Plan::default().decide(self.rules(now.mono), request) {
             Err(refusal) => Some(Err(refusal)),
             Ok(()) => request.is_fetch().then_some(Ok(accepted)),
         }
@@ -145,82 +142,100 @@ impl Registrar {
         plan::is_retransmission(&self.location, request)
     }
 
+    fn rules(&self, now: Instant) -> Rules<'_> {
+        let Registrar { config, key, location, flapping, .. } = self;
+        Rules { location, config, key: *key, flapping, now }
+    }
+
     /// The Contacts of the 200, the oldest binding first (RFC 3261 10.3 step 8). What a request
     /// left is listed with all that was granted, also to its retransmissions, for as long as there
-    /// can be any; to one that merely repeats its identifiers later, with what is left.
+    /// can be any; to one that merely repeats its identifiers later, with what is left. What only
+    /// its late margin keeps is not listed: it was promised no longer. What the account provides
+    /// is, with the longest time a registration could have.
     pub fn answer(&self, accepted: &Accepted) -> impl Iterator<Item = Listed<'_>> {
-        let Accepted { now, fingerprint, .. } = *accepted;
-        self.location.bindings(accepted.aor).map(move |(id, binding)| Listed {
-            binding: id,
-            contact: binding.contact(),
-            q: binding.q(),
-            expires_s: if binding.fingerprint() == fingerprint
-                && now.saturating_since(binding.refreshed_at()) <= RETRANSMISSIONS_END
-            {
+        let Accepted { now, fingerprint, gruu, .. } = *accepted;
+        let fixed_s = self.config.expires_max_s;
+        self.location.bindings(accepted.aor).filter_map(move |(id, binding)| {
+            let is_repeated = binding.fingerprint() == fingerprint
+                && now.saturating_since(binding.refreshed_at()) <= RETRANSMISSIONS_END;
+            let expires_s = if is_repeated && !binding.is_static() {
                 binding.granted_s()
+            } else if binding.is_static() {
+                fixed_s
+            } else if binding.is_late(now) {
+                return None;
             } else {
                 binding.remaining_s(now)
-            },
-            instance: binding.instance(),
-            reg_id: binding.reg_id(),
+            };
+            let instance = binding.instance();
+            let epoch = binding.gruu_epoch();
+            let temp_gruu = (gruu && epoch != 0).then_some(Mint {
+                aor: accepted.aor,
+                epoch,
+                salt: fingerprint,
+            });
+            Some(Listed {
+                binding: id,
+                contact: binding.contact(),
+                q: binding.q(),
+                expires_s,
+                instance,
+                reg_id: binding.reg_id(),
+                pub_gruu: gruu && instance.is_some(),
+                temp_gruu,
+            })
         })
     }
 
-    /// Where an AOR can be reached at `now`, the oldest binding first.
-    pub fn bindings(&self, aor: AorId, now: Now) -> impl Iterator<Item = (BindingId, &Binding)> {
-        self.location.bindings(aor).filter(move |(_, binding)| !binding.is_expired(now.mono))
-    }
-
-    /// Takes bindings out of an AOR on somebody else's word than its own; `reason` says whose.
-    /// Returns how many left.
-    pub fn unregister(
+    /// Makes the static bindings of an AOR these and no others: contacts of a device that never
+    /// registers. They have no end, no REGISTER changes them, nothing replaces them, and they do
+    /// not count towards the limit. No more than `STATIC_CONTACTS_MAX` are kept. Returns how many
+    /// came or left.
+    pub fn provide(
         &mut self,
+        now: Now,
         aor: AorId,
-        which: Which,
-        reason: LeaveReason,
+        contacts: &[StaticContact],
         outputs: &mut Vec<Event>,
     ) -> usize {
-        let before = self.location.bindings_count();
-        match which {
-            Which::One(id) => {
-                if self.location.binding(id).is_some_and(|binding| binding.aor() == aor) {
-                    self.leave(id, reason, outputs);
-                }
-            }
-            Which::All => while self.leave_first(aor, reason, outputs) {},
+        let contacts = &contacts[..contacts.len().min(STATIC_CONTACTS_MAX)];
+        let before = outputs.len();
+        let is = |binding: &Binding, contact: &StaticContact| {
+            binding.is_static()
+                && binding.contact() == contact.uri.as_bytes()
+                && binding.q() == contact.q_milli.map(QValue)
+        };
+        let unwanted = |binding: &Binding| {
+            binding.is_static() && !contacts.iter().any(|contact| is(binding, contact))
+        };
+        loop {
+            let next = self.location.bindings(aor).find(|(_, b)| unwanted(b)).map(|(id, _)| id);
+            let Some(id) = next else { break };
+            self.leave(id, LeaveReason::ForcedUnregister, outputs);
         }
-        if reason == LeaveReason::AccountRemoved {
-            // The number may come to name another account.
-            self.location.accept(aor, 0);
+        for contact in contacts {
+            if self.location.bindings(aor).any(|(_, binding)| is(binding, contact)) {
+                continue;
+            }
+            let q = contact.q_milli.map(QValue);
+            let binding = Binding::permanent(aor, contact.uri.as_bytes(), q, now.mono);
+            let binding = self.location.insert(binding);
+            outputs.push(Event::Registered { aor, binding });
         }
         self.debug_check(aor);
-        before - self.location.bindings_count()
+        outputs.len() - before
     }
 
-    /// Lets bindings go whose time is over, `budget` of them at most, with a bounded amount of
-    /// other work.
-    pub fn expire(&mut self, now: Now, budget: usize, outputs: &mut Vec<Event>) -> Expired {
-        let second = seconds(now.mono);
-        let mut left = 0;
-        let mut moves = budget.saturating_mul(MOVES_PER_EXPIRY);
-        while left < budget && moves > 0 {
-            match self.location.poll_expired(second) {
-                Expiry::Idle => return Expired { left, more: false },
-                Expiry::Kept => moves -= 1,
-                Expiry::Expired(id) => {
-                    let aor = self.leave(id, LeaveReason::Expired, outputs);
-                    left += 1;
-                    self.debug_check(aor);
-                }
-            }
-        }
-        Expired { left, more: self.next_deadline().is_some_and(|at| at <= now.mono) }
+    /// Notes whether a binding answers, for [`Evict::UnreachableFirst`](crate::config::Evict).
+    /// Its next refresh shows that it does.
+    pub fn set_reachable(&mut self, id: BindingId, reachable: bool) {
+        self.location.modify(id, |binding| binding.set_reachable(reachable));
     }
 
-    /// When [`Registrar::expire`] next has something to do; until then it may be left uncalled.
-    #[must_use]
-    pub fn next_deadline(&self) -> Option<Instant> {
-        self.location.next_deadline()
+    /// Notes whether a call goes over a binding, for
+    /// [`Replace::UnlessInCall`](crate::config::Replace).
+    pub fn set_in_call(&mut self, id: BindingId, in_call: bool) {
+        self.location.modify(id, |binding| binding.set_in_call(in_call));
     }
 
     fn commit(
@@ -234,9 +249,16 @@ impl Registrar {
             self.leave(id, LeaveReason::Unregistered, outputs);
             accepted.removed += 1;
         }
-        for &id in &plan.kicked {
-            self.leave(id, LeaveReason::Kicked, outputs);
-            accepted.kicked += 1;
+        let mut loser = None;
+        for &(id, reason) in &plan.evicted {
+            self.leave(id, reason, outputs);
+            if reason == LeaveReason::Kicked {
+                accepted.kicked += 1;
+                if let (None, Some(Event::Left { binding, old, .. })) = (loser, outputs.last()) {
+                    let mark = mark(old.instance(), old.contact());
+                    loser = Some(Party { binding: *binding, mark });
+                }
+            }
         }
         let Contacts::List(contacts) = request.contacts else { return };
         for entry in plan.entries.iter().filter(|entry| entry.granted_s == 0) {
@@ -247,8 +269,29 @@ impl Registrar {
         }
         for entry in plan.entries.iter().filter(|entry| entry.granted_s > 0) {
             let contact = &contacts[usize::from(entry.contact)];
-            let change = change(request, contact, entry.granted_s, accepted.now);
-            self.keep(entry, &change, request.aor, accepted, outputs);
+            let change = self.change(request, contact, entry.granted_s, accepted.now);
+            let binding = self.keep(entry, &change, request, accepted, outputs);
+            if entry.target.is_none()
+                && let Some(loser) = loser.take()
+            {
+                let winner = Party { binding, mark: mark(instance(contact), contact.uri.text) };
+                self.note_kick(request.aor, accepted.now, loser, winner, outputs);
+            }
+        }
+    }
+
+    #[cold]
+    fn note_kick(
+        &mut self,
+        aor: AorId,
+        now: Instant,
+        loser: Party,
+        winner: Party,
+        outputs: &mut Vec<Event>,
+    ) {
+        let settings = &self.config.flapping;
+        if let Some(kicks) = self.flapping.on_kick(seconds(now), aor, loser, winner, settings) {
+            outputs.push(Event::Flapping { aor, kicks });
         }
     }
 
@@ -257,22 +300,33 @@ impl Registrar {
         &mut self,
         entry: &Entry,
         change: &Change<'_>,
-        aor: AorId,
+        request: &Register<'_>,
         accepted: &mut Accepted,
         outputs: &mut Vec<Event>,
-    ) {
+    ) -> BindingId {
+        let aor = request.aor;
         let Some(target) = entry.target else {
             let binding = self.location.insert(Binding::new(aor, change));
             accepted.added += 1;
             outputs.push(Event::Registered { aor, binding });
-            return;
+            if request.gruu {
+                self.keep_gruus(aor, binding, false);
+            }
+            return binding;
         };
         let binding = target.binding;
+        let (mut had_gruus, mut other_call_id) = (false, false);
         let event = self.location.modify(binding, |stored| {
+            if stored.gruu_epoch() != 0 {
+                had_gruus = true;
+                other_call_id = stored.call_id() != change.texts.call_id;
+            }
             if target.same_contact {
-                let moved = !stored.came_from(change.source, change.listener);
+                let same_flow = stored.compact_flow().is_same(&change.flow);
+                let moved = !(same_flow && stored.came_from(change.source));
+                let old_flow = (!same_flow).then(|| stored.flow());
                 stored.update(change);
-                Event::Refreshed { aor, binding, moved }
+                Event::Refreshed { aor, binding, moved, old_flow }
             } else {
                 let new = stored.changed(change);
                 Event::Retargeted { aor, binding, old: std::mem::replace(stored, new) }
@@ -290,62 +344,77 @@ impl Registrar {
             }
             None => {}
         }
+        if request.gruu || had_gruus {
+            self.keep_gruus(aor, binding, other_call_id);
+        }
+        binding
     }
 
-    /// The one way out.
-    fn leave(&mut self, id: BindingId, reason: LeaveReason, outputs: &mut Vec<Event>) -> AorId {
-        let old = self.location.remove(id).expect("only what is there is asked to leave");
-        let aor = old.aor();
-        outputs.push(Event::Left { aor, binding: id, old, reason });
-        aor
-    }
-
-    fn leave_first(&mut self, aor: AorId, reason: LeaveReason, outputs: &mut Vec<Event>) -> bool {
-        let first = self.location.bindings(aor).next().map(|(id, _)| id);
-        first.map(|id| self.leave(id, reason, outputs)).is_some()
-    }
-
-    /// The wheel may be behind by a turn; a request must not meet what is over.
-    fn clear_expired(&mut self, aor: AorId, now: Instant, outputs: &mut Vec<Event>) {
-        loop {
-            let expired = self.location.bindings(aor).find(|(_, b)| b.is_expired(now));
-            let Some((id, _)) = expired else { return };
-            self.leave(id, LeaveReason::Expired, outputs);
+    /// Gives a binding the epoch of its instance. RFC 5627 3.1.2: another Call-ID begins a new
+    /// one, for all bindings of the instance, and so all temporary GRUUs from before are void.
+    #[cold]
+    fn keep_gruus(&mut self, aor: AorId, id: BindingId, begin: bool) {
+        let Some(binding) = self.location.binding(id) else { return };
+        let Some(instance) = binding.instance() else {
+            self.location.modify(id, |binding| binding.set_gruu_epoch(0));
+            return;
+        };
+        let siblings: Siblings = self
+            .location
+            .bindings(aor)
+            .filter(|&(other, b)| {
+                other != id
+                    && b.gruu_epoch() != 0
+                    && b.instance().is_some_and(|other| same_instance(other, instance))
+            })
+            .map(|(id, _)| id)
+            .collect();
+        let epoch_of = |id| self.location.binding(id).map(Binding::gruu_epoch);
+        let own = Some(binding.gruu_epoch()).filter(|&epoch| epoch != 0);
+        let epoch = own.or_else(|| siblings.first().and_then(|&id| epoch_of(id)));
+        let epoch = epoch.filter(|_| !begin).unwrap_or_else(|| {
+            self.gruu_epochs = self.gruu_epochs.wrapping_add(1).max(1);
+            self.gruu_epochs
+        });
+        for id in siblings.into_iter().chain([id]) {
+            self.location.modify(id, |binding| binding.set_gruu_epoch(epoch));
         }
     }
 
-    fn debug_check(&self, aor: AorId) {
+    fn change<'a>(
+        &self,
+        request: &Register<'a>,
+        contact: &Contact<'a>,
+        granted_s: u32,
+        now: Instant,
+    ) -> Change<'a> {
+        Change {
+            texts: Texts {
+                contact: contact.uri.text,
+                call_id: request.call_id,
+                instance: contact.instance.unwrap_or_default(),
+                user_agent: plan::user_agent(request),
+                path: request.path,
+            },
+            reg_id: flow_key(request, contact).map(|(_, reg_id)| reg_id),
+            q: contact.q,
+            cseq: request.cseq,
+            granted_s,
+            now,
+            late_s: u16::try_from(self.config.late_margin_s).unwrap_or(u16::MAX),
+            source: request.source,
+            flow: request.flow.into(),
+            behind_nat: request.behind_nat,
+            fingerprint: request.fingerprint,
+        }
+    }
+
+    pub(super) fn debug_check(&self, aor: AorId) {
         if cfg!(debug_assertions) {
             self.location.check_aor(aor);
             if self.location.size() <= CHECKED_WHOLE_MAX {
                 self.location.check_invariants();
             }
         }
-    }
-}
-
-fn change<'a>(
-    request: &Register<'a>,
-    contact: &Contact<'a>,
-    granted_s: u32,
-    now: Instant,
-) -> Change<'a> {
-    Change {
-        texts: Texts {
-            contact: contact.uri.text,
-            call_id: request.call_id,
-            instance: contact.instance.unwrap_or_default(),
-            user_agent: plan::user_agent(request),
-            path: request.path,
-        },
-        reg_id: contact.reg_id,
-        q: contact.q,
-        cseq: request.cseq,
-        granted_s,
-        now,
-        source: request.source,
-        listener: request.listener,
-        local_ip: request.local_ip,
-        fingerprint: request.fingerprint,
     }
 }

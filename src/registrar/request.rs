@@ -1,8 +1,11 @@
 //! What the registrar is asked and what it answers, as values.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 
+use crate::config::{AccountPolicy, Replace};
+use crate::flow::Flow;
 use crate::registrar::binding::BindingId;
+use crate::registrar::gruu::Mint;
 use crate::registrar::location::AorId;
 use crate::sip::header::contact::{Contact, QValue};
 use crate::time::Instant;
@@ -23,19 +26,70 @@ pub struct Register<'a> {
     pub expires: Option<u32>,
     /// User-Agent, empty if absent. Cut to its limit here.
     pub user_agent: &'a [u8],
-    /// Path values joined with commas (RFC 3327), empty if absent.
+    /// Path values joined with commas (RFC 3327), empty if absent or not to be stored.
     pub path: &'a [u8],
     /// Who sent it.
     pub source: SocketAddr,
-    /// Number of the listener it came in on.
-    pub listener: u8,
-    /// The local address it was sent to, known only where the listener is bound to a wildcard.
-    pub local_ip: Option<IpAddr>,
+    /// The flow it came by: where requests to the binding go out (RFC 5626 2).
+    pub flow: Flow,
+    /// It came through a NAT: the shorter cap on expiries holds.
+    pub behind_nat: bool,
+    /// Outbound was negotiated (RFC 5626 6): instance and reg-id name the binding. Otherwise
+    /// reg-id means nothing.
+    pub outbound: bool,
+    /// GRUUs were negotiated (RFC 5627 5.1): its bindings with an instance are given some.
+    pub gruu: bool,
     /// Keyed hash of Call-ID, CSeq and top Via branch: equal for retransmissions, and for nothing
     /// else. 0 stands for "none" and never matches.
     pub fingerprint: u64,
-    /// The account's own limit of bindings, in place of the configured one.
+    /// What holds for this account in place of the configured values.
+    pub limits: Limits,
+}
+
+/// What holds for one account; what it does not say is as configured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// The shortest registration, seconds.
+    pub expires_min_s: Option<u32>,
+    /// The longest registration, seconds.
+    pub expires_max_s: Option<u32>,
+    /// Concurrent bindings, 1-64.
     pub bindings_max: Option<u8>,
+    /// What a REGISTER over that limit meets.
+    pub replace: Option<Replace>,
+}
+
+impl From<&AccountPolicy> for Limits {
+    fn from(policy: &AccountPolicy) -> Limits {
+        Limits {
+            expires_min_s: policy.expires_min_s,
+            expires_max_s: policy.expires_max_s,
+            bindings_max: policy.bindings_max,
+            replace: policy.replace,
+        }
+    }
+}
+
+/// A fetch by nobody, to fill in what a request does not say.
+impl Default for Register<'_> {
+    fn default() -> Self {
+        Register {
+            aor: AorId(0),
+            call_id: b"",
+            cseq: 0,
+            contacts: Contacts::Fetch,
+            expires: None,
+            user_agent: b"",
+            path: b"",
+            source: (Ipv4Addr::UNSPECIFIED, 0).into(),
+            flow: Flow::Datagram { listener: 0, local_ip: None },
+            behind_nat: false,
+            outbound: false,
+            gruu: false,
+            fingerprint: 0,
+            limits: Limits::default(),
+        }
+    }
 }
 
 impl Register<'_> {
@@ -68,7 +122,7 @@ pub enum Refusal {
         min_expires_s: u32,
     },
     /// Over the limit of bindings, and none may be replaced; or more contacts in one request than
-    /// the limit.
+    /// the limit; or two devices kick each other, and the one that asks has to wait.
     TooManyBindings {
         /// Goes into Retry-After, seconds.
         retry_after_s: u32,
@@ -162,10 +216,12 @@ pub struct Accepted {
     pub kicked: u8,
     pub(super) now: Instant,
     pub(super) fingerprint: u64,
+    pub(super) gruu: bool,
 }
 
 impl Accepted {
-    pub(super) fn unchanged(aor: AorId, now: Instant, fingerprint: u64) -> Accepted {
+    pub(super) fn unchanged(request: &Register<'_>, now: Instant) -> Accepted {
+        let &Register { aor, fingerprint, gruu, .. } = request;
         Accepted {
             aor,
             retransmission: false,
@@ -176,6 +232,7 @@ impl Accepted {
             kicked: 0,
             now,
             fingerprint,
+            gruu,
         }
     }
 }
@@ -196,4 +253,8 @@ pub struct Listed<'a> {
     pub instance: Option<&'a [u8]>,
     /// `reg-id`.
     pub reg_id: Option<u32>,
+    /// Its instance is to be told its public GRUU (RFC 5627 5.3), which follows from `instance`.
+    pub pub_gruu: bool,
+    /// What the temporary GRUU is made from that its instance is to be told.
+    pub temp_gruu: Option<Mint>,
 }

@@ -53,7 +53,27 @@ impl From<Source> for SocketAddr {
     }
 }
 
+/// Bytes of a [`Source`].
+pub(super) const SOURCE_BYTES: usize = 19;
+
 impl Source {
+    /// The address as bytes, for a token.
+    pub(super) fn to_bytes(self) -> [u8; SOURCE_BYTES] {
+        let mut out = [0; SOURCE_BYTES];
+        out[..16].copy_from_slice(&self.ip);
+        out[16..18].copy_from_slice(&self.port);
+        out[18] = u8::from(self.v6);
+        out
+    }
+
+    /// Reads what [`Source::to_bytes`] wrote.
+    pub(super) fn from_bytes(bytes: [u8; SOURCE_BYTES]) -> Source {
+        let mut source = Source { v6: bytes[18] != 0, ..Source::default() };
+        source.ip.copy_from_slice(&bytes[..16]);
+        source.port.copy_from_slice(&bytes[16..18]);
+        source
+    }
+
     /// The IP address alone.
     #[must_use]
     pub fn ip(self) -> IpAddr {
@@ -76,6 +96,7 @@ mod tests {
         for text in ["192.0.2.1:5060", "[2001:db8::1]:65535", "[::ffff:192.0.2.1]:1", "[::]:0"] {
             let addr: SocketAddr = text.parse().unwrap();
             assert_eq!(SocketAddr::from(Source::from(addr)), addr);
+            assert_eq!(Source::from_bytes(Source::from(addr).to_bytes()), addr.into());
         }
     }
 

@@ -9,6 +9,7 @@ use arrayvec::ArrayVec;
 
 use crate::auth::accounts::{AccountId, AorKey};
 use crate::config::Algorithms;
+use crate::flow::Transport;
 use crate::limits::{AOR_BYTES_MAX, BATCH_MAX};
 use crate::registrar::AorId;
 use crate::registrar::aor::{Aor, AorError};
@@ -100,7 +101,7 @@ pub(super) fn read_ahead<'a>(
     let mut reads = ArrayVec::new();
     let mut keys: ArrayVec<AorKey, BATCH_MAX> = ArrayVec::new();
     for (datagram, slot) in datagrams.iter().zip(slots) {
-        let parsed = parse(datagram.bytes, Framing::Datagram, &mut slot.table);
+        let parsed = parse(datagram.bytes, framing(datagram), &mut slot.table);
         let addressed = match &parsed {
             Parsed::Complete { message, .. } => address(core, *message, &mut slot.aor),
             Parsed::Invalid { .. } | Parsed::Partial { .. } => Err(Unaddressed::To),
@@ -129,6 +130,15 @@ pub(super) fn read_ahead<'a>(
         black_box(core.registrar.warm(&aors));
     }
     reads
+}
+
+/// On a stream Content-Length must be there, or nobody knows where the next message begins; one
+/// frame of a WebSocket is one message, as a datagram is (RFC 3261 18.3, RFC 7118 5).
+fn framing(datagram: &Datagram<'_>) -> Framing {
+    match datagram.transport() {
+        Transport::Udp | Transport::Ws | Transport::Wss => Framing::Datagram,
+        Transport::Tcp | Transport::Tls => Framing::Stream,
+    }
 }
 
 /// Finds out whose bindings a message is about, from To and from nothing else.

@@ -6,15 +6,17 @@ use crate::auth::accounts::{AccountId, Accounts, AorKey, InsertError};
 use crate::auth::ha2::Ha2Cache;
 use crate::auth::nonce::{NonceKeys, NonceSequence};
 use crate::config;
+use crate::flow::ConnectionId;
 use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX};
 use crate::registrar::{Event, LeaveReason, Registrar};
 use crate::shard::batch::{Outlet, Read, Single, Slot, read_ahead};
 use crate::shard::counters::{Counters, DropReason};
 use crate::shard::domains::Domains;
+use crate::shard::flows::{Flows, Order};
 use crate::shard::owner::Ownership;
 use crate::shard::request::{self, Arrival};
 use crate::shard::{Datagram, Handled, ShardId};
-use crate::sip::{Fault, Parsed, Part};
+use crate::sip::{Fault, Framing, HeaderTable, ParseError, Parsed, Part, parse};
 use crate::time::{Instant, Now};
 
 /// Secrets of the process; all shards have the same.
@@ -65,6 +67,7 @@ pub(super) struct Core {
     pub nonces: NonceSequence,
     pub counters: Counters,
     pub events: Vec<Event>,
+    pub flows: Flows,
 }
 
 impl Shard {
@@ -86,6 +89,7 @@ impl Shard {
             nonces: NonceSequence::interleaved(id.0, shards),
             counters: Counters::default(),
             events: Vec::new(),
+            flows: Flows::default(),
         };
         Shard { slots: Slot::batch(), core }
     }
@@ -172,8 +176,12 @@ impl Shard {
                 let arrival = Arrival { now, datagram, handed_over };
                 let handled = core.answer(arrival, read, outlet.room());
                 outlet.handled(datagram, handled);
+                if let Some(link) = datagram.link {
+                    core.flows.touch(link.id, false);
+                }
             }
         }
+        core.flows.settle(&core.registrar);
     }
 
     /// Lets bindings go whose time is over, a bounded number at a time. Returns when to call
@@ -183,7 +191,26 @@ impl Shard {
         core.events.clear();
         let expired = core.registrar.expire(now, EXPIRIES_PER_TURN_MAX, &mut core.events);
         core.count_events(0);
+        core.flows.settle(&core.registrar);
         if expired.more { Some(now.mono) } else { core.registrar.next_deadline() }
+    }
+
+    /// A connection is gone, and with it the bindings that lived on it (RFC 5626 4.2: a flow that
+    /// has failed is no way to anybody).
+    pub fn connection_closed(&mut self, now: Now, id: ConnectionId) {
+        let core = &mut self.core;
+        core.events.clear();
+        core.flows.closed(id);
+        core.registrar.close_flow(now, id, &mut core.events);
+        core.count_events(0);
+        core.flows.settle(&core.registrar);
+    }
+
+    /// The next thing for the reactor to do that is not the reply to a message. What is to be sent
+    /// stands at the start of `out`.
+    pub fn poll_order(&mut self, out: &mut [u8]) -> Option<Order> {
+        let _ = out;
+        self.core.flows.pop()
     }
 
     /// What happened to bindings in the last call, the whole batch of it, in order. Gone with the
@@ -239,6 +266,18 @@ impl Core {
             Parsed::Invalid { error, message } => {
                 request::refuse_faulty(self, arrival, error, message, out)
             }
+            // Its connection has given up on the rest: more than is taken (RFC 3261 21.5.7).
+            Parsed::Partial { .. } if arrival.datagram.link.is_some() => {
+                let mut table = HeaderTable::new();
+                let error = ParseError { part: Part::Message, fault: Fault::TooLong };
+                match parse(bytes, Framing::Datagram, &mut table) {
+                    Parsed::Complete { message, .. }
+                    | Parsed::Invalid { message: Some(message), .. } => {
+                        request::refuse_faulty(self, arrival, error, Some(message), out)
+                    }
+                    _ => request::refuse_faulty(self, arrival, error, None, out),
+                }
+            }
             // A datagram is all there will ever be.
             Parsed::Partial { .. } => {
                 self.counters.drop(DropReason::Unparseable);
@@ -247,14 +286,23 @@ impl Core {
         }
     }
 
-    /// Counts the events of the call at hand, the first `counted` of which have been counted.
+    /// Counts the events of the call at hand, and notes the flows they leave; the first `counted` of which have been counted.
     pub fn count_events(&mut self, counted: usize) {
-        let Core { counters, events, .. } = self;
+        let Core { counters, events, flows, .. } = self;
         for event in &events[counted..] {
+            match event {
+                Event::Refreshed { old_flow: Some(flow), .. } => flows.touch_flow(flow, false),
+                Event::Retargeted { old, .. } => flows.touch_flow(&old.flow(), false),
+                Event::Left { old, reason, .. } => {
+                    flows.touch_flow(&old.flow(), *reason == LeaveReason::Kicked);
+                }
+                _ => {}
+            }
             match event {
                 Event::Registered { .. } => counters.registered += 1,
                 Event::Refreshed { .. } => counters.refreshed += 1,
                 Event::Retargeted { .. } => counters.retargeted += 1,
+                Event::Flapping { .. } => counters.flapping += 1,
                 Event::Left { reason, .. } => match reason {
                     LeaveReason::Unregistered => counters.unregistered += 1,
                     LeaveReason::Expired => counters.expired += 1,

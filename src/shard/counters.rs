@@ -111,6 +111,8 @@ counters! {
     unregistered,
     /// Bindings pushed out by another device of the account.
     kicked,
+    /// Pairs of devices found to keep kicking each other, once in each window.
+    flapping,
     /// Bindings whose time ran out.
     expired,
     /// Bindings removed by an operator.

@@ -6,9 +6,11 @@ mod batch;
 mod core;
 pub mod counters;
 mod domains;
+mod flows;
 mod identity;
 pub mod mesh;
 pub mod owner;
+mod peer;
 mod register;
 mod request;
 
@@ -16,7 +18,10 @@ use std::net::{IpAddr, SocketAddr};
 
 pub use self::batch::Outlet;
 pub use self::core::{Keys, Setup, Shard};
+pub use self::flows::Order;
+pub use self::peer::Peer;
 
+use crate::flow::{ConnectionId, Flow, Transport};
 use crate::time::Instant;
 
 /// One shard of the AOR hash space; also the number of the reactor that runs it.
@@ -28,7 +33,21 @@ pub struct ShardId(pub u8);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ListenerId(pub u8);
 
-/// A datagram as it came from the network, or from the shard that received it.
+/// The connection a message came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link<'a> {
+    /// Which one.
+    pub id: ConnectionId,
+    /// What it carries.
+    pub transport: Transport,
+    /// A request that came by it before has passed authentication.
+    pub authenticated: bool,
+    /// Who the client is by its certificate; nobody without one.
+    pub peer: Peer<'a>,
+}
+
+/// A message as it came from the network, or from the shard that received it: a datagram, or one
+/// message of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Datagram<'a> {
     /// Who sent it.
@@ -42,6 +61,26 @@ pub struct Datagram<'a> {
     pub received_at: Instant,
     /// The payload.
     pub bytes: &'a [u8],
+    /// The connection it came by, if it is no datagram. The answer goes back over it, whatever
+    /// `listener` and `local_ip` say (RFC 3261 18.2.2).
+    pub link: Option<Link<'a>>,
+}
+
+impl Datagram<'_> {
+    /// What carried it.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        self.link.map_or(Transport::Udp, |link| link.transport)
+    }
+
+    /// The way back to its sender.
+    #[must_use]
+    pub fn flow(&self) -> Flow {
+        match self.link {
+            Some(Link { id, transport, .. }) => Flow::Connection { id, transport },
+            None => Flow::Datagram { listener: self.listener.0, local_ip: self.local_ip },
+        }
+    }
 }
 
 /// What became of a datagram. Replies leave by its listener, from its `local_ip`.

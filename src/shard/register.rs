@@ -7,7 +7,7 @@ use crate::auth::username::form_of;
 use crate::config::Algorithms;
 use crate::limits::CHALLENGE_VALUE_BYTES_MAX;
 use crate::registrar::aor::{Aor, AorError};
-use crate::registrar::{Accepted, AorId, Contacts, Refusal, Register};
+use crate::registrar::{Accepted, AorId, Contacts, Limits, Refusal, Register};
 use crate::shard::Handled;
 use crate::shard::answer::Answer;
 use crate::shard::batch::{Addressed, Unaddressed};
@@ -92,6 +92,12 @@ pub(super) fn handle<'a>(
         return challenge(core, &arrival, (&aor, offered), responder, identity, stale, out);
     };
 
+    if let Some(link) = datagram.link
+        && !link.authenticated
+    {
+        core.flows.authenticated(link.id);
+    }
+
     let mut contacts = contact::Contacts::new();
     if let Err(error) = message.contacts(&mut contacts) {
         let fault = match error {
@@ -114,10 +120,12 @@ pub(super) fn handle<'a>(
         user_agent: message.user_agent().unwrap_or_default(),
         path: b"",
         source: datagram.source,
-        listener: datagram.listener.0,
-        local_ip: datagram.local_ip,
+        flow: datagram.flow(),
+        behind_nat: false,
+        outbound: false,
+        gruu: false,
         fingerprint: identity.fingerprint,
-        bindings_max: core.accounts[account].bindings_max(),
+        limits: Limits { bindings_max: core.accounts[account].bindings_max(), ..Limits::default() },
     };
     let Core { registrar, events, .. } = &mut *core;
     let before = events.len();

@@ -1,6 +1,7 @@
 //! The rules every request meets before anybody asks what it wants (RFC 3261 8.2), and the
 //! answers to all methods but REGISTER.
 
+use crate::flow::Transport;
 use crate::limits::COPIED_BYTES_MAX;
 use crate::shard::answer::Answer;
 use crate::shard::batch::{Addressed, Unaddressed};
@@ -8,6 +9,7 @@ use crate::shard::core::Core;
 use crate::shard::counters::DropReason;
 use crate::shard::identity::Identity;
 use crate::shard::{Datagram, Handled, register};
+use crate::sip::header::via;
 use crate::sip::uri::Scheme;
 use crate::sip::write::{Full, Responder, Response};
 use crate::sip::{HeaderName, Message, Method, ParseError, RequestHead};
@@ -77,7 +79,8 @@ pub(super) fn handle<'a>(
     };
     core.counters.requests += 1;
     let identity = Identity::of(&head, &core.keys.identity);
-    let responder = Responder::new(message, &head, arrival.datagram.source);
+    let mut responder = Responder::new(message, &head, arrival.datagram.source);
+    responder.over_connection = arrival.datagram.link.is_some();
     let request = Request { message, head, identity, responder };
     let Request { head, identity, responder, .. } = &request;
     match check(core, arrival, message, head) {
@@ -93,6 +96,8 @@ pub(super) fn handle<'a>(
 enum Refusal {
     /// The status says it all.
     Status(u16),
+    /// The phrase says what is wrong.
+    Phrased(u16, &'static str),
     /// The method is not served; Allow lists those that are (RFC 3261 21.4.6).
     Method(u16),
     /// It requires extensions that are not supported (RFC 3261 8.2.2.3).
@@ -119,6 +124,9 @@ fn check(
         // Inside a dialog nobody here has (RFC 3261 12.2.2).
         _ if head.to.tag.is_some() => return Err(Refusal::Status(481)),
         _ => return Err(Refusal::Method(405)),
+    }
+    if !is_via_of(arrival.datagram.transport(), head.via.transport) {
+        return Err(Refusal::Phrased(400, "Via Names Another Transport"));
     }
     if arrival.datagram.bytes.len() > COPIED_BYTES_MAX && is_dear_to_copy(message) {
         return Err(Refusal::Status(513));
@@ -150,6 +158,23 @@ fn check(
     }
 }
 
+/// Whether a request that came by `came` may say it was sent by `said` (RFC 3261 18.1.1 has the
+/// client write the transport that it sends by). Behind a proxy that ends TLS for a WebSocket the
+/// client knows of WSS and we of WS, and the other way round. A transport nobody has heard of is
+/// let pass (RFC 4475 3.1.1.10).
+fn is_via_of(came: Transport, said: via::Transport) -> bool {
+    match said {
+        via::Transport::Udp => came == Transport::Udp,
+        via::Transport::Tcp => came == Transport::Tcp,
+        via::Transport::Tls => came == Transport::Tls,
+        via::Transport::Ws | via::Transport::Wss => {
+            matches!(came, Transport::Ws | Transport::Wss)
+        }
+        via::Transport::Sctp => false,
+        via::Transport::Other => true,
+    }
+}
+
 /// Whether what a response copies is longer than [`COPIED_BYTES_MAX`].
 fn is_dear_to_copy(message: Message<'_>) -> bool {
     let copied =
@@ -163,6 +188,7 @@ impl Refusal {
     fn answer(self, message: Message<'_>, answer: Answer<'_>) -> Handled {
         match self {
             Refusal::Status(status) => answer.plain(status),
+            Refusal::Phrased(status, phrase) => answer.phrased(status, &[phrase], |_| Ok(())),
             Refusal::Method(status) => answer.with(status, |r| r.header_text("Allow", ALLOW)),
             Refusal::Extensions => answer.with(420, |response| {
                 let tags = message.option_tags(HeaderName::Require).unwrap_or_default();
@@ -207,6 +233,10 @@ pub(super) fn refuse_faulty<'a>(
         Some(_) => None,
     };
     let responder = Responder::of_faulty(message, arrival.datagram.source);
+    let responder = responder.map(|mut responder| {
+        responder.over_connection = arrival.datagram.link.is_some();
+        responder
+    });
     match (reason, responder) {
         (None, Some(responder)) => {
             let identity = Identity::of_bytes(arrival.datagram.bytes, &core.keys.identity);

@@ -21,6 +21,9 @@ pub struct Responder<'a> {
     source: SocketAddr,
     via: Option<Via<'a>>,
     to_has_tag: bool,
+    /// The request came over a connection: its responses go back over the same one (RFC 3261
+    /// 18.2.2), to the very source. Default: false.
+    pub over_connection: bool,
 }
 
 impl<'a> Responder<'a> {
@@ -28,7 +31,13 @@ impl<'a> Responder<'a> {
     #[inline]
     #[must_use]
     pub fn new(message: Message<'a>, head: &RequestHead<'a>, source: SocketAddr) -> Self {
-        Responder { message, source, via: Some(head.via), to_has_tag: head.to.tag.is_some() }
+        Responder {
+            message,
+            source,
+            via: Some(head.via),
+            to_has_tag: head.to.tag.is_some(),
+            over_connection: false,
+        }
     }
 
     /// Answers a request that has faults, if it may be answered at all
@@ -41,6 +50,7 @@ impl<'a> Responder<'a> {
             source,
             via: message.first(HeaderName::Via).and_then(Via::parse_first),
             to_has_tag: message.first(HeaderName::To).and_then(tag).is_some(),
+            over_connection: false,
         })
     }
 
@@ -49,7 +59,10 @@ impl<'a> Responder<'a> {
     #[inline]
     #[must_use]
     pub fn destination(&self) -> SocketAddr {
-        self.via.map_or(self.source, |via| via.response_to(self.source))
+        match self.via {
+            Some(via) if !self.over_connection => via.response_to(self.source),
+            _ => self.source,
+        }
     }
 
     /// Begins a response with the phrase its RFC gives `status`: status line, and what is copied

@@ -109,6 +109,7 @@ impl Cluster {
             local_ip: None,
             received_at: self.now.mono,
             bytes,
+            link: None,
         };
         match self.shards[at].receive(self.now, &datagram, &mut self.out) {
             Handled::Nothing => None,

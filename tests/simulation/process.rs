@@ -245,5 +245,6 @@ fn datagram(wire: &Wire, received_at: Instant) -> Datagram<'_> {
         local_ip: None,
         received_at,
         bytes: &wire.bytes,
+        link: None,
     }
 }

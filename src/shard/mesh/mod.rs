@@ -27,13 +27,14 @@ use self::ring::{Consumer, Producer, Record};
 use self::sleep::Sleepers;
 use self::sync::Arc;
 use super::{Datagram, ShardId};
+use crate::flow::ConnectionId;
 use crate::limits::{MESSAGE_BYTES_MAX, SHARDS_MAX};
 
 /// How many slots (of 256 bytes; a 700-byte datagram takes three) one ring may have. The least
 /// still holds the longest datagram, the most is 16 MiB.
 pub const SLOTS_PER_RING: RangeInclusive<usize> = 512..=65_536;
 
-const _: () = assert!(ring::slots_of(MESSAGE_BYTES_MAX) <= *SLOTS_PER_RING.start());
+const _: () = assert!(ring::slots_of(ring::BODY_BYTES_MAX) <= *SLOTS_PER_RING.start());
 const _: () = assert!(SHARDS_MAX <= u128::BITS as usize);
 
 /// Slots that all inbound rings of one shard have together, where that leaves each ring within
@@ -73,23 +74,27 @@ fn connect(shards: usize, capacity: usize) -> Vec<Endpoint> {
     let mut endpoints: Vec<Endpoint> = (0..shards)
         .map(|shard| Endpoint {
             shard,
-            outbound: Vec::with_capacity(shards),
+            outbound: Outbound {
+                shard,
+                producers: Vec::with_capacity(shards),
+                staged: 0,
+                joined: Vec::new(),
+            },
             inbound: Vec::with_capacity(shards - 1),
-            staged: 0,
             turn: 0,
             turn_left: TURN,
-            scratch: vec![0; MESSAGE_BYTES_MAX].into_boxed_slice(),
+            scratch: vec![0; ring::BODY_BYTES_MAX].into_boxed_slice(),
             sleepers: Arc::clone(&sleepers),
         })
         .collect();
     for from in 0..shards {
         for to in 0..shards {
             if from == to {
-                endpoints[from].outbound.push(None);
+                endpoints[from].outbound.producers.push(None);
                 continue;
             }
             let (producer, consumer) = ring::ring(capacity);
-            endpoints[from].outbound.push(Some(producer));
+            endpoints[from].outbound.producers.push(Some(producer));
             endpoints[to].inbound.push(consumer);
         }
     }
@@ -109,14 +114,125 @@ impl fmt::Display for Full {
 
 impl std::error::Error for Full {}
 
+/// What shards and the reactors of connections tell each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// To the reactor of a connection: a request that came by it has passed authentication.
+    Authenticated(ConnectionId),
+    /// To the reactor of a connection: the shard has bindings on it.
+    Hold(ConnectionId),
+    /// To the reactor of a connection: the shard has none any more.
+    Release {
+        /// Which connection.
+        id: ConnectionId,
+        /// A binding was kicked: it closes if no other shard holds it.
+        close_if_unused: bool,
+    },
+    /// To a shard that holds a connection: it is gone.
+    Closed(ConnectionId),
+}
+
+/// What came in from another shard: the closed set of what shards send each other.
+#[derive(Clone, Copy, Debug)]
+pub enum Parcels<'a> {
+    /// Messages from the network that this shard owns.
+    Messages(&'a [Datagram<'a>]),
+    /// A message to be sent over a connection of this reactor.
+    Send {
+        /// Which connection.
+        connection: ConnectionId,
+        /// The message.
+        bytes: &'a [u8],
+    },
+    /// A notice about a connection.
+    Notice {
+        /// The shard that sent it.
+        from: ShardId,
+        /// What it says.
+        notice: Notice,
+    },
+}
+
+/// The writing ends of an [`Endpoint`]. What is pushed is seen after the next
+/// [`publish`](Endpoint::publish).
+pub struct Outbound {
+    shard: usize,
+    /// By the number of the shard at the other end; none to itself.
+    producers: Vec<Option<Producer>>,
+    /// The shards with records pushed and not published, a bit each.
+    staged: u128,
+    /// Where a body of two parts is put together.
+    joined: Vec<u8>,
+}
+
+impl Outbound {
+    /// Copies `datagram` into the ring to shard `to`.
+    ///
+    /// # Errors
+    /// [`Full`] if there is not enough room for it. A shorter one may still find some.
+    ///
+    /// # Panics
+    /// If `to` is this very shard or none of the mesh, or the datagram is longer than
+    /// [`MESSAGE_BYTES_MAX`].
+    #[inline]
+    pub fn push(&mut self, to: ShardId, datagram: &Datagram<'_>) -> Result<(), Full> {
+        assert!(datagram.bytes.len() <= MESSAGE_BYTES_MAX, "a datagram longer than any message");
+        let tag = record::message_tag(datagram);
+        let peer = datagram.link.map_or(&b""[..], |link| link.peer.text());
+        if peer.is_empty() {
+            return self.put(to, &tag, datagram.bytes);
+        }
+        let mut joined = std::mem::take(&mut self.joined);
+        joined.clear();
+        joined.extend_from_slice(peer);
+        joined.extend_from_slice(datagram.bytes);
+        let outcome = self.put(to, &tag, &joined);
+        self.joined = joined;
+        outcome
+    }
+
+    /// Copies a message to be sent into the ring to the reactor that has the connection.
+    ///
+    /// # Errors
+    /// [`Full`]
+    ///
+    /// # Panics
+    /// As [`Outbound::push`].
+    pub fn push_send(&mut self, connection: ConnectionId, bytes: &[u8]) -> Result<(), Full> {
+        self.put(ShardId(connection.reactor), &record::send_tag(connection), bytes)
+    }
+
+    /// Copies a notice into the ring to shard `to`.
+    ///
+    /// # Errors
+    /// [`Full`]
+    ///
+    /// # Panics
+    /// If `to` is this very shard or none of the mesh.
+    pub fn push_notice(&mut self, to: ShardId, notice: Notice) -> Result<(), Full> {
+        let from = ShardId(self.shard as u8);
+        self.put(to, &record::notice_tag(from, notice), b"")
+    }
+
+    #[inline]
+    fn put(&mut self, to: ShardId, tag: &ring::Tag, body: &[u8]) -> Result<(), Full> {
+        let to = usize::from(to.0);
+        let producer = self.producers[to].as_mut().expect("a shard hands nothing to itself");
+        match producer.push(tag, body) {
+            Ok(()) => {
+                self.staged |= 1 << to;
+                Ok(())
+            }
+            Err(ring::NoRoom) => Err(Full),
+        }
+    }
+}
+
 /// What one shard holds of the mesh. It moves to the shard's thread and stays there.
 pub struct Endpoint {
     shard: usize,
-    /// By the number of the shard at the other end; none to itself.
-    outbound: Vec<Option<Producer>>,
+    outbound: Outbound,
     inbound: Vec<Consumer>,
-    /// The shards with records pushed and not published, a bit each.
-    staged: u128,
     /// The inbound ring whose turn it is, and how many records it may still give.
     turn: usize,
     turn_left: usize,
@@ -133,26 +249,19 @@ impl Endpoint {
         ShardId(self.shard as u8)
     }
 
-    /// Copies `datagram` into the ring to shard `to`, which sees it after the next
-    /// [`publish`](Endpoint::publish).
+    /// [`Outbound::push`]
     ///
     /// # Errors
     /// [`Full`] if there is not enough room for it. A shorter one may still find some.
-    ///
-    /// # Panics
-    /// If `to` is this very shard or none of the mesh, or the datagram is longer than
-    /// [`MESSAGE_BYTES_MAX`].
     #[inline]
     pub fn push(&mut self, to: ShardId, datagram: &Datagram<'_>) -> Result<(), Full> {
-        let to = usize::from(to.0);
-        let producer = self.outbound[to].as_mut().expect("a shard hands nothing to itself");
-        match producer.push(&record::datagram_tag(datagram), datagram.bytes) {
-            Ok(()) => {
-                self.staged |= 1 << to;
-                Ok(())
-            }
-            Err(ring::NoRoom) => Err(Full),
-        }
+        self.outbound.push(to, datagram)
+    }
+
+    /// The ends that are written to.
+    #[inline]
+    pub fn outbound(&mut self) -> &mut Outbound {
+        &mut self.outbound
     }
 
     /// Makes everything pushed visible to its shards, and calls `wake` for each of them that
@@ -160,26 +269,32 @@ impl Endpoint {
     /// anything was pushed, nothing otherwise.
     #[inline]
     pub fn publish(&mut self, mut wake: impl FnMut(ShardId)) {
-        if self.staged == 0 {
+        let Outbound { producers, staged, .. } = &mut self.outbound;
+        if *staged == 0 {
             return;
         }
-        for to in bits(self.staged) {
-            self.outbound[to].as_mut().expect("staged for another shard").publish();
+        for to in bits(*staged) {
+            producers[to].as_mut().expect("staged for another shard").publish();
         }
         self.sleepers.published();
-        for to in bits(std::mem::take(&mut self.staged)) {
+        for to in bits(std::mem::take(staged)) {
             if self.sleepers.must_wake(to) {
                 wake(ShardId(to as u8));
             }
         }
     }
 
-    /// Takes up to `budget` datagrams, in order from each shard, the shards taking turns of eight
-    /// (also across calls), and hands those of a turn to `f` as one batch, lent for the call.
-    /// Returns how many it took: fewer than `budget` means that every inbound ring was found empty.
+    /// Takes up to `budget` parcels, in order from each shard, the shards taking turns of eight
+    /// (also across calls), and hands those of a turn to `f`, lent for the call, the messages among
+    /// them as batches. `f` may push meanwhile. Returns how many it took: fewer than `budget` means
+    /// that every inbound ring was found empty.
     ///
-    /// If `f` panics, the datagrams it was given count as taken.
-    pub fn drain_batches(&mut self, budget: usize, mut f: impl FnMut(&[Datagram<'_>])) -> usize {
+    /// If `f` panics, the parcels it was given count as taken.
+    pub fn drain_parcels(
+        &mut self,
+        budget: usize,
+        mut f: impl FnMut(&mut Outbound, Parcels<'_>),
+    ) -> usize {
         let mut drained = 0;
         let mut empty_in_a_row = 0;
         while drained < budget && empty_in_a_row < self.inbound.len() {
@@ -188,10 +303,7 @@ impl Endpoint {
             let mut records: ArrayVec<Record<'_>, TURN> = ArrayVec::new();
             ring.next(&mut self.scratch, most, &mut records);
             let taken = records.len();
-            if taken > 0 {
-                let batch: ArrayVec<_, TURN> = records.iter().map(record::datagram).collect();
-                f(&batch);
-            }
+            hand_out(&records, &mut self.outbound, &mut f);
             drop(records);
             ring.release();
             drained += taken;
@@ -210,9 +322,12 @@ impl Endpoint {
         drained
     }
 
-    /// The same, one datagram at a time.
+    /// The same for whoever expects nothing but messages, one at a time.
     pub fn drain(&mut self, budget: usize, mut f: impl FnMut(Datagram<'_>)) -> usize {
-        self.drain_batches(budget, |batch| batch.iter().for_each(|datagram| f(*datagram)))
+        self.drain_parcels(budget, |_, parcels| match parcels {
+            Parcels::Messages(batch) => batch.iter().for_each(|datagram| f(*datagram)),
+            other => unreachable!("{other:?} where messages alone are sent"),
+        })
     }
 
     /// Whether no published datagram waits for this shard.
@@ -231,7 +346,7 @@ impl Endpoint {
     /// If something pushed was not published: it would wait for the next batch.
     #[must_use]
     pub fn prepare_sleep(&mut self) -> bool {
-        assert_eq!(self.staged, 0, "going to sleep with records not published");
+        assert_eq!(self.outbound.staged, 0, "going to sleep with records not published");
         self.sleepers.announce(self.shard);
         if self.is_empty() {
             return true;
@@ -251,6 +366,45 @@ impl Endpoint {
         if self.turn == self.inbound.len() {
             self.turn = 0;
         }
+    }
+}
+
+/// Hands the parcels of one ring to `f`, neighbouring messages together.
+#[inline]
+fn hand_out(
+    records: &ArrayVec<Record<'_>, TURN>,
+    outbound: &mut Outbound,
+    f: &mut impl FnMut(&mut Outbound, Parcels<'_>),
+) {
+    let mut batch: ArrayVec<Datagram<'_>, TURN> = ArrayVec::new();
+    for record in records {
+        match record::parcel(record) {
+            record::Parcel::Message(datagram) => {
+                batch.push(datagram);
+                continue;
+            }
+            record::Parcel::Send { connection, bytes } => {
+                hand_out_messages(&mut batch, outbound, f);
+                f(outbound, Parcels::Send { connection, bytes });
+            }
+            record::Parcel::Notice { from, notice } => {
+                hand_out_messages(&mut batch, outbound, f);
+                f(outbound, Parcels::Notice { from, notice });
+            }
+        }
+    }
+    hand_out_messages(&mut batch, outbound, f);
+}
+
+#[inline]
+fn hand_out_messages(
+    batch: &mut ArrayVec<Datagram<'_>, TURN>,
+    outbound: &mut Outbound,
+    f: &mut impl FnMut(&mut Outbound, Parcels<'_>),
+) {
+    if !batch.is_empty() {
+        f(outbound, Parcels::Messages(batch));
+        batch.clear();
     }
 }
 

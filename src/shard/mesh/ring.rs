@@ -19,13 +19,15 @@ use arrayvec::ArrayVec;
 use crossbeam::utils::CachePadded;
 
 use super::sync::{Arc, AtomicUsize, Ordering};
-use crate::limits::MESSAGE_BYTES_MAX;
+use crate::limits::{MESSAGE_BYTES_MAX, PEER_BYTES_MAX};
 
 /// Bytes of one slot.
 pub(super) const SLOT_BYTES: usize = 256;
 /// Bytes before the body: one cache line, so that a 700-byte datagram takes three slots.
 const HEAD_BYTES: usize = 64;
 const LENGTH_BYTES: usize = 4;
+/// Longest body: a message, and who sent it.
+pub(super) const BODY_BYTES_MAX: usize = MESSAGE_BYTES_MAX + PEER_BYTES_MAX;
 /// Bytes of a record that belong to its kind.
 pub(super) const TAG_BYTES: usize = HEAD_BYTES - LENGTH_BYTES;
 /// The fixed fields of a record.
@@ -84,7 +86,7 @@ impl Producer {
     /// If the body is longer than any message may be.
     #[inline]
     pub(super) fn push(&mut self, tag: &Tag, body: &[u8]) -> Result<(), NoRoom> {
-        assert!(body.len() <= MESSAGE_BYTES_MAX, "a record of {} bytes", body.len());
+        assert!(body.len() <= BODY_BYTES_MAX, "a record of {} bytes", body.len());
         let slots = slots_of(body.len());
         if !self.has_room(slots) {
             self.head_seen = self.ring.head.load(Ordering::Acquire);
@@ -130,7 +132,7 @@ impl Consumer {
     /// The next records, as many as there are and `records` has room for. Their slots stay taken
     /// until [`Consumer::release`]. The body that runs from the last slot into the first, of which
     /// there can be one among those not released, is put together in `scratch`, which holds at
-    /// least [`MESSAGE_BYTES_MAX`] bytes.
+    /// least [`BODY_BYTES_MAX`] bytes.
     #[inline]
     pub(super) fn next<'a, const MOST: usize>(
         &'a mut self,
@@ -151,7 +153,7 @@ impl Consumer {
             // SAFETY: the slot at `position` is published (it lies below `tail`, and the acquiring
             // load of `tail` saw it filled) and not released, so the producer does not write to it.
             let length = unsafe { self.ring.slots.length(position) };
-            assert!(length <= MESSAGE_BYTES_MAX, "a record that says it has {length} bytes");
+            assert!(length <= BODY_BYTES_MAX, "a record that says it has {length} bytes");
             let slots = slots_of(length);
             assert!(slots <= published, "a record of {slots} slots, {published} of them published");
             self.taken = position.wrapping_add(slots);

@@ -1,0 +1,194 @@
+//! The connections that something of this shard lives on, and what the shard asks of the reactors
+//! that have them. A reactor keeps a connection for the shards that hold it, and tells them when
+//! it closes.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+
+use crate::flow::{ConnectionId, Flow};
+use crate::registrar::Registrar;
+
+/// Something for a reactor to do that is not the reply to the message at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Send the first `len` bytes of the buffer. A request goes by the flow its target registered
+    /// over: by a connection whatever its size; by UDP also where it is longer than 1300 bytes,
+    /// since there is no other way to that target (RFC 3261 18.1.1), in fragments.
+    Send {
+        /// Where to, for a datagram.
+        to: SocketAddr,
+        /// The way there.
+        flow: Flow,
+        /// How many bytes.
+        len: usize,
+    },
+    /// Something of this shard lives on the connection now. If it is closed already, its reactor
+    /// says so.
+    Hold(ConnectionId),
+    /// Nothing does any more.
+    Release {
+        /// Which connection.
+        id: ConnectionId,
+        /// A binding was kicked: the connection closes if no other shard holds it.
+        close_if_unused: bool,
+    },
+    /// A request that came by the connection has passed authentication.
+    Authenticated(ConnectionId),
+}
+
+/// What is held, and the orders that wait.
+#[derive(Debug, Default)]
+pub(super) struct Flows {
+    held: BTreeSet<ConnectionId>,
+    /// Connections kept for other things than bindings, and for how many.
+    pinned: BTreeMap<ConnectionId, u32>,
+    /// Connections whose bindings may have changed, and whether one of them was kicked.
+    touched: Vec<(ConnectionId, bool)>,
+    orders: VecDeque<Order>,
+}
+
+impl Flows {
+    /// Bindings on the connection may have come or gone; one was `kicked`.
+    pub fn touch(&mut self, id: ConnectionId, kicked: bool) {
+        self.touched.push((id, kicked));
+    }
+
+    /// The same for whatever flow a binding had.
+    pub fn touch_flow(&mut self, flow: &Flow, kicked: bool) {
+        self.touched.extend(flow.connection().map(|id| (id, kicked)));
+    }
+
+    /// Something else, such as a subscription, lives on the connection from now on.
+    #[allow(dead_code, reason = "for subscriptions")]
+    pub fn pin(&mut self, id: ConnectionId) {
+        *self.pinned.entry(id).or_default() += 1;
+        self.touch(id, false);
+    }
+
+    /// It lives there no more.
+    #[allow(dead_code, reason = "for subscriptions")]
+    pub fn unpin(&mut self, id: ConnectionId) {
+        if let Some(count) = self.pinned.get_mut(&id) {
+            *count -= 1;
+            if *count == 0 {
+                self.pinned.remove(&id);
+            }
+        }
+        self.touch(id, false);
+    }
+
+    /// Holds what has come into use since the last call, and releases what is in use no more.
+    #[inline]
+    pub fn settle(&mut self, registrar: &Registrar) {
+        if !self.touched.is_empty() {
+            self.settle_touched(|id| registrar.has_bindings_on(id));
+        }
+    }
+
+    fn settle_touched(&mut self, has_bindings: impl Fn(ConnectionId) -> bool) {
+        let Flows { held, pinned, touched, orders } = self;
+        // Those with a kick first: it is the last look that counts, and the first that tells.
+        touched.sort_by_key(|&(id, kicked)| (id, !kicked));
+        touched.dedup_by_key(|&mut (id, _)| id);
+        for (id, kicked) in touched.drain(..) {
+            let in_use = pinned.contains_key(&id) || has_bindings(id);
+            if in_use && held.insert(id) {
+                orders.push_back(Order::Hold(id));
+            } else if !in_use && held.remove(&id) {
+                orders.push_back(Order::Release { id, close_if_unused: kicked });
+            }
+        }
+    }
+
+    /// The connection is gone.
+    pub fn closed(&mut self, id: ConnectionId) {
+        self.held.remove(&id);
+        self.pinned.remove(&id);
+    }
+
+    /// A request that came by the connection has passed authentication.
+    pub fn authenticated(&mut self, id: ConnectionId) {
+        self.orders.push_back(Order::Authenticated(id));
+    }
+
+    /// The next order.
+    pub fn pop(&mut self) -> Option<Order> {
+        self.orders.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::Transport;
+
+    fn id(slot: u32) -> ConnectionId {
+        ConnectionId { reactor: 0, slot, generation: 1 }
+    }
+
+    fn orders(flows: &mut Flows, bound: &[ConnectionId]) -> Vec<Order> {
+        flows.settle_touched(|id| bound.contains(&id));
+        std::iter::from_fn(|| flows.pop()).collect()
+    }
+
+    #[test]
+    fn what_comes_into_use_is_held_once_and_released_once() {
+        let mut flows = Flows::default();
+        flows.touch(id(1), false);
+        flows.touch(id(1), false);
+        assert_eq!(orders(&mut flows, &[id(1)]), [Order::Hold(id(1))]);
+        flows.touch(id(1), false);
+        assert_eq!(orders(&mut flows, &[id(1)]), []);
+        flows.touch(id(1), false);
+        let release = Order::Release { id: id(1), close_if_unused: false };
+        assert_eq!(orders(&mut flows, &[]), [release]);
+        flows.touch(id(1), false);
+        assert_eq!(orders(&mut flows, &[]), []);
+    }
+
+    #[test]
+    fn a_kick_closes_what_nothing_else_uses() {
+        let mut flows = Flows::default();
+        flows.touch(id(1), false);
+        flows.touch(id(2), false);
+        assert_eq!(orders(&mut flows, &[id(1), id(2)]).len(), 2);
+        // On 1 the newcomer sits on the same connection; 2 is left empty.
+        for slot in [1, 2] {
+            flows.touch(id(slot), false);
+            flows.touch(id(slot), true);
+        }
+        let release = Order::Release { id: id(2), close_if_unused: true };
+        assert_eq!(orders(&mut flows, &[id(1)]), [release]);
+    }
+
+    #[test]
+    fn a_pin_keeps_a_connection_without_bindings() {
+        let mut flows = Flows::default();
+        flows.pin(id(1));
+        assert_eq!(orders(&mut flows, &[]), [Order::Hold(id(1))]);
+        flows.touch(id(1), true);
+        assert_eq!(orders(&mut flows, &[]), []);
+        flows.unpin(id(1));
+        let release = Order::Release { id: id(1), close_if_unused: false };
+        assert_eq!(orders(&mut flows, &[]), [release]);
+    }
+
+    #[test]
+    fn a_connection_that_closed_is_not_released() {
+        let mut flows = Flows::default();
+        flows.touch(id(1), false);
+        assert_eq!(orders(&mut flows, &[id(1)]).len(), 1);
+        flows.closed(id(1));
+        flows.touch(id(1), false);
+        assert_eq!(orders(&mut flows, &[]), []);
+    }
+
+    #[test]
+    fn datagrams_hold_nothing() {
+        let mut flows = Flows::default();
+        flows.touch_flow(&Flow::Datagram { listener: 0, local_ip: None }, true);
+        let connection = Flow::Connection { id: id(1), transport: Transport::Tcp };
+        flows.touch_flow(&connection, false);
+        assert_eq!(orders(&mut flows, &[id(1)]), [Order::Hold(id(1))]);
+    }
+}
