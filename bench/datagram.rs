@@ -191,6 +191,8 @@ struct Echo(Tally);
 
 impl Plane for Echo {
     type Final = Tally;
+    type Control = ();
+    type Reply = ();
 
     fn receive(&mut self, _: Now, datagram: &Datagram<'_>, out: &mut [u8]) -> Handled {
         self.0.packet();
@@ -205,6 +207,8 @@ impl Plane for Echo {
     fn turn(&mut self, _: Now) -> Option<Mono> {
         None
     }
+
+    fn control(&mut self, _: Now, (): ()) {}
 
     fn finish(self, _: Now) -> Tally {
         self.0.end()

@@ -74,6 +74,8 @@ fn main() {
         q: None,
         instance: None,
         reg_id: None,
+        pub_gruu: None,
+        temp_gruu: None,
     };
     let mut buf = [0u8; 1500];
     measure("write the 200", Some(150.0), 20_000, || {

@@ -61,13 +61,12 @@ pub const CNONCE_BYTES_MAX: usize = 256;
 pub const DIGEST_URI_BYTES_MAX: usize = 1024;
 /// Longest `method:uri` whose HA2 is remembered, bytes. Longer ones are hashed each time.
 pub const A2_BYTES_MAX: usize = 126;
-/// Room that one value of WWW-Authenticate needs, bytes, where the realm is a host name.
-pub const CHALLENGE_VALUE_BYTES_MAX: usize = 512;
 /// How far ahead of our clock the clock of a sibling may be, seconds. A nonce from further ahead
 /// is not taken for ours.
 pub const CLOCK_SKEW_S_MAX: u32 = 10;
-/// Longest line of a subscriber file, bytes. The longest account with every HA1 fits.
-pub const SUBSCRIBER_LINE_BYTES_MAX: usize = 1024;
+/// Longest line of a subscriber file, bytes. The longest account with every HA1 and every option
+/// fits.
+pub const SUBSCRIBER_LINE_BYTES_MAX: usize = 4096;
 /// Longest clear password of a subscriber file, bytes.
 pub const PASSWORD_BYTES_MAX: usize = 256;
 /// Networks one account may come from.
@@ -84,6 +83,16 @@ pub const ORIGINS_MAX: usize = 64;
 pub const URI_SETTING_BYTES_MAX: usize = 255;
 /// Accounts of one shard; ids are `u32`.
 pub const ACCOUNTS_MAX: usize = 1 << 28;
+/// Accounts of one order to a shard, so that traffic waits a tenth of a millisecond at most.
+pub const ACCOUNTS_PER_CONTROL_MAX: usize = 256;
+/// Accounts that one order may look at to see whether they go.
+pub const ACCOUNTS_SWEPT_PER_CONTROL_MAX: usize = 16_384;
+/// Orders that may wait at one reactor.
+pub const CONTROLS_WAITING_MAX: usize = 64;
+/// Orders that one turn of the loop carries out.
+pub const CONTROLS_PER_TURN_MAX: usize = 1;
+/// Other names of one domain.
+pub const DOMAIN_ALIASES_MAX: usize = 64;
 /// Bindings that may leave by expiry in one turn of the loop, so that a million at once do not
 /// stop the traffic.
 pub const EXPIRIES_PER_TURN_MAX: usize = 256;
@@ -96,6 +105,13 @@ const _: () = assert!(AOR_BYTES_MAX + 3 * INSTANCE_BYTES_MAX + "sips:;gr=".len()
 const _: () = assert!(CONTACT_BYTES_MAX <= u16::MAX as usize);
 const _: () = assert!(SHARDS_MAX <= u8::MAX as usize);
 const _: () = assert!(AOR_BYTES_MAX <= u8::MAX as usize);
+const _: () = assert!(
+    AOR_BYTES_MAX * 3
+        + 256
+        + ACCOUNT_NETWORKS_MAX * 44
+        + STATIC_CONTACTS_MAX * (URI_SETTING_BYTES_MAX + 16)
+        <= SUBSCRIBER_LINE_BYTES_MAX
+);
 const _: () = assert!(A2_BYTES_MAX <= u8::MAX as usize);
 const _: () = assert!(
     COPIED_BYTES_MAX

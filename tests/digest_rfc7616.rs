@@ -8,6 +8,7 @@ mod desk;
 use std::net::SocketAddr;
 
 use aorta::config::{Algorithms, Auth};
+use aorta::shard::refused::RefuseReason;
 use common::cluster::Options;
 use common::{Challenge, Phone, Response};
 use desk::{Desk, each_way, listed, source};
@@ -260,7 +261,7 @@ fn rfc3261_s10_3_step_4_the_username_of_somebody_else_is_forbidden() {
         assert_eq!((response.status, response.reason.as_str()), (403, "Forbidden"));
         assert!(response.header("www-authenticate").is_none());
         assert_eq!(desk.bound(3), listed(&victim, 600));
-        assert_eq!(desk.counters().account_mismatch, 1);
+        assert_eq!(desk.counters().refused(RefuseReason::AccountMismatch), 1);
     });
 }
 
@@ -379,4 +380,56 @@ fn an_account_that_does_not_exist_is_answered_like_one_that_does() {
             }
         });
     }
+}
+
+/// 3GPP TS 24.229 5.1.1.2: the first REGISTER names the user and answers nothing. The headers that
+/// come along with it are for the proxies of its network.
+#[test]
+fn what_an_ims_phone_sends_first_is_challenged_and_no_fault() {
+    each_way(&Options::default(), |desk| {
+        let mut phone = Phone::new(3, "ims", "ims.phones.test:5070");
+        let first = |algorithm: &str| {
+            format!(
+                "Digest username=\"u3@example.com\", realm=\"example.com\", nonce=\"\", \
+                 uri=\"sip:example.com\", response=\"\"{algorithm}, integrity-protected=\"no\""
+            )
+        };
+        for algorithm in ["", ", algorithm=MD5", ", algorithm=AKAv1-MD5"] {
+            let request = phone.request(&[
+                ("Contact", "<sip:u3@ims.phones.test:5070>"),
+                ("P-Access-Network-Info", "3GPP-E-UTRAN-FDD; utran-cell-id-3gpp=2080100010001"),
+                ("Security-Client", "ipsec-3gpp; alg=hmac-md5-96; spi-c=1; spi-s=2"),
+                ("Authorization", &first(algorithm)),
+            ]);
+            assert_challenged(&desk.ask(&request), false);
+        }
+        let counters = desk.counters();
+        assert_eq!((counters.challenged, counters.bad_password), (3, 0));
+        assert_eq!(counters.refused.iter().sum::<u64>(), 0);
+        let challenged = desk.ask(&phone.register(600));
+        assert!(phone.take_challenge(&challenged));
+        assert_eq!(desk.ask(&phone.register(600)).status, 200);
+    });
+}
+
+/// RFC 3261 22.3: a request may answer several challenges; each realm finds its own.
+#[test]
+fn rfc3261_s22_3_of_several_authorization_headers_the_realms_own_counts() {
+    each_way(&Options::default(), |desk| {
+        let mut phone = desk.phone(3, "a");
+        let challenge = phone.challenge.take().unwrap();
+        let own = phone.credentials(&challenge, 1);
+        let other = own.replacen("realm=\"example.com\"", "realm=\"proxy.test\"", 1);
+        let unknown = own.replacen("algorithm=MD5", "algorithm=SHA-512-256", 1);
+        let contact = format!("<{}>", phone.contact);
+        let request = phone.request(&[
+            ("Contact", &contact),
+            ("Authorization", "Basic dTM6cDM="),
+            ("Authorization", &other),
+            ("Authorization", "Digest unreadable"),
+            ("Authorization", &unknown),
+            ("Authorization", &own),
+        ]);
+        assert_eq!(desk.ask(&request).status, 200);
+    });
 }

@@ -105,6 +105,7 @@ fn run(seed: u64, shards: u8, messages: u64) -> Seen {
 
         checks::parse::check_datagram(&message);
         checks::parse::check_stream(&message, [rng.below(message.len() + 1)]);
+        checks::parse::check_frames(&message, [rng.below(message.len() + 1)]);
         let source = if rng.once_in(4) { any_source(&mut rng) } else { pool.homes[from] };
         match give(&mut cluster, &mut digests, rng.below(8), source, &message) {
             None => seen.silences += 1,

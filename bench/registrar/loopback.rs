@@ -180,6 +180,8 @@ const CHALLENGE: &[u8] = b"WWW-Authenticate: Digest realm=\"example.com\", \
 
 impl Plane for Canned {
     type Final = ();
+    type Control = ();
+    type Reply = ();
 
     fn receive(&mut self, _: Now, datagram: &Datagram<'_>, out: &mut [u8]) -> Handled {
         let mut len = 0;
@@ -227,6 +229,8 @@ impl Plane for Canned {
     fn turn(&mut self, _: Now) -> Option<Instant> {
         None
     }
+
+    fn control(&mut self, _: Now, (): ()) {}
 
     fn finish(self, _: Now) {}
 }

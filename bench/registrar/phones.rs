@@ -48,7 +48,7 @@ impl Phones {
             let (user, password) = (format!("u{}", index + 1), format!("p{}", index + 1));
             State {
                 ha1: ha1(HashName::Md5, user.as_bytes(), REALM, password.as_bytes()),
-                nonce: NonceText([b'-'; 20]),
+                nonce: NonceText::plain([b'-'; 20]),
                 nc: 0,
                 cseq: 0,
             }
@@ -73,7 +73,7 @@ impl Phones {
     pub fn challenge(&mut self, phone: usize, answer: &[u8]) {
         let text = std::str::from_utf8(answer).expect("text");
         let nonce = text.split("nonce=\"").nth(1).expect("a challenge").as_bytes();
-        self.give(phone, NonceText(nonce[..20].try_into().expect("twenty characters")));
+        self.give(phone, NonceText::plain(nonce[..20].try_into().expect("twenty characters")));
     }
 
     /// Gives a phone a nonce.

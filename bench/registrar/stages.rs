@@ -159,6 +159,8 @@ pub fn run(count: usize, batches: usize) {
                         q: listed.q,
                         instance: listed.instance,
                         reg_id: listed.reg_id,
+                        pub_gruu: None,
+                        temp_gruu: None,
                     };
                     response.contact(&line).expect("room");
                 }

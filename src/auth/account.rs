@@ -9,7 +9,7 @@ use crate::auth::counts::{self, Counted, Counts};
 use crate::auth::digest::{HashName, ha1};
 use crate::auth::nonce::NonceId;
 use crate::auth::username::{plain_user, split};
-use crate::limits::AOR_BYTES_MAX;
+use crate::limits::{AOR_BYTES_MAX, BINDINGS_MAX};
 use crate::time::UnixTime;
 
 /// HA1 values of one form of username.
@@ -90,9 +90,14 @@ pub struct Account {
     pub(super) text_len: u8,
     pub(super) has_md5: bool,
     pub(super) has_sha256: Sha256Held,
-    /// The account's own limit of bindings; 0 where it has none.
-    bindings_max: u8,
+    /// The account's own limit of bindings, 0 where it has none, and [`POLICY`].
+    own: u8,
 }
+
+/// Set where the table of policies has one for this account.
+const POLICY: u8 = 0x80;
+
+const _: () = assert!(BINDINGS_MAX < POLICY as usize);
 
 /// Which SHA-256 HA1s stand at an account's place for them.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -105,29 +110,49 @@ pub(super) enum Sha256Held {
 }
 
 impl Account {
-    pub(super) fn new(text_at: u32, text_len: u8, md5: Option<[u8; 16]>) -> Account {
+    /// One without secrets.
+    pub(super) fn new(text_at: u32, text_len: u8) -> Account {
         Account {
-            ha1_md5: md5.unwrap_or_default(),
+            ha1_md5: [0; 16],
             counts: Counts::default(),
             text_at,
             md5_by_aor: NONE,
-            sha256: 0,
+            sha256: NONE,
             text_len,
-            has_md5: md5.is_some(),
+            has_md5: false,
             has_sha256: Sha256Held::None,
-            bindings_max: 0,
+            own: 0,
         }
+    }
+
+    /// What stands where no account is.
+    pub(super) fn vacant() -> Account {
+        Account::new(0, 0)
+    }
+
+    /// Whether no account is here: each that is has a name.
+    pub(super) fn is_vacant(&self) -> bool {
+        self.text_len == 0
+    }
+
+    pub(super) fn has_policy(&self) -> bool {
+        self.own & POLICY != 0
+    }
+
+    pub(super) fn set_policy(&mut self, there: bool) {
+        self.own = self.own & !POLICY | if there { POLICY } else { 0 };
     }
 
     /// The account's own limit of bindings, if it has one.
     #[must_use]
     pub fn bindings_max(&self) -> Option<u8> {
-        (self.bindings_max != 0).then_some(self.bindings_max)
+        Some(self.own & !POLICY).filter(|&own| own != 0)
     }
 
     /// Gives the account a limit of bindings of its own, or takes it away. Zero is none.
     pub fn set_bindings_max(&mut self, bindings_max: Option<u8>) {
-        self.bindings_max = bindings_max.unwrap_or(0);
+        debug_assert!(usize::from(bindings_max.unwrap_or(0)) <= BINDINGS_MAX);
+        self.own = self.own & POLICY | bindings_max.unwrap_or(0) & !POLICY;
     }
 
     /// The nonces it remembers.
@@ -194,7 +219,7 @@ mod tests {
     #[test]
     fn own_limit_of_bindings_decides_how_many_nonces_are_kept() {
         let now = UnixTime(1_790_000_000);
-        let mut account = Account::new(0, 0, None);
+        let mut account = Account::new(0, 1);
         account.set_bindings_max(Some(5));
         for number in 0..20 {
             account.count(NonceId::first_of(UnixTime(now.0 + number)), 1, now, 3600, 1);

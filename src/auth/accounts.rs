@@ -1,11 +1,12 @@
 //! The accounts of one shard: found by address-of-record, indexed by id. Compact, so that a
 //! million cost some hundred bytes each: fixed records in one vector, names in an arena, rare
-//! secrets in tables of their own.
+//! secrets and policies in tables of their own.
 //!
-//! Accounts are added, never removed; ids stay valid for the life of the table.
+//! An id is its account's for as long as the account is there; afterwards another may have it.
 
 use std::fmt;
 use std::ops::{Index, IndexMut};
+use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use hashbrown::HashTable;
@@ -13,7 +14,10 @@ use hashbrown::hash_table::Entry;
 
 use crate::auth::account::{Account, Ha1s, NONE, Sha256Held};
 use crate::auth::digest::{Digest, HashName};
+use crate::auth::names::Names;
+use crate::auth::pool::Pool;
 use crate::auth::username::UsernameForm;
+use crate::config::AccountPolicy;
 use crate::limits::{ACCOUNTS_MAX, AOR_BYTES_MAX, BATCH_MAX};
 
 /// Keyed hash of a canonical address-of-record. Secret per process, so that nobody outside can
@@ -56,8 +60,13 @@ pub struct Accounts {
     /// Read only when `by_key` grows, and so kept out of the records.
     keys: Vec<AorKey>,
     names: Names,
-    md5_by_aor: Vec<[u8; 16]>,
-    sha256: Vec<[u8; 32]>,
+    md5_by_aor: Pool<[u8; 16]>,
+    sha256: Pool<[u8; 32]>,
+    /// That of the user first.
+    sha256_both: Pool<[[u8; 32]; 2]>,
+    /// By account; no longer than the last account that has one.
+    policies: Vec<Option<Arc<AccountPolicy>>>,
+    vacant: Vec<u32>,
 }
 
 impl Accounts {
@@ -76,7 +85,7 @@ impl Accounts {
         self.keys.reserve(additional);
     }
 
-    /// Adds an account. `aor` is canonical and `key` its hash.
+    /// Adds an account without a policy. `aor` is canonical and `key` its hash.
     ///
     /// # Errors
     /// See [`InsertError`]; nothing has changed then.
@@ -93,7 +102,7 @@ impl Accounts {
         let (accounts, names, keys) = (&self.accounts, &mut self.names, &self.keys);
         let vacant = match self.by_key.entry(
             key.0,
-            |&index| names.text(&accounts[index as usize]) == aor,
+            |&index| name_of(names, &accounts[index as usize]) == aor,
             |&index| keys[index as usize].0,
         ) {
             Entry::Occupied(known) => {
@@ -101,36 +110,132 @@ impl Accounts {
             }
             Entry::Vacant(vacant) => vacant,
         };
-        if accounts.len() >= ACCOUNTS_MAX {
+        if accounts.len() >= ACCOUNTS_MAX && self.vacant.is_empty() {
             return Err(InsertError::Full);
         }
-        let text_at = names.push(aor).ok_or(InsertError::Full)?;
-        let index = accounts.len() as u32;
-        vacant.insert(index);
-        let mut account = Account::new(text_at, text_len, ha1s.by_user.md5);
-        if let Some(md5) = ha1s.by_aor.md5 {
-            account.md5_by_aor = self.md5_by_aor.len() as u32;
-            self.md5_by_aor.push(md5);
-        }
-        account.has_sha256 = match (ha1s.by_user.sha256, ha1s.by_aor.sha256) {
-            (None, None) => Sha256Held::None,
-            (Some(_), None) => Sha256Held::ByUser,
-            (None, Some(_)) => Sha256Held::ByAor,
-            (Some(_), Some(_)) => Sha256Held::Both,
+        let text_at = names.insert(aor).ok_or(InsertError::Full)?;
+        let account = Account::new(text_at, text_len);
+        let index = match self.vacant.pop() {
+            Some(index) => {
+                self.accounts[index as usize] = account;
+                self.keys[index as usize] = key;
+                index
+            }
+            None => {
+                self.accounts.push(account);
+                self.keys.push(key);
+                self.accounts.len() as u32 - 1
+            }
         };
-        account.sha256 = self.sha256.len() as u32;
-        self.sha256.extend(ha1s.by_user.sha256);
-        self.sha256.extend(ha1s.by_aor.sha256);
-        self.accounts.push(account);
-        self.keys.push(key);
+        vacant.insert(index);
+        self.keep_secrets(AccountId(index), ha1s);
         Ok(AccountId(index))
+    }
+
+    /// Takes an account away; its id may come to name another.
+    pub fn remove(&mut self, id: AccountId) {
+        let account = &self[id];
+        let (text_at, text_len) = (account.text_at, account.text_len);
+        let key = self.keys[id.0 as usize];
+        let known = self.by_key.find_entry(key.0, |&index| index == id.0);
+        known.expect("the account is there").remove();
+        self.forget_secrets(id);
+        self.set_policy(id, None);
+        self.names.remove(text_at, text_len);
+        self[id] = Account::vacant();
+        self.vacant.push(id.0);
+    }
+
+    /// Whether an account has exactly these secrets.
+    #[must_use]
+    pub fn has_secrets(&self, id: AccountId, ha1s: &Ha1s) -> bool {
+        self.secrets(id) == *ha1s
+    }
+
+    /// Gives an account other secrets. The nonces it has used stay used.
+    pub fn set_secrets(&mut self, id: AccountId, ha1s: &Ha1s) {
+        self.forget_secrets(id);
+        self.keep_secrets(id, ha1s);
+    }
+
+    fn secrets(&self, id: AccountId) -> Ha1s {
+        let account = &self[id];
+        let mut ha1s = Ha1s::default();
+        ha1s.by_user.md5 = account.has_md5.then_some(account.ha1_md5);
+        ha1s.by_aor.md5 =
+            (account.md5_by_aor != NONE).then(|| *self.md5_by_aor.at(account.md5_by_aor));
+        (ha1s.by_user.sha256, ha1s.by_aor.sha256) = match account.has_sha256 {
+            Sha256Held::None => (None, None),
+            Sha256Held::ByUser => (Some(*self.sha256.at(account.sha256)), None),
+            Sha256Held::ByAor => (None, Some(*self.sha256.at(account.sha256))),
+            Sha256Held::Both => {
+                let [by_user, by_aor] = *self.sha256_both.at(account.sha256);
+                (Some(by_user), Some(by_aor))
+            }
+        };
+        ha1s
+    }
+
+    fn keep_secrets(&mut self, id: AccountId, ha1s: &Ha1s) {
+        let Accounts { accounts, md5_by_aor, sha256, sha256_both, .. } = self;
+        let account = &mut accounts[id.0 as usize];
+        account.has_md5 = ha1s.by_user.md5.is_some();
+        account.ha1_md5 = ha1s.by_user.md5.unwrap_or_default();
+        account.md5_by_aor = ha1s.by_aor.md5.map_or(NONE, |md5| md5_by_aor.insert(md5));
+        (account.has_sha256, account.sha256) = match (ha1s.by_user.sha256, ha1s.by_aor.sha256) {
+            (None, None) => (Sha256Held::None, NONE),
+            (Some(hash), None) => (Sha256Held::ByUser, sha256.insert(hash)),
+            (None, Some(hash)) => (Sha256Held::ByAor, sha256.insert(hash)),
+            (Some(by_user), Some(by_aor)) => {
+                (Sha256Held::Both, sha256_both.insert([by_user, by_aor]))
+            }
+        };
+    }
+
+    fn forget_secrets(&mut self, id: AccountId) {
+        let Accounts { accounts, md5_by_aor, sha256, sha256_both, .. } = self;
+        let account = &accounts[id.0 as usize];
+        if account.md5_by_aor != NONE {
+            md5_by_aor.remove(account.md5_by_aor, [0; 16]);
+        }
+        match account.has_sha256 {
+            Sha256Held::None => {}
+            Sha256Held::ByUser | Sha256Held::ByAor => sha256.remove(account.sha256, [0; 32]),
+            Sha256Held::Both => sha256_both.remove(account.sha256, [[0; 32]; 2]),
+        }
+    }
+
+    /// What holds for this account alone, if anything was said of it. Costs nothing for those of
+    /// whom nothing was: their record says so.
+    #[inline]
+    #[must_use]
+    pub fn policy(&self, id: AccountId) -> Option<&Arc<AccountPolicy>> {
+        if !self[id].has_policy() {
+            return None;
+        }
+        self.policies[id.0 as usize].as_ref()
+    }
+
+    /// Says what holds for this account alone; `None` takes back what was said.
+    pub fn set_policy(&mut self, id: AccountId, policy: Option<Arc<AccountPolicy>>) {
+        let account = &mut self.accounts[id.0 as usize];
+        account.set_policy(policy.is_some());
+        account.set_bindings_max(policy.as_ref().and_then(|policy| policy.bindings_max));
+        let at = id.0 as usize;
+        if self.policies.len() <= at {
+            if policy.is_none() {
+                return;
+            }
+            self.policies.resize(at + 1, None);
+        }
+        self.policies[at] = policy;
     }
 
     /// The account of a canonical address-of-record, `key` being its hash.
     #[must_use]
     pub fn find(&self, key: AorKey, aor: &[u8]) -> Option<AccountId> {
         self.by_key
-            .find(key.0, |&index| self.names.text(&self.accounts[index as usize]) == aor)
+            .find(key.0, |&index| name_of(&self.names, &self.accounts[index as usize]) == aor)
             .map(|&index| AccountId(index))
     }
 
@@ -151,7 +256,7 @@ impl Accounts {
                 records.push(account);
             }
             for account in records {
-                sum ^= self.names.text(account).first().map_or(0, |&byte| u64::from(byte));
+                sum ^= name_of(&self.names, account).first().map_or(0, |&byte| u64::from(byte));
             }
         }
         sum
@@ -160,24 +265,36 @@ impl Accounts {
     /// Accounts in the table.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.accounts.len()
+        self.by_key.len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.accounts.is_empty()
+        self.by_key.is_empty()
     }
 
-    /// Every id, oldest first.
-    pub fn ids(&self) -> impl Iterator<Item = AccountId> + use<> {
-        (0..self.accounts.len() as u32).map(AccountId)
+    /// One more than the largest id there has been.
+    #[must_use]
+    pub fn ids_end(&self) -> u32 {
+        self.accounts.len() as u32
+    }
+
+    /// Whether an id names an account.
+    #[must_use]
+    pub fn contains(&self, id: AccountId) -> bool {
+        self.accounts.get(id.0 as usize).is_some_and(|account| !account.is_vacant())
+    }
+
+    /// Every id that names an account, in order.
+    pub fn ids(&self) -> impl Iterator<Item = AccountId> + '_ {
+        (0..self.ids_end()).map(AccountId).filter(|&id| self.contains(id))
     }
 
     /// The canonical address-of-record of an account, `user@domain`.
     #[must_use]
     pub fn aor(&self, id: AccountId) -> &[u8] {
-        self.names.text(&self[id])
+        name_of(&self.names, &self[id])
     }
 
     /// The HA1 of an account for a hash function and a form of username, if it has one. Where only
@@ -189,19 +306,20 @@ impl Accounts {
         let by_aor = form == UsernameForm::Aor;
         match name {
             HashName::Md5 if by_aor && account.md5_by_aor != NONE => {
-                Some(Digest::md5(&self.md5_by_aor[account.md5_by_aor as usize]))
+                Some(Digest::md5(self.md5_by_aor.at(account.md5_by_aor)))
             }
             HashName::Md5 => account.has_md5.then(|| Digest::md5(&account.ha1_md5)),
-            HashName::Sha256 => {
-                let first = account.sha256 as usize;
-                let at = match account.has_sha256 {
-                    Sha256Held::ByAor if by_aor => first,
-                    Sha256Held::Both if by_aor => first + 1,
-                    Sha256Held::ByUser | Sha256Held::Both => first,
-                    Sha256Held::None | Sha256Held::ByAor => return None,
-                };
-                Some(Digest::sha256(&self.sha256[at]))
-            }
+            HashName::Sha256 => match account.has_sha256 {
+                Sha256Held::None => None,
+                Sha256Held::ByAor if !by_aor => None,
+                Sha256Held::ByUser | Sha256Held::ByAor => {
+                    Some(Digest::sha256(self.sha256.at(account.sha256)))
+                }
+                Sha256Held::Both => {
+                    let both = self.sha256_both.at(account.sha256);
+                    Some(Digest::sha256(&both[usize::from(by_aor)]))
+                }
+            },
         }
     }
 
@@ -212,9 +330,12 @@ impl Accounts {
         self.by_key.allocation_size()
             + self.accounts.capacity() * size_of::<Account>()
             + self.keys.capacity() * size_of::<AorKey>()
-            + self.names.chunks.len() * CHUNK_BYTES
-            + self.md5_by_aor.capacity() * 16
-            + self.sha256.capacity() * 32
+            + self.names.bytes_held()
+            + self.md5_by_aor.bytes_held()
+            + self.sha256.bytes_held()
+            + self.sha256_both.bytes_held()
+            + self.policies.capacity() * size_of::<Option<Arc<AccountPolicy>>>()
+            + self.vacant.capacity() * 4
     }
 }
 
@@ -232,41 +353,11 @@ impl IndexMut<AccountId> for Accounts {
     }
 }
 
-/// A name lies within one chunk, so that growing never moves or copies the names there are.
-const CHUNK_BITS: u32 = 16;
-const CHUNK_BYTES: usize = 1 << CHUNK_BITS;
-const CHUNKS_MAX: usize = 1 << (32 - CHUNK_BITS);
-
-/// Names one after the other. A place is the chunk's number and the offset in it.
-#[derive(Default)]
-struct Names {
-    chunks: Vec<Vec<u8>>,
+fn name_of<'a>(names: &'a Names, account: &Account) -> &'a [u8] {
+    names.text(account.text_at, account.text_len)
 }
 
-impl Names {
-    fn push(&mut self, name: &[u8]) -> Option<u32> {
-        if self.chunks.last().is_none_or(|chunk| CHUNK_BYTES - chunk.len() < name.len()) {
-            if self.chunks.len() == CHUNKS_MAX {
-                return None;
-            }
-            self.chunks.push(Vec::with_capacity(CHUNK_BYTES));
-        }
-        let number = self.chunks.len() - 1;
-        let chunk = &mut self.chunks[number];
-        let at = (number << CHUNK_BITS | chunk.len()) as u32;
-        chunk.extend_from_slice(name);
-        Some(at)
-    }
-
-    fn text(&self, account: &Account) -> &[u8] {
-        let start = account.text_at as usize & (CHUNK_BYTES - 1);
-        let chunk = &self.chunks[(account.text_at >> CHUNK_BITS) as usize];
-        &chunk[start..start + usize::from(account.text_len)]
-    }
-}
-
-const _: () = assert!(AOR_BYTES_MAX <= CHUNK_BYTES);
-const _: () = assert!(ACCOUNTS_MAX * 2 < NONE as usize);
+const _: () = assert!(ACCOUNTS_MAX < NONE as usize);
 
 #[cfg(test)]
 mod tests {
@@ -327,7 +418,45 @@ mod tests {
             assert_eq!(held(HashName::Md5, UsernameForm::Aor), of(2, 32).or(of(1, 0)));
             assert_eq!(held(HashName::Sha256, UsernameForm::User), of(4, 64));
             assert_eq!(held(HashName::Sha256, UsernameForm::Aor), of(8, 96).or(of(4, 64)));
+            assert!(accounts.has_secrets(id, &ha1s));
+            accounts.set_secrets(id, &Ha1s::default());
+            assert!(accounts.has_secrets(id, &Ha1s::default()));
+            accounts.set_secrets(id, &ha1s);
+            assert!(accounts.has_secrets(id, &ha1s));
         }
+    }
+
+    #[test]
+    fn a_removed_account_is_gone_with_all_it_had_and_its_id_serves_another() {
+        let mut accounts = Accounts::new();
+        let both = Ha1s::from_password("a@b", "p", true);
+        let one = accounts.insert(AorKey(1), b"one@example.com", &both).unwrap();
+        let two = accounts.insert(AorKey(2), b"two@example.com", &both).unwrap();
+        let policy = AccountPolicy { bindings_max: Some(3), ..AccountPolicy::default() };
+        accounts.set_policy(one, Some(Arc::new(policy)));
+        accounts.remove(one);
+        assert_eq!(accounts.find(AorKey(1), b"one@example.com"), None);
+        assert_eq!((accounts.len(), accounts.ids().collect::<Vec<_>>()), (1, vec![two]));
+        let three = accounts.insert(AorKey(3), b"red@example.com", &ha1s(3)).unwrap();
+        assert_eq!((three, accounts.aor(three)), (one, &b"red@example.com"[..]));
+        assert!(accounts.policy(three).is_none() && accounts[three].bindings_max().is_none());
+        assert!(accounts.ha1(three, HashName::Sha256, UsernameForm::Aor).is_none());
+        assert!(accounts.has_secrets(three, &ha1s(3)) && accounts.has_secrets(two, &both));
+    }
+
+    #[test]
+    fn a_policy_is_found_by_its_account_and_brings_its_limit_of_bindings() {
+        let mut accounts = Accounts::new();
+        let ids: Vec<AccountId> = (0..4)
+            .map(|n| accounts.insert(AorKey(n), &[b'a' + n as u8], &ha1s(0)).unwrap())
+            .collect();
+        let policy = AccountPolicy { bindings_max: Some(7), ..AccountPolicy::default() };
+        accounts.set_policy(ids[2], Some(Arc::new(policy.clone())));
+        assert_eq!(accounts.policy(ids[2]).map(|held| (**held).clone()), Some(policy));
+        assert_eq!(accounts[ids[2]].bindings_max(), Some(7));
+        assert!([0, 1, 3].iter().all(|&n| accounts.policy(ids[n]).is_none()));
+        accounts.set_policy(ids[2], None);
+        assert_eq!((accounts.policy(ids[2]), accounts[ids[2]].bindings_max()), (None, None));
     }
 
     #[test]
@@ -338,7 +467,7 @@ mod tests {
         for number in 0..3000 {
             accounts.insert(AorKey(number << 50 | number), &name(number), &ha1s(0)).unwrap();
         }
-        assert!(accounts.names.chunks.len() > 5);
+        assert!(accounts.names.chunks() > 5);
         for number in 0..3000 {
             let found = accounts.find(AorKey(number << 50 | number), &name(number));
             assert_eq!(found, Some(AccountId(number as u32)));
@@ -350,19 +479,28 @@ mod tests {
 
         /// Keys clash often here: they are the length of the name.
         #[test]
-        fn agrees_with_a_hash_map(names in prop::collection::vec("[ab]{1,6}", 1..200)) {
+        fn agrees_with_a_hash_map(
+            steps in prop::collection::vec(("[ab]{1,6}", any::<bool>()), 1..200)
+        ) {
             let mut accounts = Accounts::new();
             let mut model = HashMap::new();
-            for name in &names {
+            for (name, removed) in &steps {
                 let key = AorKey(name.len() as u64);
                 let found = accounts.find(key, name.as_bytes());
                 prop_assert_eq!(found, model.get(name).copied());
+                if let Some(id) = found.filter(|_| *removed) {
+                    prop_assert_eq!(accounts.aor(id), name.as_bytes());
+                    accounts.remove(id);
+                    model.remove(name);
+                    continue;
+                }
                 match accounts.insert(key, name.as_bytes(), &Ha1s::default()) {
                     Ok(id) => prop_assert_eq!(model.insert(name.clone(), id), None),
                     Err(error) => prop_assert_eq!(error, InsertError::Duplicate(model[name])),
                 }
             }
             prop_assert_eq!(accounts.len(), model.len());
+            prop_assert_eq!(accounts.ids().count(), model.len());
         }
     }
 }

@@ -1,9 +1,42 @@
-//! Challenges: the values of WWW-Authenticate or Proxy-Authenticate (RFC 7616 3.3, RFC 8760 2.4).
+//! Challenges: the values of WWW-Authenticate or Proxy-Authenticate (RFC 7616 3.3, RFC 8760 2.4),
+//! and of the header that a success may bring.
 
 use crate::auth::digest::HashName;
-use crate::auth::nonce::{NONCE_TEXT_BYTES, NonceText};
-use crate::config::Algorithms;
-use crate::limits::CHALLENGE_VALUE_BYTES_MAX;
+use crate::auth::nonce::NonceText;
+use crate::config::{Algorithms, ChallengeCode};
+use crate::sip::HeaderName;
+use crate::sip::writer::{Full, Writer};
+
+/// The headers that belong to a challenge of one status (RFC 3261 22.2, 22.3). Credentials in the
+/// other pair's header are for somebody else: a proxy on the way may share the realm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeaderNames {
+    /// Carries the challenge.
+    pub challenge: &'static str,
+    /// Carries the answer.
+    pub credentials: HeaderName,
+    /// Carries the next nonce with a success.
+    pub info: &'static str,
+}
+
+impl HeaderNames {
+    /// The headers beside `code`.
+    #[must_use]
+    pub const fn of(code: ChallengeCode) -> HeaderNames {
+        match code {
+            ChallengeCode::Unauthorized => HeaderNames {
+                challenge: "WWW-Authenticate",
+                credentials: HeaderName::Authorization,
+                info: "Authentication-Info",
+            },
+            ChallengeCode::ProxyAuthenticationRequired => HeaderNames {
+                challenge: "Proxy-Authenticate",
+                credentials: HeaderName::ProxyAuthorization,
+                info: "Proxy-Authentication-Info",
+            },
+        }
+    }
+}
 
 /// One challenge header for each function offered, in the order in which they are written:
 /// "topmost header field ... most preferred" (RFC 8760 2.4), so the strongest first.
@@ -13,93 +46,66 @@ pub fn strongest_first(offered: Algorithms) -> impl Iterator<Item = HashName> {
         .filter_map(|(is_offered, name)| is_offered.then_some(name))
 }
 
-/// Writes one header value, without name and line end, to the front of `out` and gives its
-/// length. `stale` tells the phone that its password was right and only the nonce is to be
-/// renewed; it is left out where it would be false.
+/// Writes one header value, without name and line end. `stale` tells the phone that its password
+/// was right and only the nonce is to be renewed; it is left out where it would be false.
 ///
-/// `None` if it does not fit, or if the realm has a control character, which no quoted string can
-/// carry (RFC 3261 25.1); `out` then holds nothing of use.
-#[must_use]
+/// # Errors
+/// [`Full`].
 pub fn write_value(
+    out: &mut Writer<'_>,
     name: HashName,
     realm: &[u8],
     nonce: &NonceText,
     stale: bool,
-    out: &mut [u8],
-) -> Option<usize> {
-    let mut value = Value { out, len: 0 };
-    value.push(b"Digest realm=\"")?;
-    if realm.iter().any(|byte| matches!(byte, b'"' | b'\\' | 0..0x20 | 0x7f)) {
-        value.push_escaped(realm)?;
-    } else {
-        value.push(realm)?;
-    }
-    value.push(b"\", nonce=\"")?;
-    value.push(nonce.as_bytes())?;
-    value.push(b"\"")?;
-    if stale {
-        value.push(b", stale=true")?;
-    }
-    value.push(b", algorithm=")?;
-    value.push(name.token().as_bytes())?;
-    value.push(b", qop=\"auth\"")?;
-    Some(value.len)
+) -> Result<(), Full> {
+    out.put(b"Digest realm=")?;
+    out.quoted(realm)?;
+    out.put(b", nonce=\"")?;
+    out.put(nonce.as_bytes())?;
+    out.put(if stale { b"\", stale=true, algorithm=" } else { b"\", algorithm=" })?;
+    out.put(name.token().as_bytes())?;
+    out.put(b", qop=\"auth\"")
 }
 
-struct Value<'a> {
-    out: &'a mut [u8],
-    len: usize,
+/// Writes a value of Authentication-Info that names the next nonce and says no more: with `qop`
+/// it would owe `rspauth`, `cnonce` and `nc` too (RFC 7616 3.5), which no phone asks for.
+///
+/// # Errors
+/// [`Full`].
+pub fn write_next_nonce(out: &mut Writer<'_>, nonce: &NonceText) -> Result<(), Full> {
+    out.put(b"nextnonce=\"")?;
+    out.put(nonce.as_bytes())?;
+    out.put(b"\"")
 }
-
-impl Value<'_> {
-    fn push(&mut self, text: &[u8]) -> Option<()> {
-        let end = self.len + text.len();
-        self.out.get_mut(self.len..end)?.copy_from_slice(text);
-        self.len = end;
-        Some(())
-    }
-
-    #[cold]
-    fn push_escaped(&mut self, text: &[u8]) -> Option<()> {
-        for &byte in text {
-            match byte {
-                0..0x20 | 0x7f => return None,
-                b'"' | b'\\' => self.push(&[b'\\', byte])?,
-                _ => self.push(&[byte])?,
-            }
-        }
-        Some(())
-    }
-}
-
-/// Everything but the realm, at its longest.
-const FRAME: usize = b"Digest realm=\"\", nonce=\"\", stale=true, algorithm=SHA-256, qop=\"auth\""
-    .len()
-    + NONCE_TEXT_BYTES;
-/// A host name has 255 bytes at most (RFC 1035 2.3.4).
-const _: () = assert!(FRAME + 255 <= CHALLENGE_VALUE_BYTES_MAX);
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::sip::scan::unescape;
 
-    const NONCE: NonceText = NonceText(*b"abcdefghijklmnopqrst");
+    fn nonce() -> NonceText {
+        NonceText::plain(*b"abcdefghijklmnopqrst")
+    }
 
-    fn value(name: HashName, realm: &[u8], stale: bool) -> Option<String> {
-        let mut out = [0; CHALLENGE_VALUE_BYTES_MAX];
-        let len = write_value(name, realm, &NONCE, stale, &mut out)?;
-        Some(String::from_utf8(out[..len].to_vec()).unwrap())
+    fn written(write: impl Fn(&mut Writer<'_>) -> Result<(), Full>) -> String {
+        let mut buffer = [0; 512];
+        let mut out = Writer::new(&mut buffer);
+        write(&mut out).unwrap();
+        String::from_utf8(out.written().to_vec()).unwrap()
+    }
+
+    fn value(name: HashName, realm: &[u8], stale: bool) -> String {
+        written(|out| write_value(out, name, realm, &nonce(), stale))
     }
 
     #[test]
     fn value_has_realm_nonce_algorithm_and_qop() {
         assert_eq!(
-            value(HashName::Md5, b"example.com", false).unwrap(),
+            value(HashName::Md5, b"example.com", false),
             r#"Digest realm="example.com", nonce="abcdefghijklmnopqrst", algorithm=MD5, qop="auth""#
         );
         assert_eq!(
-            value(HashName::Sha256, b"example.com", true).unwrap(),
+            value(HashName::Sha256, b"example.com", true),
             "Digest realm=\"example.com\", nonce=\"abcdefghijklmnopqrst\", stale=true, \
              algorithm=SHA-256, qop=\"auth\""
         );
@@ -116,25 +122,45 @@ mod tests {
 
     #[test]
     fn realm_is_escaped_and_cannot_break_out_of_the_header() {
-        let text = value(HashName::Md5, br#"a"b\c"#, false).unwrap();
+        let text = value(HashName::Md5, br#"a"b\c"#, false);
         let quoted = text.strip_prefix("Digest realm=\"").unwrap();
         let raw = &quoted[..quoted.find("\", nonce").unwrap()];
         assert_eq!(unescape(raw.as_bytes()).collect::<Vec<_>>(), br#"a"b\c"#);
         for byte in (0..0x20).chain([0x7f]) {
-            assert_eq!(value(HashName::Md5, &[b'a', byte], false), None);
+            let text = value(HashName::Md5, &[b'a', byte], false);
+            assert!(!text.contains(['\r', '\n']));
         }
     }
 
     #[test]
+    fn rfc3261_22_3_a_407_has_the_headers_of_a_proxy() {
+        let of = |code: ChallengeCode| (code.status(), HeaderNames::of(code));
+        let (status, names) = of(ChallengeCode::Unauthorized);
+        assert_eq!((status, names.challenge), (401, "WWW-Authenticate"));
+        assert_eq!(names.credentials, HeaderName::Authorization);
+        let (status, names) = of(ChallengeCode::ProxyAuthenticationRequired);
+        assert_eq!((status, names.challenge), (407, "Proxy-Authenticate"));
+        assert_eq!(names.credentials, HeaderName::ProxyAuthorization);
+        assert_eq!(names.info, "Proxy-Authentication-Info");
+    }
+
+    #[test]
+    fn rfc7616_3_5_the_next_nonce_stands_alone() {
+        let text = written(|out| write_next_nonce(out, &nonce()));
+        assert_eq!(text, "nextnonce=\"abcdefghijklmnopqrst\"");
+    }
+
+    #[test]
     fn short_buffer_is_refused_at_every_length() {
-        let whole = value(HashName::Sha256, b"example.com", true).unwrap().len();
+        let whole = value(HashName::Sha256, b"example.com", true).len();
+        let write = |room: usize| {
+            let mut buffer = vec![0; room];
+            let mut out = Writer::new(&mut buffer);
+            write_value(&mut out, HashName::Sha256, b"example.com", &nonce(), true)
+        };
         for room in 0..whole {
-            let mut out = vec![0; room];
-            let len = write_value(HashName::Sha256, b"example.com", &NONCE, true, &mut out);
-            assert_eq!(len, None, "{room}");
+            assert_eq!(write(room), Err(Full), "{room}");
         }
-        let mut out = vec![0; whole];
-        let len = write_value(HashName::Sha256, b"example.com", &NONCE, true, &mut out);
-        assert_eq!(len, Some(whole));
+        assert_eq!(write(whole), Ok(()));
     }
 }

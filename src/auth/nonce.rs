@@ -6,42 +6,87 @@
 //! | bytes | what |
 //! |---|---|
 //! | 0-3 | Unix time of issue, seconds, big-endian (to the year 2106) |
-//! | 4, upper half | tries of the authentication session, 0 until sessions are counted |
+//! | 4, upper half | form: 0 |
 //! | 4, lower half, to 6 | number within the second, 20 bits, big-endian |
 //! | 7-14 | SipHash-2-4-128 over bytes 0-6, the source address and the realm, its first half |
 //!
-//! Twenty characters keep the text that MD5 sees, with a cnonce of up to 18, within two blocks.
+//! Twenty characters keep the text that MD5 sees, with a cnonce of up to 18, within two blocks. A
+//! nonce given for a wrong answer has form 1 and three bytes more, which are hashed behind bytes
+//! 0-6: they carry the [`Session`] on, and make twenty-four characters.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 7-9 | wrong answers (10 bits), age of the session at issue in seconds (14 bits), big-endian |
+//! | 10-17 | SipHash as above |
+//!
 //! The number within the second makes nonces of one second differ. It follows the clock, a
 //! microsecond at least for each nonce, and so puts the nonces of all shards in order, which is
 //! what lets an account forget old ones safely ([`counts`](crate::auth::counts)). No key number
 //! travels along: there are two keys at most, and trying the other costs a few nanoseconds.
 
+use std::fmt;
 use std::hash::Hasher;
 use std::hint::black_box;
 use std::net::IpAddr;
 
 use siphasher::sip128::{Hasher128, SipHasher24};
 
+use crate::auth::session::Session;
 use crate::limits::CLOCK_SKEW_S_MAX;
 use crate::time::UnixTime;
 
-/// Characters of a nonce.
-pub const NONCE_TEXT_BYTES: usize = 20;
-const RAW_BYTES: usize = 15;
+/// Characters of the longest nonce.
+pub const NONCE_TEXT_BYTES: usize = SESSION_TEXT_BYTES;
+/// Characters of a nonce that begins a session.
+const PLAIN_TEXT_BYTES: usize = PLAIN_RAW_BYTES / 3 * 4;
+const SESSION_TEXT_BYTES: usize = SESSION_RAW_BYTES / 3 * 4;
 const HEAD_BYTES: usize = 7;
+const MAC_BYTES: usize = 8;
+const PLAIN_RAW_BYTES: usize = HEAD_BYTES + MAC_BYTES;
+const SESSION_RAW_BYTES: usize = HEAD_BYTES + 3 + MAC_BYTES;
+/// Where the form stands in a head, and the form that carries a session.
+const FORM_SHIFT: u32 = 20;
+const FORM_SESSION: u64 = 1;
+const AGE_BITS: u32 = 14;
+const AGE_MAX: u64 = (1 << AGE_BITS) - 1;
+const WRONG_MAX: u16 = (1 << (24 - AGE_BITS)) - 1;
 const NUMBER_BITS: u32 = 20;
 const NUMBER_MAX: u32 = (1 << NUMBER_BITS) - 1;
+const _: () = assert!(PLAIN_RAW_BYTES.is_multiple_of(3) && SESSION_RAW_BYTES.is_multiple_of(3));
+const _: () = assert!(NUMBER_BITS <= FORM_SHIFT);
 const _: () = assert!(NUMBER_MAX > 1_000_000, "every microsecond of a second has its number");
 
-/// A nonce as it stands in a challenge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NonceText(pub [u8; NONCE_TEXT_BYTES]);
+/// A nonce as it stands in a challenge, twenty or twenty-four characters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct NonceText {
+    text: [u8; NONCE_TEXT_BYTES],
+    len: u8,
+}
 
 impl NonceText {
+    /// A nonce of twenty characters.
+    #[must_use]
+    pub fn plain(characters: [u8; PLAIN_TEXT_BYTES]) -> NonceText {
+        NonceText::of(&characters)
+    }
+
+    fn of(characters: &[u8]) -> NonceText {
+        let mut text = [0; NONCE_TEXT_BYTES];
+        text[..characters.len()].copy_from_slice(characters);
+        NonceText { text, len: characters.len() as u8 }
+    }
+
     /// The characters.
+    #[inline]
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.text[..usize::from(self.len)]
+    }
+}
+
+impl fmt::Debug for NonceText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NonceText({})", self.as_bytes().escape_ascii())
     }
 }
 
@@ -80,14 +125,39 @@ pub enum Judged {
         issued: UnixTime,
         /// What its counts are kept under.
         id: NonceId,
+        /// The authentication session it belongs to.
+        session: Session,
     },
     /// Ours, given to this very source, past its lifetime.
     Old {
         /// When it was issued.
         issued: UnixTime,
+        /// The authentication session it belongs to.
+        session: Session,
     },
     /// Of another key, another source, another realm or the future, or no nonce at all.
     Foreign,
+}
+
+impl Judged {
+    /// The authentication session it belongs to; none if it is not ours.
+    #[must_use]
+    pub const fn session(&self) -> Option<Session> {
+        match self {
+            Judged::Fresh { session, .. } | Judged::Old { session, .. } => Some(*session),
+            Judged::Foreign => None,
+        }
+    }
+
+    /// Whether a success with it should name the next one (RFC 7616 3.5): it is past half of its
+    /// lifetime, so the phone's next request but one may meet `stale=true`.
+    #[must_use]
+    pub const fn is_next_due(&self, now: UnixTime, lifetime_s: u32) -> bool {
+        match self {
+            Judged::Fresh { issued, .. } => now.0.saturating_sub(issued.0) * 2 > lifetime_s as u64,
+            _ => false,
+        }
+    }
 }
 
 /// A key that nonces are minted and judged with. It outlives a restart and is shared by siblings,
@@ -104,9 +174,10 @@ impl NonceKey {
         NonceKey { state: SipHasher24::new_with_key(secret) }
     }
 
-    /// First half of the MAC over the head of a nonce, the source and the realm. Head and address
-    /// have fixed lengths and the realm comes last, so no two inputs read the same.
-    fn mac(&self, head: u64, source: IpAddr, realm: &[u8]) -> u64 {
+    /// First half of the MAC over the head of a nonce, what it carries of a session, the source
+    /// and the realm. The head tells whether a session follows, head, session and address have
+    /// fixed lengths and the realm comes last, so no two inputs read the same.
+    fn mac(&self, head: u64, session: Option<u32>, source: IpAddr, realm: &[u8]) -> u64 {
         // A socket of both families shows IPv4 peers as v4-mapped addresses; they are the same.
         let address = match source {
             IpAddr::V4(v4) => v4.to_ipv6_mapped(),
@@ -115,6 +186,9 @@ impl NonceKey {
         let address = u128::from(address);
         let mut hasher = self.state;
         hasher.write_u64(head);
+        if let Some(session) = session {
+            hasher.write_u64(session.into());
+        }
         hasher.write_u64((address >> 64) as u64);
         hasher.write_u64(address as u64);
         hasher.write(realm);
@@ -196,20 +270,45 @@ impl NonceSequence {
 }
 
 impl NonceKeys {
-    /// A nonce for one source and realm. Two calls with the same place, source and realm give the
-    /// same nonce.
+    /// A nonce for one source and realm that begins a session. Two calls with the same place,
+    /// source and realm give the same nonce.
     #[must_use]
     pub fn mint(&self, place: NoncePlace, source: IpAddr, realm: &[u8]) -> NonceText {
-        self.mint_raw(u64::from(place.time) << 24 | u64::from(place.number), source, realm)
-    }
-
-    /// `head` is bytes 0-6 of the nonce as one number.
-    fn mint_raw(&self, head: u64, source: IpAddr, realm: &[u8]) -> NonceText {
-        let mac = self.current.mac(head, source, realm);
-        let mut raw = [0; RAW_BYTES];
+        let head = place.head();
+        let mac = self.current.mac(head, None, source, realm);
+        let mut raw = [0; PLAIN_RAW_BYTES];
         raw[..HEAD_BYTES].copy_from_slice(&head.to_be_bytes()[1..]);
         raw[HEAD_BYTES..].copy_from_slice(&mac.to_be_bytes());
-        NonceText(encode(&raw))
+        let mut text = [0; PLAIN_TEXT_BYTES];
+        encode(&raw, &mut text);
+        NonceText::of(&text)
+    }
+
+    /// A nonce that carries `session` on. One without a wrong answer needs no carrying: the nonce
+    /// then begins a session of its own.
+    #[must_use]
+    pub fn mint_in(
+        &self,
+        session: Session,
+        place: NoncePlace,
+        source: IpAddr,
+        realm: &[u8],
+    ) -> NonceText {
+        if session.wrong == 0 {
+            return self.mint(place, source, realm);
+        }
+        let head = place.head() | FORM_SESSION << FORM_SHIFT;
+        let age = u64::from(place.time).saturating_sub(session.began.0).min(AGE_MAX);
+        let carried = u32::from(session.wrong.min(WRONG_MAX)) << AGE_BITS | age as u32;
+        let mac = self.current.mac(head, Some(carried), source, realm);
+        let mut raw = [0; SESSION_RAW_BYTES];
+        let (before, claimed) = raw.split_at_mut(HEAD_BYTES + 3);
+        before[..HEAD_BYTES].copy_from_slice(&head.to_be_bytes()[1..]);
+        before[HEAD_BYTES..].copy_from_slice(&carried.to_be_bytes()[1..]);
+        claimed.copy_from_slice(&mac.to_be_bytes());
+        let mut text = [0; SESSION_TEXT_BYTES];
+        encode(&raw, &mut text);
+        NonceText::of(&text)
     }
 
     /// What `text` is worth now. `lifetime_s` is the age, in seconds, past which it is old.
@@ -222,22 +321,66 @@ impl NonceKeys {
         realm: &[u8],
         lifetime_s: u32,
     ) -> Judged {
-        let Some(raw) = decode(text) else { return Judged::Foreign };
-        let [t0, t1, t2, t3, n0, n1, n2, claimed @ ..] = raw;
-        let head = u64::from_be_bytes([0, t0, t1, t2, t3, n0, n1, n2]);
-        let claimed = u64::from_be_bytes(claimed);
-        let proves = |key: &NonceKey| same(key.mac(head, source, realm), claimed);
+        let Some(claim) = Claim::read(text) else { return Judged::Foreign };
+        let Claim { head, carried, mac } = claim;
+        let proves = |key: &NonceKey| same(key.mac(head, carried, source, realm), mac);
         if !proves(&self.current) && !self.previous.as_ref().is_some_and(proves) {
             return Judged::Foreign;
         }
         let issued = UnixTime(head >> 24);
+        let session = match carried {
+            None => Session::begin(issued),
+            Some(carried) => Session {
+                wrong: (carried >> AGE_BITS) as u16,
+                began: UnixTime(issued.0.saturating_sub(u64::from(carried) & AGE_MAX)),
+            },
+        };
         if issued.0 > now.0.saturating_add(u64::from(CLOCK_SKEW_S_MAX)) {
             Judged::Foreign
         } else if now.0.saturating_sub(issued.0) > u64::from(lifetime_s) {
-            Judged::Old { issued }
+            Judged::Old { issued, session }
         } else {
-            Judged::Fresh { issued, id: NonceId::new(head, claimed) }
+            Judged::Fresh { issued, id: NonceId::new(head, mac), session }
         }
+    }
+}
+
+impl NoncePlace {
+    /// Bytes 0-6 of a plain nonce as one number.
+    fn head(self) -> u64 {
+        u64::from(self.time) << 24 | u64::from(self.number)
+    }
+}
+
+/// What a nonce says of itself, not proved yet.
+struct Claim {
+    head: u64,
+    carried: Option<u32>,
+    mac: u64,
+}
+
+impl Claim {
+    /// Reads either form; none if the form is not that of the length.
+    fn read(text: &[u8]) -> Option<Claim> {
+        let (head, carried, mac) = match text.len() {
+            PLAIN_TEXT_BYTES => {
+                let [t0, t1, t2, t3, n0, n1, n2, mac @ ..] = decode::<PLAIN_RAW_BYTES>(text)?;
+                (u64::from_be_bytes([0, t0, t1, t2, t3, n0, n1, n2]), None, mac)
+            }
+            SESSION_TEXT_BYTES => {
+                let [t0, t1, t2, t3, n0, n1, n2, s0, s1, s2, mac @ ..] =
+                    decode::<SESSION_RAW_BYTES>(text)?;
+                let carried = u32::from_be_bytes([0, s0, s1, s2]);
+                (u64::from_be_bytes([0, t0, t1, t2, t3, n0, n1, n2]), Some(carried), mac)
+            }
+            _ => return None,
+        };
+        let form = head >> FORM_SHIFT & 0xf;
+        (form == u64::from(carried.is_some()) * FORM_SESSION).then_some(Claim {
+            head,
+            carried,
+            mac: u64::from_be_bytes(mac),
+        })
     }
 }
 
@@ -259,20 +402,20 @@ static VALUES: [u8; 256] = {
     values
 };
 
-fn encode(raw: &[u8; RAW_BYTES]) -> [u8; NONCE_TEXT_BYTES] {
-    let mut text = [0; NONCE_TEXT_BYTES];
+/// Three bytes become four characters.
+fn encode(raw: &[u8], text: &mut [u8]) {
     for (four, three) in text.chunks_exact_mut(4).zip(raw.chunks_exact(3)) {
         let bits = u32::from_be_bytes([0, three[0], three[1], three[2]]);
         for (at, character) in four.iter_mut().enumerate() {
             *character = ALPHABET[(bits >> (18 - 6 * at)) as usize & 63];
         }
     }
-    text
 }
 
-fn decode(text: &[u8]) -> Option<[u8; RAW_BYTES]> {
-    let text: &[u8; NONCE_TEXT_BYTES] = text.try_into().ok()?;
-    let mut raw = [0; RAW_BYTES];
+/// Reads `N` bytes, a multiple of three, from a text of the length they have.
+fn decode<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+    debug_assert!(text.len() == N / 3 * 4);
+    let mut raw = [0; N];
     let mut worst = 0;
     for (three, four) in raw.chunks_exact_mut(3).zip(text.chunks_exact(4)) {
         let mut bits = 0;
@@ -287,208 +430,4 @@ fn decode(text: &[u8]) -> Option<[u8; RAW_BYTES]> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const NOW: UnixTime = UnixTime(1_790_000_000);
-    const REALM: &[u8] = b"example.com";
-    const LIFETIME: u32 = 3600;
-
-    fn keys() -> NonceKeys {
-        NonceKey::new(b"0123456789abcdef").into()
-    }
-
-    fn source() -> IpAddr {
-        "192.0.2.7".parse().unwrap()
-    }
-
-    fn minted() -> NonceText {
-        keys().mint(NonceSequence::default().next(NOW, 0), source(), REALM)
-    }
-
-    fn judge(text: &[u8], now: UnixTime) -> Judged {
-        keys().judge(text, now, source(), REALM, LIFETIME)
-    }
-
-    fn later(seconds: u64) -> UnixTime {
-        UnixTime(NOW.0 + seconds)
-    }
-
-    #[test]
-    fn own_nonce_is_fresh_until_its_lifetime_has_passed() {
-        let nonce = minted();
-        assert!(matches!(judge(&nonce.0, NOW), Judged::Fresh { issued: NOW, .. }));
-        assert!(matches!(judge(&nonce.0, later(3600)), Judged::Fresh { issued: NOW, .. }));
-        assert_eq!(judge(&nonce.0, later(3601)), Judged::Old { issued: NOW });
-        assert_eq!(judge(&nonce.0, UnixTime(u64::MAX)), Judged::Old { issued: NOW });
-    }
-
-    #[test]
-    fn nonce_from_the_future_is_foreign_beyond_the_skew_of_siblings() {
-        let nonce = minted();
-        assert!(matches!(judge(&nonce.0, UnixTime(NOW.0 - 10)), Judged::Fresh { .. }));
-        assert_eq!(judge(&nonce.0, UnixTime(NOW.0 - 11)), Judged::Foreign);
-    }
-
-    #[test]
-    fn nonce_of_another_source_or_realm_is_foreign() {
-        let nonce = minted();
-        let other = "192.0.2.8".parse().unwrap();
-        assert_eq!(keys().judge(&nonce.0, NOW, other, REALM, LIFETIME), Judged::Foreign);
-        assert_eq!(
-            keys().judge(&nonce.0, NOW, source(), b"example.net", LIFETIME),
-            Judged::Foreign
-        );
-        let v6 = "2001:db8::7".parse().unwrap();
-        assert_eq!(keys().judge(&nonce.0, NOW, v6, REALM, LIFETIME), Judged::Foreign);
-    }
-
-    #[test]
-    fn v4_mapped_source_is_the_v4_source() {
-        let mapped = "::ffff:192.0.2.7".parse().unwrap();
-        let judged = keys().judge(&minted().0, NOW, mapped, REALM, LIFETIME);
-        assert!(matches!(judged, Judged::Fresh { .. }));
-    }
-
-    #[test]
-    fn previous_key_is_accepted_and_any_other_is_foreign() {
-        let next = NonceKey::new(b"fedcba9876543210");
-        let rotated = NonceKeys { current: next, previous: Some(keys().current) };
-        let judged = rotated.judge(&minted().0, NOW, source(), REALM, LIFETIME);
-        assert!(matches!(judged, Judged::Fresh { .. }));
-        let forgotten = NonceKeys::from(next);
-        let judged = forgotten.judge(&minted().0, NOW, source(), REALM, LIFETIME);
-        assert_eq!(judged, Judged::Foreign);
-        let place = NonceSequence::default().next(NOW, 0);
-        assert_eq!(
-            rotated.mint(place, source(), REALM),
-            NonceKeys::from(next).mint(place, source(), REALM)
-        );
-    }
-
-    #[test]
-    fn every_changed_character_makes_a_nonce_foreign() {
-        let nonce = minted();
-        for at in 0..NONCE_TEXT_BYTES {
-            for other in 0..=255 {
-                let mut text = nonce.0;
-                if text[at] != other {
-                    text[at] = other;
-                    assert_eq!(judge(&text, NOW), Judged::Foreign, "{other:#x} at {at}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn attempt_bits_are_covered_by_the_mac_and_part_of_no_identity() {
-        let head = NOW.0 << 24;
-        let plain = keys().mint_raw(head, source(), REALM);
-        let tried = keys().mint_raw(head | 3 << 20, source(), REALM);
-        assert_ne!(plain, tried);
-        let Judged::Fresh { id, issued } = judge(&tried.0, NOW) else { panic!("ours") };
-        assert_eq!((issued, id.issued()), (NOW, NOW));
-        assert_eq!(id.0 >> 12 & 0xf_ffff, 0);
-    }
-
-    #[test]
-    fn interleaved_sequences_give_no_place_twice() {
-        let mut sequences = [0, 1, 2].map(|nth| NonceSequence::interleaved(nth, 3));
-        let mut seen = std::collections::HashSet::new();
-        for (second, us) in [(0, 0), (0, 1), (0, 500), (0, 999_999), (1, 0), (1, 7)] {
-            for _ in 0..100 {
-                for sequence in &mut sequences {
-                    let place = sequence.next(later(second), us);
-                    assert!(place.number >= us);
-                    assert!(seen.insert((place.time, place.number)), "{place:?}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn nonces_of_one_second_differ_and_stay_in_order() {
-        let mut sequence = NonceSequence::default();
-        let mut last = NonceId::default();
-        for second in [0, 0, 0, 1, 1, 0, 1, 2, 40, 31, 40] {
-            let now = later(second);
-            let nonce = keys().mint(sequence.next(now, 0), source(), REALM);
-            let Judged::Fresh { id, .. } = judge(&nonce.0, now) else { panic!("not fresh") };
-            assert!(id > last, "{second}");
-            last = id;
-        }
-    }
-
-    #[test]
-    fn nonces_of_all_shards_are_in_the_order_of_the_clock() {
-        let mut busy = NonceSequence::interleaved(0, 2);
-        let mut idle = NonceSequence::interleaved(1, 2);
-        let id = |place| {
-            let nonce = keys().mint(place, source(), REALM);
-            let Judged::Fresh { id, .. } = judge(&nonce.0, NOW) else { panic!("not fresh") };
-            id
-        };
-        for us in (0..400_000).step_by(1000) {
-            let from_busy = (0..100).map(|_| id(busy.next(NOW, us))).next_back();
-            // A shard that mints its first nonce of the second now is not behind the busy one.
-            assert!(Some(id(idle.next(NOW, us + 200))) > from_busy, "{us}");
-        }
-        // The end of the second neither wraps nor runs into the next.
-        let last = id(busy.next(NOW, 999_999));
-        assert!((0..100_000).map(|_| id(busy.next(NOW, 999_999))).is_sorted());
-        assert!(id(busy.next(later(0), 999_999)) > last);
-        assert!(NonceId::first_of(later(1)) > id(busy.next(NOW, 999_999)));
-    }
-
-    #[test]
-    fn clock_stepped_far_back_is_obeyed() {
-        let mut sequence = NonceSequence::default();
-        sequence.next(later(3600), 0);
-        let nonce = keys().mint(sequence.next(NOW, 0), source(), REALM);
-        assert!(matches!(judge(&nonce.0, NOW), Judged::Fresh { issued: NOW, .. }));
-    }
-
-    #[test]
-    fn first_of_a_second_is_before_its_nonces_and_after_all_earlier() {
-        let Judged::Fresh { id, .. } = judge(&minted().0, NOW) else { panic!("not fresh") };
-        assert!(NonceId::first_of(NOW) <= id);
-        assert!(NonceId::first_of(later(1)) > id);
-    }
-
-    /// The format outlives the process: another program with the key reads it.
-    #[test]
-    fn format_is_stable() {
-        let place = NoncePlace { time: 0x6ab1_3b80, number: 0x1_2345 };
-        let text = keys().mint(place, source(), REALM);
-        let raw = decode(&text.0).unwrap();
-        assert_eq!(raw[..7], [0x6a, 0xb1, 0x3b, 0x80, 0x01, 0x23, 0x45]);
-        let mut input = Vec::new();
-        input.extend_from_slice(&0x006a_b13b_8001_2345_u64.to_le_bytes());
-        input.extend_from_slice(&0_u64.to_le_bytes());
-        input.extend_from_slice(&0x0000_ffff_c000_0207_u64.to_le_bytes());
-        input.extend_from_slice(REALM);
-        let whole = SipHasher24::new_with_key(b"0123456789abcdef").hash(&input);
-        assert_eq!(raw[7..], whole.h1.to_be_bytes());
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(128))]
-
-        #[test]
-        fn base64_round_trips(raw: [u8; RAW_BYTES]) {
-            prop_assert_eq!(decode(&encode(&raw)), Some(raw));
-        }
-
-        #[test]
-        fn any_bytes_are_foreign(text in prop::collection::vec(any::<u8>(), 0..40)) {
-            prop_assert_eq!(judge(&text, NOW), Judged::Foreign);
-        }
-
-        #[test]
-        fn well_formed_strangers_are_foreign(raw: [u8; RAW_BYTES]) {
-            prop_assert_eq!(judge(&encode(&raw), NOW), Judged::Foreign);
-        }
-    }
-}
+mod tests;

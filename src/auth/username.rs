@@ -4,7 +4,7 @@
 //! is plain text in a quoted string. So the two are compared by what they stand for, byte for
 //! byte, upper and lower case apart.
 
-use crate::sip::scan::unescape;
+use crate::sip::scan::{hex_value, unescape};
 
 /// How credentials name the account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,10 +54,6 @@ pub fn plain_user(user: &[u8]) -> impl Iterator<Item = u8> + Clone + '_ {
         rest = tail;
         Some(first)
     })
-}
-
-fn hex_value(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).map(|value| value as u8)
 }
 
 #[cfg(test)]

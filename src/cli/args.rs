@@ -18,7 +18,7 @@ pub struct Cli {
 /// One program of `aorta`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Runs the registrar until SIGTERM or SIGINT.
+    /// Runs the registrar until SIGTERM or SIGINT; SIGHUP reads its files again.
     Serve(ServeArgs),
     /// Runs the registrar on loopback, storms it with real digest registrations on every core and
     /// shows the latency histogram.
@@ -48,7 +48,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "TRANSPORT:HOST:PORT")]
     pub listen: Vec<String>,
     /// Subscriber file: `user@domain password` or `user@domain ha1 HEX [ha1-sha256 HEX]`, one a
-    /// line.
+    /// line, options such as `bindings=3` behind it.
     #[arg(long, value_name = "FILE")]
     pub subscribers: Option<String>,
     /// Makes accounts u1..uN with passwords p1..pN in example.com.
@@ -115,7 +115,8 @@ pub struct ConfigArgs {
 /// Below `aorta config`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Reads a configuration file and says what is wrong with it, if anything.
+    /// Reads a configuration file and the subscriber file it names, and says what is wrong with
+    /// them, if anything.
     Check {
         /// The file.
         file: PathBuf,

@@ -4,13 +4,13 @@ use std::process::ExitCode;
 
 use super::args::{ConfigArgs, ConfigCommand};
 use super::say::print;
-use super::{Failure, settings};
+use super::{Failure, accounts, settings};
 use crate::config::Described;
 
 /// Shows the settings, or checks a file.
 pub fn run(args: &ConfigArgs) -> Result<ExitCode, Failure> {
     if let Some(ConfigCommand::Check { file }) = &args.command {
-        settings::read(file)?;
+        accounts::load(&settings::read(file)?)?;
         print(format_args!("{}: good", file.display()))?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -28,6 +28,9 @@ pub fn run(args: &ConfigArgs) -> Result<ExitCode, Failure> {
             "{:key$}  {:value$}  default {:default$}  range {}  from {}",
             row.key, row.value, row.default, row.range, row.origin
         ))?;
+        if row.at_start {
+            print(format_args!("{:key$}  holds from start to end", ""))?;
+        }
         if !row.alias.is_empty() {
             print(format_args!("{:key$}  also {}", "", row.alias))?;
         }

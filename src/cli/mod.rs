@@ -6,8 +6,10 @@
 
 mod accounts;
 mod args;
+mod certificates;
 mod config;
 mod demo;
+mod reload;
 mod report;
 mod say;
 mod serve;
@@ -33,6 +35,13 @@ impl Failure {
 
     fn lines(lines: Vec<String>) -> Failure {
         Failure { lines }
+    }
+
+    /// All of it on one line: the first fault, and how many more there are.
+    fn into_line(self) -> String {
+        let more = self.lines.len().saturating_sub(1);
+        let first = self.lines.into_iter().next().unwrap_or_default();
+        if more == 0 { first } else { format!("{first} (and {more} more)") }
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::reactor::{self, Finished};
 use crate::shard::counters::{Counters, DropReason};
+use crate::shard::refused::RefuseReason;
 
 /// What reactors and shards leave behind, as the lines a server ends with.
 #[must_use]
@@ -38,8 +39,15 @@ fn shard_lines(shards: &[&Counters]) -> Vec<String> {
             .map(|reason| (reason.name(), sum.dropped(reason)))
             .filter(|&(_, value)| value > 0),
     );
+    let refused = join(
+        RefuseReason::ALL
+            .into_iter()
+            .map(|reason| (reason.name(), sum.refused(reason)))
+            .filter(|&(_, value)| value > 0),
+    );
     let mut lines = vec![answered];
     lines.extend((!named.is_empty()).then_some(named));
+    lines.extend((!refused.is_empty()).then(|| format!("refused: {refused}")));
     lines.extend((!dropped.is_empty()).then(|| format!("not answered: {dropped}")));
     lines
 }
@@ -63,8 +71,15 @@ mod tests {
         let mut one = Counters { requests: 3, kicked: 1, ..Counters::default() };
         one.answered.count(200);
         one.drop(DropReason::Ack);
+        one.refuse(RefuseReason::Hops);
         let lines = shard_lines(&[&one, &one]);
-        assert_eq!(lines, ["answered 2, 200: 2", "requests 6, kicked 2", "not answered: ack 2"]);
+        let expected = [
+            "answered 2, 200: 2",
+            "requests 6, kicked 2",
+            "refused: hops 2",
+            "not answered: ack 2",
+        ];
+        assert_eq!(lines, expected);
         assert_eq!(shard_lines(&[]), ["answered 0"]);
     }
 }

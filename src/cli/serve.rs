@@ -1,7 +1,8 @@
 //! `aorta serve`: the registrar until somebody ends it.
 //!
 //! Standard output has a line `listening udp ADDRESS:PORT` for each listener, then `ready`;
-//! whoever starts it waits for that; at the end the counters. The rest goes to standard error.
+//! whoever starts it waits for that; at the end the counters. The rest goes to standard error, the
+//! one line about what a SIGHUP has changed too.
 
 use std::process::ExitCode;
 
@@ -11,12 +12,13 @@ use super::server::Server;
 use super::{Failure, report, settings};
 use crate::reactor::{Signal, Signals};
 
-/// Serves until SIGTERM or SIGINT, then drains and shows the counters.
+/// Serves until SIGTERM or SIGINT, then drains and shows the counters. SIGHUP reads settings,
+/// subscribers and certificates again.
 pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     // Before any thread is there: each inherits the blocked signals.
     let signals = Signals::block().map_err(|error| Failure::new(error.to_string()))?;
     let settings = settings::for_serve(args)?;
-    let server = Server::start(&settings, args.data.as_deref())?;
+    let mut server = Server::start(&settings, args.data.as_deref())?;
     note(format_args!(
         "{} accounts in {} domains, {} reactors on CPUs {:?}",
         server.accounts,
@@ -39,7 +41,12 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         match signals.wait_for_signal() {
             Signal::Terminate | Signal::Interrupt => break,
             Signal::Reload => {
-                note("SIGHUP: settings are read at the start only, nothing changed");
+                match settings::for_serve(args).and_then(|settings| server.reload(settings)) {
+                    Ok(changes) => note(format_args!("SIGHUP: {changes}")),
+                    Err(failure) => {
+                        note(format_args!("SIGHUP: nothing changed: {}", failure.into_line()));
+                    }
+                }
             }
         }
     }

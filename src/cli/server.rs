@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Failure;
-use super::accounts;
+use super::accounts::Loaded;
+use super::reload::{self, Prepare};
+use super::{Failure, certificates};
 use crate::auth::nonce::NonceKey;
 use crate::config::{self, Settings};
 use crate::flow::Transport;
@@ -21,7 +22,13 @@ use crate::store::subscribers::Subscriber;
 
 /// A registrar that answers.
 pub struct Server {
-    running: Running<Counters>,
+    pub(super) running: Running<Shard>,
+    pub(super) ownership: Ownership,
+    /// What it was started with.
+    pub(super) started: Settings,
+    /// What it obeys now.
+    pub(super) settings: Settings,
+    pub(super) on_reload: Vec<Prepare>,
     /// Accounts loaded.
     pub accounts: usize,
     /// Domains served.
@@ -37,18 +44,13 @@ impl Server {
     /// One line with what is wrong and what helps; nothing is left running.
     pub fn start(settings: &Settings, data: Option<&Path>) -> Result<Server, Failure> {
         let listen = datagram_listeners(&settings.serve.listen)?;
-        let subscribers = accounts::load(settings)?;
-        let domains = accounts::domains(settings, &subscribers);
-        if domains.is_empty() {
-            return Err(Failure::new(
-                "no account and no domain: nobody could register (name a file with \
-                 --subscribers, or try --test-accounts 100)",
-            ));
-        }
+        let Loaded { accounts: subscribers, domains } = reload::check(settings)?;
+        drop(certificates::prepare(settings)?);
         let (cpus, shards) = placement(&settings.serve)?;
         let keys = secrets(data)?;
         let ownership = Ownership::new(random()?, shards);
         let names = domains.iter().map(|domain| domain.name.clone()).collect();
+        let owned = ownership.clone();
         let accounts = subscribers.len();
         let subscribers = Arc::new(subscribers);
         let planes = (0..shards)
@@ -79,7 +81,18 @@ impl Server {
         let mesh = mesh(shards, default_slots(shards));
         let running = Reactors::start(reactors, mesh, planes)
             .map_err(|error| Failure::new(error.to_string()))?;
-        Ok(Server { running, accounts, domains: names, cpus })
+        let mut server = Server {
+            running,
+            ownership: owned,
+            started: settings.clone(),
+            settings: settings.clone(),
+            on_reload: Vec::new(),
+            accounts,
+            domains: names,
+            cpus,
+        };
+        server.on_reload(Box::new(certificates::prepare));
+        Ok(server)
     }
 
     /// The addresses it listens on, ports resolved.
@@ -121,7 +134,7 @@ fn shard(setup: Setup, subscribers: &[Subscriber]) -> Shard {
         let aor = subscriber.user_at_domain.as_bytes();
         if shard.owns(aor) {
             shard
-                .insert_account(aor, &subscriber.ha1s)
+                .put_account(aor, &subscriber.ha1s, subscriber.policy.as_ref())
                 .expect("names were checked and are distinct when they are loaded");
         }
     }

@@ -1,6 +1,8 @@
 //! What may be said of one account beside its secrets. What is not said follows the process-wide
 //! settings.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
 use super::Replace;
@@ -37,6 +39,26 @@ impl AccountPolicy {
     pub fn is_empty(&self) -> bool {
         *self == AccountPolicy::default()
     }
+
+    /// The shortest and the longest registration of this account, seconds, where those of everybody
+    /// are given. What is said of the account holds over what is said of all.
+    #[must_use]
+    pub fn expires_s(&self, min_s: u32, max_s: u32) -> (u32, u32) {
+        match (self.expires_min_s, self.expires_max_s) {
+            (Some(min), Some(max)) => (min, max),
+            (Some(min), None) => (min, max_s.max(min)),
+            (None, Some(max)) => (min_s.min(max), max),
+            (None, None) => (min_s, max_s),
+        }
+    }
+
+    /// Whether an address is in one of its networks. An IPv4 address is one also where it was met
+    /// as part of IPv6.
+    #[must_use]
+    pub fn allows(&self, source: IpAddr) -> bool {
+        let source = source.to_canonical();
+        self.allow.iter().any(|network| network.contains(&source))
+    }
 }
 
 /// A contact that is always bound.
@@ -60,5 +82,39 @@ words! {
         Both = "both",
         /// By coming from a network of its `allow` list, or else by digest.
         Either = "either",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_range_of_an_account_holds_over_that_of_all() {
+        let of = |min, max| AccountPolicy {
+            expires_min_s: min,
+            expires_max_s: max,
+            ..AccountPolicy::default()
+        };
+        assert_eq!(of(None, None).expires_s(60, 3600), (60, 3600));
+        assert_eq!(of(Some(30), Some(90)).expires_s(60, 3600), (30, 90));
+        assert_eq!(of(Some(120), None).expires_s(60, 100), (120, 120));
+        assert_eq!(of(None, Some(30)).expires_s(60, 3600), (30, 30));
+    }
+
+    #[test]
+    fn an_address_is_looked_for_in_the_networks_of_its_own_family() {
+        let allow = ["192.0.2.0/24", "2001:db8::/32"].map(|text| text.parse().unwrap()).to_vec();
+        let policy = AccountPolicy { allow, ..AccountPolicy::default() };
+        for (source, expected) in [
+            ("192.0.2.9", true),
+            ("::ffff:192.0.2.9", true),
+            ("192.0.3.9", false),
+            ("2001:db8::1", true),
+            ("2001:db9::1", false),
+        ] {
+            assert_eq!(policy.allows(source.parse().unwrap()), expected, "{source}");
+        }
+        assert!(!AccountPolicy::default().allows("192.0.2.9".parse().unwrap()));
     }
 }

@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 use super::nearest::nearest;
 use super::parameters::{PARAMETERS, Parameter, find, unknown};
 use super::refusal::{Fault, Origin, Refusal};
-use super::settings::Settings;
+use super::settings::{DomainProperty, Settings};
 
 /// Longest configuration file, bytes.
 pub const FILE_BYTES_MAX: usize = 1 << 20;
@@ -168,12 +168,14 @@ impl File<'_> {
             // `[domain.example.com]` is a table in a table to TOML, and means something else.
             let expected = match value.get_ref() {
                 DeValue::Table(_) => "the name in quotes, such as [domain.\"example.com\"]",
-                _ => "SHA-256, MD5 or both",
+                _ => DomainProperty::find(property).map_or("one value", DomainProperty::expected),
             };
             self.malformed(origin, &key, value, expected);
             return;
         };
-        if let Some(first @ Origin::File { .. }) = self.settings.domain_origin(name) {
+        let first = DomainProperty::find(property)
+            .and_then(|property| self.settings.domain_origin(name, property));
+        if let Some(first @ Origin::File { .. }) = first {
             let fault = Fault::SetTwice { first: first.clone() };
             self.refusals.push(Refusal { origin, key, fault });
             return;
@@ -325,11 +327,9 @@ algorithms = "MD5"
     #[test]
     fn an_item_of_a_list_is_reported_where_it_stands() {
         assert_eq!(
-            refusals(
-                "[serve]\nlisten = [\n  \"udp:127.0.0.1:5060\",\n  \"sctp:127.0.0.1:5060\"\n]"
-            ),
-            ["a.toml:4: serve.listen: \"sctp:127.0.0.1:5060\" is refused, expected one of the \
-                 transports udp, tcp, tls, ws, wss"]
+            refusals("[serve]\nlisten = [\n  \"udp:127.0.0.1:5060\",\n  \"sctp:1.1.1.1:1\"\n]"),
+            ["a.toml:4: serve.listen: \"sctp:1.1.1.1:1\" is refused, expected udp, tcp, tls, \
+                 ws or wss in TRANSPORT:ADDRESS:PORT, such as udp:0.0.0.0:5060 or tls:[::]:5061"]
         );
     }
 
@@ -374,6 +374,33 @@ algorithms = "MD5"
             ["a.toml:1: domain.\"example\".com: \"a TOML table\" is refused, expected the name \
                  in quotes, such as [domain.\"example.com\"]"]
         );
+    }
+
+    #[test]
+    fn a_domain_has_aliases_that_name_nothing_else() {
+        let settings =
+            load("[domain.\"a.com\"]\naliases = [\"SIP.a.com\", \"10.0.0.1\"]\n", "a.toml")
+                .unwrap();
+        assert_eq!(settings.domain("a.com").aliases, ["sip.a.com", "10.0.0.1"]);
+        assert_eq!(settings.alias_of("sip.a.com"), Some("a.com"));
+        assert_eq!(settings.alias_of("a.com"), None);
+        assert_eq!(
+            refusals(
+                "[domain.\"a.com\"]\naliases = \"c.com\"\n[domain.\"b.com\"]\naliases = \"C.com\"\n"
+            ),
+            ["a.toml:4: domain.\"b.com\".aliases: c.com is an alias of a.com"]
+        );
+        assert_eq!(
+            refusals("[domain.\"a.com\"]\naliases = \"b.com\"\n[domain.\"b.com\"]\n"),
+            ["a.toml:2: domain.\"a.com\".aliases: b.com is a domain itself"]
+        );
+        assert_eq!(
+            refusals("[domain.\"a.com\"]\naliasses = \"b.com\"\n"),
+            ["a.toml:2: domain.\"a.com\".aliasses: unknown name, did you mean \
+                 domain.\"a.com\".aliases?"]
+        );
+        assert_eq!(refusals("[domain.\"a.com\"]\naliases = [\"a b\"]\n").len(), 1);
+        assert_eq!(refusals("[domain.\"a.com\"]\naliases = [\"b.com\", \"B.com\"]\n").len(), 1);
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod value;
 
 mod account;
 mod auth;
+mod describe;
 mod nearest;
 mod registrar;
 mod serve;
@@ -20,11 +21,13 @@ mod words;
 
 pub use account::{AccountAuthentication, AccountPolicy, StaticContact};
 pub use auth::{Algorithms, Auth, ChallengeCode, Domain};
+pub use describe::Described;
 pub use file::load;
+pub(crate) use nearest::nearest;
 pub use refusal::{Origin, Refusal};
 pub use registrar::{
     Evict, Flapping, MinExpiresPolicy, PathMode, Registrar, Replace, UserParameters,
 };
 pub use serve::{Backend, Listen, SIP_PORT, Serve, default_port};
-pub use settings::{Described, Settings};
+pub use settings::Settings;
 pub use streams::{ClientAuth, Streams, Tls, WebSocket};

@@ -5,7 +5,7 @@ const NAME_BYTES_MAX: usize = 80;
 
 /// The candidate nearest to `name` in any case, if it is near enough to be meant: at most one
 /// edit in four characters and three in all, or the same word with its section left out.
-pub(super) fn nearest<'a>(
+pub(crate) fn nearest<'a>(
     name: &str,
     candidates: impl Iterator<Item = &'a str> + Clone,
 ) -> Option<&'a str> {

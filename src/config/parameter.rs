@@ -1,6 +1,7 @@
 //! One parameter: what its text may be, how that reaches its field, and how a refusal of it reads.
 //! The table of them is [`parameters`](super::parameters)'.
 
+use super::parameters::{BACKEND, CPUS, LISTEN, REACTORS};
 use super::refusal::Fault;
 use super::settings::Settings;
 use super::value::{self, Malformed, Unit};
@@ -18,6 +19,9 @@ pub struct Parameter {
     /// What it takes.
     pub(super) kind: Kind,
 }
+
+/// Sockets and threads are made once.
+const AT_START: [&str; 4] = [LISTEN, REACTORS, CPUS, BACKEND];
 
 /// What a parameter takes, and how it reaches its field.
 pub(super) enum Kind {
@@ -53,6 +57,12 @@ impl Parameter {
             }
             Kind::Text { range, .. } | Kind::List { range, .. } => range.to_owned(),
         }
+    }
+
+    /// Whether it holds from the start to the end of the process, whatever a reload reads.
+    #[must_use]
+    pub fn at_start(&self) -> bool {
+        AT_START.contains(&self.key)
     }
 
     /// Whether it takes a list.

@@ -1,6 +1,9 @@
-//! All values together, each with where it came from: set from text, checked against each other,
-//! described for operators. Names and ranges are [`parameters`](super::parameters)'.
+//! All values together, each with where it came from: set from text and checked against each other.
+//! Names and ranges are [`parameters`](mod@super::parameters)'.
 
+use std::collections::HashMap;
+
+use super::nearest::nearest;
 use super::parameters::{self, PARAMETERS, Parameter, find, index, unknown};
 use super::refusal::{Fault, Origin, Refusal};
 use super::value::{self, Malformed};
@@ -17,36 +20,54 @@ pub struct Settings {
     pub streams: Streams,
     /// What `aorta serve` starts with.
     pub serve: Serve,
-    domains: Vec<DomainSettings>,
+    pub(super) domains: Vec<DomainSettings>,
     origins: [Origin; PARAMETERS.len()],
 }
 
 /// What was said about one domain; what was not follows `auth`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct DomainSettings {
-    name: String,
-    algorithms: Option<(Algorithms, Origin)>,
+pub(super) struct DomainSettings {
+    pub(super) name: String,
+    pub(super) algorithms: Option<(Algorithms, Origin)>,
+    pub(super) aliases: Option<(Vec<String>, Origin)>,
 }
 
-/// One line of `aorta config`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Described {
-    /// Aorta's key.
-    pub key: String,
-    /// The alias, empty where there is none.
-    pub alias: &'static str,
-    /// What it does.
-    pub about: &'static str,
-    /// The value nobody set, as text.
-    pub default: String,
-    /// What is taken.
-    pub range: String,
-    /// The unit a bare number stands in, empty where there is none.
-    pub unit: String,
-    /// The value now, as text.
-    pub value: String,
-    /// Where it came from.
-    pub origin: Origin,
+/// What can be said of a domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DomainProperty {
+    /// What its challenges offer.
+    Algorithms,
+    /// Its other names.
+    Aliases,
+}
+
+enum DomainValue {
+    Algorithms(Algorithms),
+    Aliases(Vec<String>),
+}
+
+impl DomainProperty {
+    const ALL: [DomainProperty; 2] = [DomainProperty::Algorithms, DomainProperty::Aliases];
+
+    const fn name(self) -> &'static str {
+        match self {
+            DomainProperty::Algorithms => "algorithms",
+            DomainProperty::Aliases => "aliases",
+        }
+    }
+
+    /// What it takes, for refusals.
+    pub(super) const fn expected(self) -> &'static str {
+        match self {
+            DomainProperty::Algorithms => "SHA-256, MD5 or both",
+            DomainProperty::Aliases => "host names or IP addresses",
+        }
+    }
+
+    /// The property of that name, in any case.
+    pub(super) fn find(name: &str) -> Option<DomainProperty> {
+        DomainProperty::ALL.into_iter().find(|property| name.eq_ignore_ascii_case(property.name()))
+    }
 }
 
 impl Default for Settings {
@@ -64,8 +85,8 @@ impl Default for Settings {
 
 impl Settings {
     /// Sets one parameter, by key or alias in any case, from text; lists are separated by commas
-    /// and replace what was there. `domain.NAME.algorithms` sets a domain's. What is refused
-    /// changes nothing.
+    /// and replace what was there. `domain.NAME.algorithms` and `domain.NAME.aliases` set a
+    /// domain's. What is refused changes nothing.
     pub fn apply(&mut self, key: &str, text: &str, origin: Origin) -> Result<(), Refusal> {
         let key = key.trim();
         if let Some((domain, property)) = domain_key(key) {
@@ -97,7 +118,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Sets what is known of one domain: its algorithms.
+    /// Sets one property of one domain.
     pub(super) fn set_domain(
         &mut self,
         name: &str,
@@ -108,12 +129,19 @@ impl Settings {
     ) -> Result<(), Refusal> {
         let key = format!("domain.\"{name}\".{property}");
         let refused = |origin, fault| Err(Refusal { origin, key: key.clone(), fault });
-        if !property.eq_ignore_ascii_case("algorithms") {
-            let nearest = Some(format!("domain.\"{name}\".algorithms"));
+        let Some(property) = DomainProperty::find(property) else {
+            let names = DomainProperty::ALL.iter().map(|property| property.name());
+            // There are so few that the first stands for them all.
+            let name_of = nearest(property, names).unwrap_or("algorithms");
+            let nearest = Some(format!("domain.\"{name}\".{name_of}"));
             return refused(origin, Fault::Unknown { nearest });
-        }
-        let algorithms = match value::algorithms(items) {
-            Ok(algorithms) => algorithms,
+        };
+        let value = match property {
+            DomainProperty::Algorithms => value::algorithms(items).map(DomainValue::Algorithms),
+            DomainProperty::Aliases => value::aliases(items).map(DomainValue::Aliases),
+        };
+        let value = match value {
+            Ok(value) => value,
             Err(Malformed { item, expected }) => {
                 let value = items.get(item).copied().unwrap_or_default().to_owned();
                 let at = items_at.get(item).unwrap_or(&origin).clone();
@@ -121,7 +149,10 @@ impl Settings {
             }
         };
         let domain = self.add_domain(name, origin.clone())?;
-        domain.algorithms = Some((algorithms, origin));
+        match value {
+            DomainValue::Algorithms(algorithms) => domain.algorithms = Some((algorithms, origin)),
+            DomainValue::Aliases(aliases) => domain.aliases = Some((aliases, origin)),
+        }
         Ok(())
     }
 
@@ -139,7 +170,7 @@ impl Settings {
         };
         let at = self.domains.iter().position(|domain| domain.name == canonical);
         let at = at.unwrap_or_else(|| {
-            self.domains.push(DomainSettings { name: canonical, algorithms: None });
+            self.domains.push(DomainSettings { name: canonical, algorithms: None, aliases: None });
             self.domains.len() - 1
         });
         Ok(&mut self.domains[at])
@@ -150,11 +181,45 @@ impl Settings {
         self.add_domain(name, origin).map(|_| ())
     }
 
-    /// Where the algorithms of a domain were set, if they were.
-    pub(super) fn domain_origin(&self, name: &str) -> Option<&Origin> {
+    /// Where a property of a domain was set, if it was.
+    pub(super) fn domain_origin(&self, name: &str, property: DomainProperty) -> Option<&Origin> {
         let canonical = value::domain(name)?;
         let domain = self.domains.iter().find(|domain| domain.name == canonical)?;
-        domain.algorithms.as_ref().map(|(_, origin)| origin)
+        match property {
+            DomainProperty::Algorithms => domain.algorithms.as_ref().map(|(_, origin)| origin),
+            DomainProperty::Aliases => domain.aliases.as_ref().map(|(_, origin)| origin),
+        }
+    }
+
+    /// The domain a host is another name of, if it is one.
+    #[must_use]
+    pub fn alias_of(&self, host: &str) -> Option<&str> {
+        self.domains.iter().find_map(|domain| {
+            let (aliases, _) = domain.aliases.as_ref()?;
+            aliases.iter().any(|alias| alias == host).then_some(domain.name.as_str())
+        })
+    }
+
+    /// An alias names one domain, and no domain is an alias.
+    fn check_aliases(&self) -> Result<(), Refusal> {
+        let mut known: HashMap<&str, &str> = HashMap::new();
+        for domain in &self.domains {
+            known.insert(&domain.name, &domain.name);
+        }
+        for domain in &self.domains {
+            let Some((aliases, origin)) = &domain.aliases else { continue };
+            for alias in aliases {
+                let Some(other) = known.insert(alias, &domain.name) else { continue };
+                let what = if other == alias { "a domain itself" } else { "an alias of" };
+                let other = if other == alias { "" } else { other };
+                return Err(Refusal {
+                    origin: origin.clone(),
+                    key: format!("domain.\"{}\".aliases", domain.name),
+                    fault: Fault::Conflict(format!("{alias} is {what} {other}").trim().to_owned()),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The domains that were named, in the order they were first met. The domains of accounts
@@ -170,7 +235,9 @@ impl Settings {
         let own = self.domains.iter().find(|domain| domain.name == name);
         let algorithms = own.and_then(|domain| domain.algorithms.as_ref());
         let algorithms = algorithms.map_or(self.auth.algorithms, |(algorithms, _)| *algorithms);
-        Domain { name, algorithms, aliases: Vec::new() }
+        let aliases = own.and_then(|domain| domain.aliases.as_ref());
+        let aliases = aliases.map(|(aliases, _)| aliases.clone()).unwrap_or_default();
+        Domain { name, algorithms, aliases }
     }
 
     /// Where a parameter's value came from.
@@ -222,6 +289,7 @@ impl Settings {
         {
             return Err(self.conflict(REACTORS, "are more than the CPUs of", CPUS));
         }
+        self.check_aliases()?;
         let tls = &self.streams.tls;
         match (&tls.certificate, &tls.key) {
             (Some(_), None) => return Err(self.conflict(TLS_CERTIFICATE, "needs", TLS_KEY)),
@@ -260,32 +328,6 @@ impl Settings {
             key: blamed.key.to_owned(),
             fault: Fault::Conflict(format!("{} {relation} {}", phrase(a), phrase(b))),
         }
-    }
-
-    /// Every parameter in the order of the table, then what was said of each domain.
-    pub fn describe(&self) -> impl Iterator<Item = Described> + '_ {
-        let default = Settings::default();
-        let parameters = PARAMETERS.iter().map(move |parameter| Described {
-            key: parameter.key.to_owned(),
-            alias: parameter.alias,
-            about: parameter.about,
-            default: parameter.value(&default),
-            range: parameter.range(),
-            unit: parameter.unit.to_string(),
-            value: parameter.value(self),
-            origin: self.origin(parameter).clone(),
-        });
-        let domains = self.domains.iter().map(|domain| Described {
-            key: format!("domain.\"{}\".algorithms", domain.name),
-            alias: "",
-            about: "What challenges of this domain offer, strongest first",
-            default: self.auth.algorithms.to_string(),
-            range: "SHA-256, MD5".to_owned(),
-            unit: String::new(),
-            value: self.domain(&domain.name).algorithms.to_string(),
-            origin: domain.algorithms.as_ref().map_or(Origin::Default, |(_, at)| at.clone()),
-        });
-        parameters.chain(domains)
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::clock::Clock;
+use super::control::Orders;
 use super::counters::{Counters, SharedCounters};
 use super::datagram::{DatagramPath, Outbox};
 use super::executor::Turner;
@@ -48,13 +49,14 @@ impl Shared {
 }
 
 /// One reactor at work.
-pub(super) struct DataPlane<P, D> {
+pub(super) struct DataPlane<P: Plane, D> {
     pub(super) shard: ShardId,
     pub(super) plane: P,
     pub(super) path: D,
     pub(super) outbox: Outbox,
     pub(super) sender: Sender,
     pub(super) endpoint: Endpoint,
+    pub(super) orders: Orders<P>,
     /// Connections, where anything listens for them.
     pub(super) streams: Option<Streams>,
     pub(super) idle: Idle,
@@ -129,7 +131,7 @@ impl Outlet for Answers<'_> {
 /// What one turn left to be done.
 struct Turned {
     now: Now,
-    /// The rings may hold more than this turn took.
+    /// The rings, or the orders, may hold more than this turn took.
     more: bool,
     deadline: Option<Instant>,
 }
@@ -196,7 +198,7 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
         self.publish();
         // The clock of the last batch is young enough.
         let now = received_at.unwrap_or_else(|| self.clock.now());
-        let more = self.drain_rings(now);
+        let more = self.drain_rings(now) | self.orders.carry_out(&mut self.plane, now);
         let deadline = self.plane.turn(now);
         let more = self.obey(now) || more;
         self.publish();

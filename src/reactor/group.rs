@@ -11,6 +11,7 @@ use std::time::Duration;
 use crossbeam::queue::ArrayQueue;
 
 use super::clock::Clock;
+use super::control::{Controller, Orders, orders};
 use super::counters::{Counters, SharedCounters};
 use super::data_plane::{DataPlane, Shared};
 use super::datagram::{Backend, DatagramPath, Outbox};
@@ -21,10 +22,10 @@ use super::mmsg::Mmsg;
 use super::plane::Plane;
 use super::send::Sender;
 use super::socket::{Bound, Listener, bind_group};
-use super::stream::{self, Certificates, NewCertificates, StreamListener, Streams};
 use super::start_check::{
     cpus_allowed, files_allowed, io_uring_allowed, memlock_allowed, threads_allowed,
 };
+use super::stream::{self, Certificates, NewCertificates, StreamListener, Streams};
 use super::uring::Uring;
 use super::wake::Waker;
 use crate::config;
@@ -110,7 +111,7 @@ impl Reactors {
         settings: Settings,
         mesh: Vec<Endpoint>,
         planes: Vec<F>,
-    ) -> Result<Running<P::Final>, StartError>
+    ) -> Result<Running<P>, StartError>
     where
         P: Plane,
         F: FnOnce(ShardId) -> P + Send + 'static,
@@ -134,12 +135,14 @@ impl Reactors {
         let new_certificates: Vec<NewCertificates> =
             mesh.iter().map(|_| NewCertificates::new(ArrayQueue::new(1))).collect();
         let reactors = mesh.len();
-        let mut running =
-            Running { threads: Vec::new(), shared, bound, new_certificates };
+        let (threads, controllers) = (Vec::new(), Vec::new());
+        let mut running = Running { threads, shared, bound, controllers, new_certificates };
         let mut gates = Vec::with_capacity(mesh.len());
         for (number, (endpoint, make)) in mesh.into_iter().zip(planes).enumerate() {
             let (open, gate) = mpsc::channel();
             gates.push(open);
+            let (controller, orders) = orders(running.shared.wakers[number].clone());
+            running.controllers.push(controller);
             let seat = Seat {
                 number,
                 cpu: settings.cpus.get(number).copied(),
@@ -149,6 +152,7 @@ impl Reactors {
                 new_certificates: Arc::clone(&running.new_certificates[number]),
                 settings: settings.clone(),
                 endpoint,
+                orders,
                 shared: Arc::clone(&running.shared),
                 report: report.clone(),
                 gate,
@@ -230,7 +234,7 @@ fn bind(settings: &Settings, reactors: usize) -> Result<Sockets, StartError> {
 }
 
 /// Everything a reactor thread is given.
-struct Seat {
+struct Seat<P: Plane> {
     number: usize,
     cpu: Option<usize>,
     reactors: usize,
@@ -239,14 +243,15 @@ struct Seat {
     new_certificates: NewCertificates,
     settings: Settings,
     endpoint: Endpoint,
+    orders: Orders<P>,
     shared: Arc<Shared>,
     report: mpsc::Sender<Result<(), StartError>>,
     gate: mpsc::Receiver<()>,
 }
 
-impl Seat {
+impl<P: Plane> Seat<P> {
     /// The life of a reactor thread; `None` if the start was called off.
-    fn take<P: Plane>(mut self, make: impl FnOnce(ShardId) -> P) -> Option<Finished<P::Final>> {
+    fn take(mut self, make: impl FnOnce(ShardId) -> P) -> Option<Finished<P::Final>> {
         let _loud = AbortOnPanic(self.number);
         let listeners = std::mem::take(&mut self.listeners);
         let sockets = listeners.iter().map(Listener::fd).collect();
@@ -259,7 +264,7 @@ impl Seat {
         }
     }
 
-    fn serve<P: Plane, D: DatagramPath>(
+    fn serve<D: DatagramPath>(
         mut self,
         make: impl FnOnce(ShardId) -> P,
         sockets: Vec<RawFd>,
@@ -308,6 +313,7 @@ impl Seat {
             outbox,
             sender: Sender::new(sockets),
             endpoint: self.endpoint,
+            orders: self.orders,
             streams,
             idle,
             clock: self.settings.clock,
@@ -357,14 +363,15 @@ impl Drop for AbortOnPanic {
 }
 
 /// Reactors that serve. Dropping it stops them and waits for them.
-pub struct Running<T> {
-    threads: Vec<JoinHandle<Option<Finished<T>>>>,
+pub struct Running<P: Plane> {
+    threads: Vec<JoinHandle<Option<Finished<P::Final>>>>,
     shared: Arc<Shared>,
     bound: Vec<Bound>,
+    controllers: Vec<Controller<P>>,
     new_certificates: Vec<NewCertificates>,
 }
 
-impl<T> Running<T> {
+impl<P: Plane> Running<P> {
     /// What each listening address became: those of datagrams in the order of the settings, then
     /// those of connections.
     #[must_use]
@@ -376,6 +383,12 @@ impl<T> Running<T> {
     #[must_use]
     pub fn counters(&self) -> Vec<Counters> {
         self.shared.counters.iter().map(SharedCounters::snapshot).collect()
+    }
+
+    /// Gives orders to each reactor's plane, in the order of the shards.
+    #[must_use]
+    pub fn controllers(&self) -> &[Controller<P>] {
+        &self.controllers
     }
 
     /// Wakes a reactor for a message left where its plane's [`Plane::turn`] finds it.
@@ -407,7 +420,7 @@ impl<T> Running<T> {
     /// # Panics
     /// Never in practice: a reactor that panics has ended the process.
     #[must_use]
-    pub fn join(mut self) -> Vec<Finished<T>> {
+    pub fn join(mut self) -> Vec<Finished<P::Final>> {
         let threads = std::mem::take(&mut self.threads);
         threads
             .into_iter()
@@ -416,7 +429,7 @@ impl<T> Running<T> {
     }
 }
 
-impl<T> Drop for Running<T> {
+impl<P: Plane> Drop for Running<P> {
     fn drop(&mut self) {
         self.stop();
         for thread in self.threads.drain(..) {

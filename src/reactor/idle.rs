@@ -160,7 +160,8 @@ mod tests {
         let ready = UdpSocket::bind("127.0.0.1:0").unwrap();
         let waker = Waker::new().unwrap();
         let mut idle =
-            Idle::new(&[(quiet.as_raw_fd(), 0), (ready.as_raw_fd(), 1)], &waker, None, &[]).unwrap();
+            Idle::new(&[(quiet.as_raw_fd(), 0), (ready.as_raw_fd(), 1)], &waker, None, &[])
+                .unwrap();
         assert_eq!(idle.look(), Readiness::default());
         quiet.send_to(b"x", ready.local_addr().unwrap()).unwrap();
         assert_eq!(idle.sleep(Instant::ZERO, None).sources, 0b10);

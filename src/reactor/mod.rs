@@ -7,6 +7,7 @@
 mod address;
 mod arena;
 mod clock;
+mod control;
 mod counters;
 mod data_plane;
 mod datagram;
@@ -27,6 +28,7 @@ mod uring;
 mod wake;
 
 pub use self::clock::Clock;
+pub use self::control::{ControlError, Controller, Pending};
 pub use self::counters::Counters;
 pub use self::datagram::Backend;
 pub use self::error::StartError;

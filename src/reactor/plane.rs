@@ -1,8 +1,9 @@
 //! What a reactor drives: the shard, seen through the few things a reactor does with it. A seam,
 //! so that tests and benches drive the reactors without a registrar.
 
-use crate::shard::counters::Counters;
 use crate::flow::ConnectionId;
+use crate::shard::control::{Control, Reply};
+use crate::shard::counters::Counters;
 use crate::shard::{Datagram, Handled, Order, Outlet, Shard};
 use crate::time::{Instant, Now};
 
@@ -11,6 +12,12 @@ use crate::time::{Instant, Now};
 pub trait Plane: 'static {
     /// What is left of it when the process stops.
     type Final: Send + 'static;
+
+    /// An order from outside: other settings, other accounts, a question of an operator.
+    type Control: Send + 'static;
+
+    /// What became of an order.
+    type Reply: Send + 'static;
 
     /// A datagram from the network. A reply is written to `out`, which has room for
     /// [`RESPONSE_BYTES_MAX`](crate::limits::RESPONSE_BYTES_MAX) bytes.
@@ -47,6 +54,10 @@ pub trait Plane: 'static {
     /// after the next batch and does not sleep.
     fn turn(&mut self, now: Now) -> Option<Instant>;
 
+    /// Carries out an order. It is short, like the answer to a datagram: what takes longer is asked
+    /// for in pieces.
+    fn control(&mut self, now: Now, order: Self::Control) -> Self::Reply;
+
     /// A connection that this shard holds, or was about to, is gone.
     fn connection_closed(&mut self, now: Now, id: ConnectionId) {
         let _ = (now, id);
@@ -65,6 +76,8 @@ pub trait Plane: 'static {
 
 impl Plane for Shard {
     type Final = Counters;
+    type Control = Control;
+    type Reply = Reply;
 
     fn receive(&mut self, now: Now, datagram: &Datagram<'_>, out: &mut [u8]) -> Handled {
         Shard::receive(self, now, datagram, out)
@@ -89,6 +102,10 @@ impl Plane for Shard {
 
     fn turn(&mut self, now: Now) -> Option<Instant> {
         Shard::turn(self, now)
+    }
+
+    fn control(&mut self, now: Now, order: Control) -> Reply {
+        Shard::control(self, now, order)
     }
 
     fn connection_closed(&mut self, now: Now, id: ConnectionId) {

@@ -14,7 +14,7 @@ pub enum Signal {
     Terminate,
     /// SIGINT: the same, from a terminal.
     Interrupt,
-    /// SIGHUP: reserved for reading the configuration again.
+    /// SIGHUP: read the configuration again.
     Reload,
 }
 

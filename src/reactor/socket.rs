@@ -77,7 +77,8 @@ pub(super) fn bind_group(
     for _ in 0..count {
         listeners.push(bind_one(address, buffer_bytes)?);
     }
-    let failed = |operation| move |e| StartError::from_socket(operation, Transport::Udp, address, e);
+    let failed =
+        |operation| move |e| StartError::from_socket(operation, Transport::Udp, address, e);
     let first = &listeners[0].socket;
     let bound = Bound {
         transport: Transport::Udp,
@@ -91,14 +92,16 @@ pub(super) fn bind_group(
 /// Two servers of one user can share a SO_REUSEPORT port without a word, and each would get half
 /// of the phones. A socket that does not share finds out. Port 0 is resolved here.
 fn refuse_stranger(address: SocketAddr) -> Result<SocketAddr, StartError> {
-    let failed = |operation| move |e| StartError::from_socket(operation, Transport::Udp, address, e);
+    let failed =
+        |operation| move |e| StartError::from_socket(operation, Transport::Udp, address, e);
     let probe = open(address)?;
     probe.bind(&address.into()).map_err(failed("bind"))?;
     UdpSocket::from(probe).local_addr().map_err(failed("getsockname"))
 }
 
 fn open(address: SocketAddr) -> Result<Socket, StartError> {
-    let failed = |operation| move |e| StartError::from_socket(operation, Transport::Udp, address, e);
+    let failed =
+        |operation| move |e| StartError::from_socket(operation, Transport::Udp, address, e);
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))
         .map_err(failed("socket"))?;
     if address.is_ipv6() {
@@ -109,7 +112,8 @@ fn open(address: SocketAddr) -> Result<Socket, StartError> {
 }
 
 fn bind_one(address: SocketAddr, buffer_bytes: usize) -> Result<Listener, StartError> {
-    let failed = |operation| move |e| StartError::from_socket(operation, Transport::Udp, address, e);
+    let failed =
+        |operation| move |e| StartError::from_socket(operation, Transport::Udp, address, e);
     let socket = open(address)?;
     socket.set_reuse_port(true).map_err(failed("SO_REUSEPORT"))?;
     socket.set_nonblocking(true).map_err(failed("O_NONBLOCK"))?;

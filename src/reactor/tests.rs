@@ -32,6 +32,8 @@ impl Echo {
 
 impl Plane for Echo {
     type Final = u64;
+    type Control = ();
+    type Reply = ();
 
     fn receive(&mut self, _now: Now, datagram: &Datagram<'_>, out: &mut [u8]) -> Handled {
         assert!(!datagram.bytes.is_empty());
@@ -48,6 +50,8 @@ impl Plane for Echo {
     fn turn(&mut self, now: Now) -> Option<Instant> {
         self.deadline_after.map(|wait| now.mono + wait)
     }
+
+    fn control(&mut self, _: Now, (): ()) {}
 
     fn finish(self, _now: Now) -> u64 {
         self.received
@@ -71,7 +75,7 @@ fn start_with(
     reactors: usize,
     owner: fn(ShardId, &[u8]) -> ShardId,
     deadline_after: Option<Duration>,
-) -> Result<Running<u64>, StartError> {
+) -> Result<Running<Echo>, StartError> {
     let echo = move |shard| Echo { shard, owner, received: 0, deadline_after };
     Reactors::start(settings, mesh(reactors, default_slots(reactors)), vec![echo; reactors])
 }
@@ -301,7 +305,10 @@ fn a_stranger_on_the_port_calls_the_whole_start_off() {
             ..settings(backend, &[])
         };
         let error = start_with(second, 2, mine, None).err().expect("a refusal");
-        assert!(matches!(error, StartError::PortTaken { address, .. } if address == taken), "{error}");
+        assert!(
+            matches!(error, StartError::PortTaken { address, .. } if address == taken),
+            "{error}"
+        );
         ask(&client("127.0.0.1"), taken, b"still there?");
     }
 }
@@ -355,6 +362,8 @@ fn a_stop_answers_what_has_arrived() {
     }
     impl Plane for Slow {
         type Final = u64;
+        type Control = ();
+        type Reply = ();
         fn receive(&mut self, now: Now, datagram: &Datagram<'_>, out: &mut [u8]) -> Handled {
             while self.sent.load(Ordering::Acquire) == 0 {
                 std::thread::yield_now();
@@ -372,6 +381,7 @@ fn a_stop_answers_what_has_arrived() {
         fn turn(&mut self, now: Now) -> Option<Instant> {
             self.echo.turn(now)
         }
+        fn control(&mut self, _: Now, (): ()) {}
         fn finish(self, now: Now) -> u64 {
             self.echo.finish(now)
         }
@@ -454,6 +464,8 @@ fn a_waker_brings_the_plane_to_its_turn() {
     struct Inbox(Arc<AtomicU64>);
     impl Plane for Inbox {
         type Final = ();
+        type Control = ();
+        type Reply = ();
         fn receive(&mut self, _: Now, _: &Datagram<'_>, _: &mut [u8]) -> Handled {
             Handled::Nothing
         }
@@ -465,6 +477,7 @@ fn a_waker_brings_the_plane_to_its_turn() {
             let _ = self.0.compare_exchange(1, 2, Ordering::AcqRel, Ordering::Acquire);
             None
         }
+        fn control(&mut self, _: Now, (): ()) {}
         fn finish(self, _: Now) {}
     }
     for backend in backends() {

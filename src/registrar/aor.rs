@@ -1,14 +1,23 @@
 //! The canonical address-of-record: what a To URI names, in one spelling (RFC 3261 10.3 step 5).
 //!
 //! The spelling is `user@host`:
-//! - scheme, password, port, parameters and headers are dropped, so `sip:` and `sips:` of one user
-//!   are one AOR;
+//! - scheme, password, port, parameters (`user=phone` among them) and headers are dropped, so
+//!   `sip:` and `sips:` of one user are one AOR, and a password in a URI proves nothing;
 //! - escapes in the user part are undone, and then exactly the bytes that the grammar does not
 //!   allow there in the clear (RFC 3261 25.1 `user`) are escaped again, with upper-case hex. So
 //!   two users are the same if and only if their unescaped forms are, byte for byte;
-//! - the user keeps its case, the host is in lower case.
+//! - parameters inside the user part (`+1555;phone-context=x`) are part of the user, as 10.3 and
+//!   19.1.4 have it, unless the configuration has them cut away;
+//! - a telephone number is a user like any other: visual separators are kept, so `+1-555` and
+//!   `+1555` are two users. The account is what the subscriber file says;
+//! - the user keeps its case; the host is in lower case, without the dot of the root.
+//!
+//! `tel:` names no user of a domain, so it is no AOR of this registrar: 404 by 10.3 step 5 where
+//! it stands in To; 416 is for a Request-URI (8.2.2.1).
 
+use crate::config::UserParameters;
 use crate::limits::AOR_BYTES_MAX;
+use crate::sip::scan::hex_value;
 use crate::sip::uri::{Scheme, Uri};
 
 /// A canonical address-of-record, borrowed from the message where it stood in canonical form
@@ -33,19 +42,34 @@ pub enum AorError {
 }
 
 impl<'a> Aor<'a> {
-    /// The AOR that `uri` names. `buf` is written only where the text is not canonical yet.
+    /// The AOR that `uri` names, parameters inside its user part kept. `buf` is written only where
+    /// the text is not canonical yet.
     ///
     /// # Errors
     /// See [`AorError`].
     pub fn from_uri(uri: &Uri<'a>, buf: &'a mut [u8; AOR_BYTES_MAX]) -> Result<Aor<'a>, AorError> {
+        Aor::canonical(uri, UserParameters::Keep, buf)
+    }
+
+    /// The same, with parameters inside the user part kept or cut away.
+    ///
+    /// # Errors
+    /// See [`AorError`].
+    pub fn canonical(
+        uri: &Uri<'a>,
+        parameters: UserParameters,
+        buf: &'a mut [u8; AOR_BYTES_MAX],
+    ) -> Result<Aor<'a>, AorError> {
         let scheme_len = match uri.scheme {
             Scheme::Sip => b"sip:".len(),
             Scheme::Sips => b"sips:".len(),
             Scheme::Tel | Scheme::Other => return Err(AorError::Scheme),
         };
         let user = uri.user.filter(|user| !user.is_empty()).ok_or(AorError::NoUser)?;
-        let plain = user.iter().all(|&byte| stands_in_the_clear(byte))
+        let cut = parameters == UserParameters::Strip;
+        let plain = user.iter().all(|&byte| stands_in_the_clear(byte) && !(cut && byte == b';'))
             && !uri.host.iter().any(u8::is_ascii_uppercase)
+            && uri.host.last() != Some(&b'.')
             && uri.password.is_none();
         if plain {
             let len = user.len() + 1 + uri.host.len();
@@ -57,7 +81,7 @@ impl<'a> Aor<'a> {
                 return Ok(Aor { text, user_len: user.len() });
             }
         }
-        rewrite(user, uri.host, buf)
+        rewrite(user, cut, uri.host, buf)
     }
 
     /// `user@host`.
@@ -82,6 +106,7 @@ impl<'a> Aor<'a> {
 #[cold]
 fn rewrite<'a>(
     user: &[u8],
+    cut: bool,
     host: &[u8],
     buf: &'a mut [u8; AOR_BYTES_MAX],
 ) -> Result<Aor<'a>, AorError> {
@@ -96,14 +121,17 @@ fn rewrite<'a>(
     let mut rest = user.iter();
     while let Some(&byte) = rest.next() {
         let byte = if byte == b'%' {
-            let mut digit = || rest.next().and_then(|&digit| char::from(digit).to_digit(16));
+            let mut digit = || rest.next().and_then(|&digit| hex_value(digit));
             let (Some(high), Some(low)) = (digit(), digit()) else {
                 return Err(AorError::Escape);
             };
-            (high << 4 | low) as u8
+            high << 4 | low
         } else {
             byte
         };
+        if cut && byte == b';' {
+            break;
+        }
         if stands_in_the_clear(byte) {
             push(byte)?;
             user_len += 1;
@@ -114,8 +142,11 @@ fn rewrite<'a>(
             user_len += 3;
         }
     }
+    if user_len == 0 {
+        return Err(AorError::NoUser);
+    }
     push(b'@')?;
-    for byte in host {
+    for byte in host.strip_suffix(b".").unwrap_or(host) {
         push(byte.to_ascii_lowercase())?;
     }
     Ok(Aor { text: &buf[..len], user_len })
@@ -197,6 +228,37 @@ mod tests {
         let mut buf = [0; AOR_BYTES_MAX];
         let aor = Aor::from_uri(&uri, &mut buf).unwrap();
         assert!(std::ptr::eq(aor.text(), &text[4..21]));
+    }
+
+    #[test]
+    fn the_dot_of_the_root_is_no_part_of_a_host() {
+        assert_eq!(canonical("sip:a@h.example.").as_deref(), Ok("a@h.example"));
+        assert_eq!(canonical("sip:a@H.Example.:5060").as_deref(), Ok("a@h.example"));
+    }
+
+    #[test]
+    fn parameters_inside_the_user_part_are_kept_or_cut_away() {
+        let of = |text: &str, parameters| {
+            let uri = Uri::parse(text.as_bytes()).unwrap();
+            let mut buf = [0; AOR_BYTES_MAX];
+            let aor = Aor::canonical(&uri, parameters, &mut buf);
+            aor.map(|aor| String::from_utf8(aor.text().to_vec()).unwrap())
+        };
+        use UserParameters::{Keep, Strip};
+        let phone = "sip:+1-555;phone-context=x@h.example;user=phone";
+        assert_eq!(of(phone, Keep).as_deref(), Ok("+1-555;phone-context=x@h.example"));
+        assert_eq!(of(phone, Strip).as_deref(), Ok("+1-555@h.example"));
+        // An escaped semicolon is the same character (RFC 3261 10.3 step 5), so it is cut too.
+        assert_eq!(of("sip:a%3Bx@h.example", Strip).as_deref(), Ok("a@h.example"));
+        assert_eq!(of("sip:a@h.example", Strip).as_deref(), Ok("a@h.example"));
+        assert_eq!(of("sip:;x@h.example", Strip), Err(AorError::NoUser));
+        assert_eq!(of("sip:%3bx@h.example", Strip), Err(AorError::NoUser));
+    }
+
+    #[test]
+    fn a_password_in_the_uri_and_user_phone_are_no_part_of_it() {
+        let plain = canonical("sip:alice:secret@h.example;user=phone?x=y");
+        assert_eq!(plain.as_deref(), Ok("alice@h.example"));
     }
 
     #[test]

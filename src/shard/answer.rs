@@ -5,6 +5,7 @@ use crate::limits::RESPONSE_BYTES_MAX;
 use crate::shard::Handled;
 use crate::shard::counters::{Counters, DropReason};
 use crate::shard::identity::TO_TAG_BYTES;
+use crate::shard::refused::RefuseReason;
 use crate::sip::write::{Full, Responder, Response};
 
 /// The place of the answer to the request at hand.
@@ -16,6 +17,12 @@ pub(super) struct Answer<'a> {
 }
 
 impl Answer<'_> {
+    /// The answer is a refusal, and counted as one.
+    pub fn refusing(self, reason: RefuseReason) -> Self {
+        self.counters.refuse(reason);
+        self
+    }
+
     /// Answers with the RFC's phrase and no header beyond what every response has.
     pub fn plain(self, status: u16) -> Handled {
         self.with(status, |_| Ok(()))

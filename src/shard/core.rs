@@ -10,6 +10,7 @@ use crate::flow::ConnectionId;
 use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX};
 use crate::registrar::{Event, LeaveReason, Registrar};
 use crate::shard::batch::{Outlet, Read, Single, Slot, read_ahead};
+use crate::shard::control::{Control, Reply, Update};
 use crate::shard::counters::{Counters, DropReason};
 use crate::shard::domains::Domains;
 use crate::shard::flows::{Flows, Order};
@@ -67,6 +68,7 @@ pub(super) struct Core {
     pub nonces: NonceSequence,
     pub counters: Counters,
     pub events: Vec<Event>,
+    pub update: Option<Update>,
     pub flows: Flows,
 }
 
@@ -89,6 +91,7 @@ impl Shard {
             nonces: NonceSequence::interleaved(id.0, shards),
             counters: Counters::default(),
             events: Vec::new(),
+            update: None,
             flows: Flows::default(),
         };
         Shard { slots: Slot::batch(), core }
@@ -193,6 +196,20 @@ impl Shard {
         core.count_events(0);
         core.flows.settle(&core.registrar);
         if expired.more { Some(now.mono) } else { core.registrar.next_deadline() }
+    }
+
+    /// Carries out an order from outside; see [`Control`] for what each does and costs.
+    pub fn control(&mut self, _now: Now, order: Control) -> Reply {
+        let core = &mut self.core;
+        core.events.clear();
+        let reply = core.control(order);
+        core.count_events(0);
+        core.flows.settle(&core.registrar);
+        reply
+    }
+
+    pub(super) fn core_mut(&mut self) -> &mut Core {
+        &mut self.core
     }
 
     /// A connection is gone, and with it the bindings that lived on it (RFC 5626 4.2: a flow that

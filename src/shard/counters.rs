@@ -3,6 +3,8 @@
 
 use std::ops::AddAssign;
 
+use crate::shard::refused::RefuseReason;
+
 /// Why a datagram was not answered. The metric uses the same words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropReason {
@@ -53,12 +55,14 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: u64,)*
             /// Silences by [`DropReason`].
             pub dropped: [u64; DropReason::ALL.len()],
+            /// Refusals by [`RefuseReason`].
+            pub refused: [u64; RefuseReason::ALL.len()],
             /// Answers by status: `answered[status - 200]` for 200 to 699.
             pub answered: StatusCounts,
         }
 
         impl Counters {
-            /// Name and value of every counter, silences and statuses left out.
+            /// Name and value of every counter, silences, refusals and statuses left out.
             pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name),)*].into_iter()
             }
@@ -68,6 +72,9 @@ macro_rules! counters {
             fn add_assign(&mut self, other: &Counters) {
                 $(self.$name += other.$name;)*
                 for (mine, theirs) in self.dropped.iter_mut().zip(other.dropped) {
+                    *mine += theirs;
+                }
+                for (mine, theirs) in self.refused.iter_mut().zip(other.refused) {
                     *mine += theirs;
                 }
                 self.answered += &other.answered;
@@ -95,10 +102,6 @@ counters! {
     bad_password_unbound,
     /// Credentials for an AOR that has no account.
     unknown_account,
-    /// Credentials of another user than the AOR's.
-    account_mismatch,
-    /// Requests for domains that are not served, or for accounts of them.
-    foreign_domain,
     /// Retransmissions answered again without a change.
     retransmissions,
     /// Bindings added.
@@ -182,6 +185,17 @@ impl Counters {
         self.dropped[reason as usize] += 1;
     }
 
+    /// Counts one refusal.
+    pub fn refuse(&mut self, reason: RefuseReason) {
+        self.refused[reason as usize] += 1;
+    }
+
+    /// Refusals for `reason`.
+    #[must_use]
+    pub fn refused(&self, reason: RefuseReason) -> u64 {
+        self.refused[reason as usize]
+    }
+
     /// Silences for `reason`.
     #[must_use]
     pub fn dropped(&self, reason: DropReason) -> u64 {
@@ -209,6 +223,7 @@ mod tests {
         one.answered.count(200);
         one.answered.count(699);
         one.drop(DropReason::Ack);
+        one.refuse(RefuseReason::Contact);
         let mut sum = one.clone();
         sum += &one;
         assert_eq!(sum.requests, 2);
@@ -216,6 +231,7 @@ mod tests {
         assert_eq!(sum.answered.iter().collect::<Vec<_>>(), [(200, 2), (699, 2)]);
         assert_eq!(sum.answered.total(), 4);
         assert_eq!(sum.dropped(DropReason::Ack), 2);
+        assert_eq!(sum.refused(RefuseReason::Contact), 2);
         assert_eq!(sum.named().map(|(_, value)| value).sum::<u64>(), 6);
     }
 }

@@ -4,36 +4,48 @@
 use crate::config::Domain;
 use crate::limits::AOR_BYTES_MAX;
 
-/// The served domains, found by name.
+/// The served domains, found by name or alias.
 #[derive(Clone, Debug, Default)]
 pub struct Domains {
-    /// Sorted by name.
-    by_name: Vec<Domain>,
+    domains: Vec<Domain>,
+    /// Names and aliases, sorted, each with the place of its domain.
+    names: Vec<(String, u32)>,
 }
 
 impl Domains {
-    /// The set of `domains`; of two with the same name the first counts.
+    /// The set of `domains`; of two with the same name the first counts, and a name counts before
+    /// an alias.
     #[must_use]
     pub fn new(mut domains: Vec<Domain>) -> Self {
         for domain in &mut domains {
             domain.name.make_ascii_lowercase();
+            domain.aliases.iter_mut().for_each(|alias| alias.make_ascii_lowercase());
         }
-        domains.sort_by(|a, b| a.name.cmp(&b.name));
-        domains.dedup_by(|a, b| a.name == b.name);
-        Domains { by_name: domains }
+        let numbered = || (0..).zip(&domains);
+        let mut names: Vec<(String, u32)> =
+            numbered().map(|(number, domain)| (domain.name.clone(), number)).collect();
+        names.extend(numbered().flat_map(|(number, domain)| {
+            domain.aliases.iter().map(move |alias| (alias.clone(), number))
+        }));
+        // Stable, so that the order they were listed in decides between equals.
+        names.sort_by(|a, b| a.0.cmp(&b.0));
+        names.dedup_by(|a, b| a.0 == b.0);
+        Domains { domains, names }
     }
 
-    /// The domain of that name, which must be in lower case as it is in a canonical AOR.
+    /// The domain with that name or alias, which must be in lower case as it is in a canonical AOR.
+    /// An AOR of an alias is canonical once it has the domain's own name.
     #[must_use]
     pub fn find(&self, name: &[u8]) -> Option<&Domain> {
         // Nearly every installation serves one domain.
-        match self.by_name.as_slice() {
-            [only] => (only.name.as_bytes() == name).then_some(only),
+        let number = match self.names.as_slice() {
+            [(only, number)] => (only.as_bytes() == name).then_some(*number)?,
             many => {
-                let at = many.binary_search_by(|domain| domain.name.as_bytes().cmp(name)).ok()?;
-                Some(&many[at])
+                let at = many.binary_search_by(|(known, _)| known.as_bytes().cmp(name)).ok()?;
+                many[at].1
             }
-        }
+        };
+        self.domains.get(number as usize)
     }
 
     /// Whether a Request-URI with this host is for us: a served domain in any case, or an
@@ -88,6 +100,17 @@ mod tests {
         assert!(many.find(b"d.test").is_none());
         assert!(many.find(b"").is_none());
         assert!(Domains::default().find(b"a.test").is_none());
+    }
+
+    #[test]
+    fn an_alias_finds_its_domain_and_is_no_domain_of_its_own() {
+        let one =
+            Domain { aliases: vec!["SIP.a.test".into(), "b.test".into()], ..domain("a.test") };
+        let domains = Domains::new(vec![one, domain("b.test")]);
+        assert_eq!(domains.find(b"sip.a.test").unwrap().name, "a.test");
+        assert_eq!(domains.find(b"a.test").unwrap().name, "a.test");
+        assert_eq!(domains.find(b"b.test").unwrap().name, "b.test");
+        assert!(domains.serves_host(b"Sip.A.Test") && domains.find(b"c.test").is_none());
     }
 
     #[test]

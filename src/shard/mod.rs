@@ -3,6 +3,7 @@
 
 mod answer;
 mod batch;
+pub mod control;
 mod core;
 pub mod counters;
 mod domains;
@@ -11,6 +12,7 @@ mod identity;
 pub mod mesh;
 pub mod owner;
 mod peer;
+pub mod refused;
 mod register;
 mod request;
 

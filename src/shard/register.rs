@@ -5,7 +5,7 @@ use crate::auth::challenge::{strongest_first, write_value};
 use crate::auth::check::{Check, Verdict, authenticate};
 use crate::auth::username::form_of;
 use crate::config::Algorithms;
-use crate::limits::CHALLENGE_VALUE_BYTES_MAX;
+use crate::limits::AOR_BYTES_MAX;
 use crate::registrar::aor::{Aor, AorError};
 use crate::registrar::{Accepted, AorId, Contacts, Limits, Refusal, Register};
 use crate::shard::Handled;
@@ -13,10 +13,11 @@ use crate::shard::answer::Answer;
 use crate::shard::batch::{Addressed, Unaddressed};
 use crate::shard::core::Core;
 use crate::shard::identity::Identity;
+use crate::shard::refused::RefuseReason;
 use crate::shard::request::{Arrival, Request, answer_of, refuse};
 use crate::sip::header::contact::{self, ContactError};
 use crate::sip::write::{ContactLine, Full, Responder, Response};
-use crate::sip::{Fault, HeaderName, ParseError};
+use crate::sip::{Fault, HeaderName, ParseError, RequestHead};
 
 /// A REGISTER that is for this registrar.
 pub(super) fn handle<'a>(
@@ -44,14 +45,16 @@ pub(super) fn handle<'a>(
             return challenge(core, &arrival, (&aor, offered), responder, identity, false, out);
         }
         Err(_) => {
-            let error = ParseError::header(HeaderName::Authorization, Fault::Malformed);
-            return refuse(answer_of(core, responder, identity, out), error);
+            let phrase = ParseError::header(HeaderName::Authorization, Fault::Malformed).phrase();
+            let answer = answer_of(core, responder, identity, out);
+            return answer.refusing(RefuseReason::Credentials).phrased(400, &phrase, |_| Ok(()));
         }
     };
     // Step 4, decided from the message alone, so that it tells nobody which accounts exist.
-    if form_of(credentials.username, aor.text()).is_none() {
-        core.counters.account_mismatch += 1;
-        return answer_of(core, responder, identity, out).plain(403);
+    let username = credentials.username;
+    if form_of(username, aor.text()).is_none() || is_from_another(core, head, username) {
+        let answer = answer_of(core, responder, identity, out);
+        return answer.refusing(RefuseReason::AccountMismatch).plain(403);
     }
 
     let Arrival { now, datagram, .. } = arrival;
@@ -78,13 +81,13 @@ pub(super) fn handle<'a>(
         Verdict::UnknownAccount { .. } => core.counters.unknown_account += 1,
         Verdict::OtherRealm | Verdict::AlgorithmNotOffered => core.counters.challenged += 1,
         Verdict::AccountMismatch => {
-            core.counters.account_mismatch += 1;
-            return answer_of(core, responder, identity, out).plain(403);
+            let answer = answer_of(core, responder, identity, out);
+            return answer.refusing(RefuseReason::AccountMismatch).plain(403);
         }
         Verdict::Malformed(malformed) => {
             let phrase = ["Malformed Authorization ", malformed.parameter()];
             let answer = answer_of(core, responder, identity, out);
-            return answer.phrased(400, &phrase, |_| Ok(()));
+            return answer.refusing(RefuseReason::Credentials).phrased(400, &phrase, |_| Ok(()));
         }
     }
     let (Verdict::Accepted | Verdict::Replayed, Some(account)) = (verdict, account) else {
@@ -100,12 +103,14 @@ pub(super) fn handle<'a>(
 
     let mut contacts = contact::Contacts::new();
     if let Err(error) = message.contacts(&mut contacts) {
-        let fault = match error {
-            ContactError::TooMany => Fault::TooMany,
-            ContactError::Malformed | ContactError::WildcardMixed => Fault::Malformed,
+        let malformed = |fault| ParseError::header(HeaderName::Contact, fault).phrase();
+        let (reason, phrase) = match error {
+            ContactError::TooMany => (RefuseReason::TooManyContacts, malformed(Fault::TooMany)),
+            ContactError::Malformed => (RefuseReason::Contact, malformed(Fault::Malformed)),
+            ContactError::WildcardMixed => (RefuseReason::Wildcard, ["Contact * ", "Not Alone"]),
         };
-        let error = ParseError::header(HeaderName::Contact, fault);
-        return refuse(answer_of(core, responder, identity, out), error);
+        let answer = answer_of(core, responder, identity, out);
+        return answer.refusing(reason).phrased(400, &phrase, |_| Ok(()));
     }
     let register = Register {
         aor: AorId(account.0),
@@ -151,6 +156,19 @@ pub(super) fn handle<'a>(
     }
 }
 
+/// Whether From names another account of a served domain than the credentials: it says who is
+/// responsible for the registration (RFC 3261 10.2), and that is who has proved who he is. A From
+/// of elsewhere, as phones make of their own address, says nothing.
+fn is_from_another(core: &Core, head: &RequestHead<'_>, username: &[u8]) -> bool {
+    if head.from.uri.text == head.to.uri.text {
+        return false;
+    }
+    let mut buffer = [0; AOR_BYTES_MAX];
+    Aor::from_uri(&head.from.uri, &mut buffer).is_ok_and(|from| {
+        core.domains.find(from.domain()).is_some() && form_of(username, from.text()).is_none()
+    })
+}
+
 /// Refuses a REGISTER whose To names nobody who could be registered here.
 #[cold]
 fn refuse_unaddressed(
@@ -160,14 +178,15 @@ fn refuse_unaddressed(
     identity: &Identity,
     out: &mut [u8],
 ) -> Handled {
-    core.counters.foreign_domain += u64::from(unaddressed == Unaddressed::Domain);
     let answer = answer_of(core, responder, identity, out);
     let fault = match unaddressed {
-        Unaddressed::Domain => return answer.plain(404),
+        Unaddressed::Domain => return answer.refusing(RefuseReason::ForeignDomain).plain(404),
         Unaddressed::Aor(AorError::Scheme) => {
+            let answer = answer.refusing(RefuseReason::AorScheme);
             return answer.phrased(404, &["To Not SIP"], |_| Ok(()));
         }
         Unaddressed::Aor(AorError::NoUser) => {
+            let answer = answer.refusing(RefuseReason::AorWithoutUser);
             return answer.phrased(404, &["To Without User"], |_| Ok(()));
         }
         Unaddressed::Aor(AorError::TooLong) => Fault::TooLong,
@@ -190,6 +209,8 @@ fn list_bindings(
             q: listed.q,
             instance: listed.instance,
             reg_id: listed.reg_id,
+            pub_gruu: None,
+            temp_gruu: None,
         })?;
     }
     Ok(())
@@ -208,7 +229,13 @@ fn refuse_register(
         Refusal::StaleCSeq => counters.stale_cseq += 1,
         Refusal::IntervalTooBrief { .. } => counters.interval_too_brief += 1,
         Refusal::TooManyBindings { .. } => counters.too_many_bindings += 1,
-        _ => {}
+        Refusal::WildcardExpires => counters.refuse(RefuseReason::Wildcard),
+        Refusal::TooManyContacts => counters.refuse(RefuseReason::TooManyContacts),
+        Refusal::ContactScheme => counters.refuse(RefuseReason::ContactScheme),
+        Refusal::ContactTooLong
+        | Refusal::CallIdTooLong
+        | Refusal::InstanceTooLong
+        | Refusal::PathTooLong => counters.refuse(RefuseReason::TooLong),
     }
     let answer = answer_of(core, responder, identity, out);
     answer.phrased(refusal.status(), &[refusal.reason()], |response| match refusal {
@@ -237,9 +264,9 @@ fn challenge(
     let nonce = core.keys.nonce.mint(place, arrival.datagram.source.ip(), aor.domain());
     answer_of(core, responder, identity, out).with(401, |response| {
         for name in strongest_first(offered) {
-            let mut value = [0; CHALLENGE_VALUE_BYTES_MAX];
-            let len = write_value(name, aor.domain(), &nonce, stale, &mut value).ok_or(Full)?;
-            response.header("WWW-Authenticate", |out| out.put(&value[..len]))?;
+            response.header("WWW-Authenticate", |out| {
+                write_value(out, name, aor.domain(), &nonce, stale)
+            })?;
         }
         Ok(())
     })

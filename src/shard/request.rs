@@ -1,15 +1,14 @@
 //! The rules every request meets before anybody asks what it wants (RFC 3261 8.2), and the
 //! answers to all methods but REGISTER.
 
-use crate::flow::Transport;
 use crate::limits::COPIED_BYTES_MAX;
 use crate::shard::answer::Answer;
 use crate::shard::batch::{Addressed, Unaddressed};
 use crate::shard::core::Core;
 use crate::shard::counters::DropReason;
 use crate::shard::identity::Identity;
+use crate::shard::refused::RefuseReason;
 use crate::shard::{Datagram, Handled, register};
-use crate::sip::header::via;
 use crate::sip::uri::Scheme;
 use crate::sip::write::{Full, Responder, Response};
 use crate::sip::{HeaderName, Message, Method, ParseError, RequestHead};
@@ -95,13 +94,15 @@ pub(super) fn handle<'a>(
 /// Why a request is refused before anybody asks what it wants.
 enum Refusal {
     /// The status says it all.
-    Status(u16),
-    /// The phrase says what is wrong.
-    Phrased(u16, &'static str),
+    Status(u16, RefuseReason),
     /// The method is not served; Allow lists those that are (RFC 3261 21.4.6).
     Method(u16),
+    /// The top Via cannot have come by the transport it arrived by.
+    ViaTransport,
     /// It requires extensions that are not supported (RFC 3261 8.2.2.3).
     Extensions,
+    /// Its body is compressed (RFC 3261 8.2.3).
+    EncodedBody,
     /// A header that can be read only by those who need it.
     Fault(ParseError),
 }
@@ -118,62 +119,51 @@ fn check(
         Method::Register => {}
         Method::Options if head.to.tag.is_none() => {}
         // There are no calls and no transactions that could be cancelled (RFC 3261 9.2, 15.1.2).
-        Method::Cancel | Method::Bye => return Err(Refusal::Status(481)),
+        Method::Cancel | Method::Bye => return Err(NO_DIALOG),
         // RFC 3261 21.5.2
         Method::Other => return Err(Refusal::Method(501)),
         // Inside a dialog nobody here has (RFC 3261 12.2.2).
-        _ if head.to.tag.is_some() => return Err(Refusal::Status(481)),
+        _ if head.to.tag.is_some() => return Err(NO_DIALOG),
         _ => return Err(Refusal::Method(405)),
     }
-    if !is_via_of(arrival.datagram.transport(), head.via.transport) {
-        return Err(Refusal::Phrased(400, "Via Names Another Transport"));
-    }
     if arrival.datagram.bytes.len() > COPIED_BYTES_MAX && is_dear_to_copy(message) {
-        return Err(Refusal::Status(513));
+        return Err(Refusal::Status(513, RefuseReason::TooLarge));
     }
     // RFC 3261 8.2.2.1
     if !matches!(head.uri.scheme, Scheme::Sip | Scheme::Sips) {
-        return Err(Refusal::Status(416));
+        return Err(Refusal::Status(416, RefuseReason::UriScheme));
     }
     let ours = core.domains.serves_host(head.uri.host);
     // A proxy would pass these on; where that is not done, the hop before was the last
     // (RFC 3261 16.3 step 3).
     let passes_on = !ours || (head.method == Method::Options && head.uri.user.is_some());
     if passes_on && head.max_forwards == Some(0) {
-        return Err(Refusal::Status(483));
+        return Err(Refusal::Status(483, RefuseReason::Hops));
     }
     if !ours {
         // Not this registrar's, and nothing is relayed (RFC 3261 10.3 step 1).
-        core.counters.foreign_domain += 1;
-        return Err(Refusal::Status(404));
+        return Err(Refusal::Status(404, RefuseReason::ForeignDomain));
     }
     // Nothing optional is supported, so all that is required is not. Proxy-Require is for proxies.
-    if message.first(HeaderName::Require).is_none() {
-        return Ok(());
+    if message.first(HeaderName::Require).is_some() {
+        match message.option_tags(HeaderName::Require) {
+            Ok(tags) if tags.is_empty() => {}
+            Ok(_) => return Err(Refusal::Extensions),
+            Err(error) => return Err(Refusal::Fault(error)),
+        }
     }
-    match message.option_tags(HeaderName::Require) {
-        Ok(tags) if tags.is_empty() => Ok(()),
-        Ok(_) => Err(Refusal::Extensions),
-        Err(error) => Err(Refusal::Fault(error)),
+    // Other bodies mean nothing to what is served and are not looked at.
+    if message.has_encoded_body() {
+        return Err(Refusal::EncodedBody);
     }
+    // Last, so that what RFC 4475 says of messages made for another transport holds for them.
+    if !head.via.can_come_by(arrival.datagram.transport()) {
+        return Err(Refusal::ViaTransport);
+    }
+    Ok(())
 }
 
-/// Whether a request that came by `came` may say it was sent by `said` (RFC 3261 18.1.1 has the
-/// client write the transport that it sends by). Behind a proxy that ends TLS for a WebSocket the
-/// client knows of WSS and we of WS, and the other way round. A transport nobody has heard of is
-/// let pass (RFC 4475 3.1.1.10).
-fn is_via_of(came: Transport, said: via::Transport) -> bool {
-    match said {
-        via::Transport::Udp => came == Transport::Udp,
-        via::Transport::Tcp => came == Transport::Tcp,
-        via::Transport::Tls => came == Transport::Tls,
-        via::Transport::Ws | via::Transport::Wss => {
-            matches!(came, Transport::Ws | Transport::Wss)
-        }
-        via::Transport::Sctp => false,
-        via::Transport::Other => true,
-    }
-}
+const NO_DIALOG: Refusal = Refusal::Status(481, RefuseReason::NoDialog);
 
 /// Whether what a response copies is longer than [`COPIED_BYTES_MAX`].
 fn is_dear_to_copy(message: Message<'_>) -> bool {
@@ -187,10 +177,19 @@ impl Refusal {
     #[cold]
     fn answer(self, message: Message<'_>, answer: Answer<'_>) -> Handled {
         match self {
-            Refusal::Status(status) => answer.plain(status),
-            Refusal::Phrased(status, phrase) => answer.phrased(status, &[phrase], |_| Ok(())),
-            Refusal::Method(status) => answer.with(status, |r| r.header_text("Allow", ALLOW)),
-            Refusal::Extensions => answer.with(420, |response| {
+            Refusal::Status(status, reason) => answer.refusing(reason).plain(status),
+            Refusal::Method(status) => answer
+                .refusing(RefuseReason::Method)
+                .with(status, |r| r.header_text("Allow", ALLOW)),
+            Refusal::ViaTransport => answer.refusing(RefuseReason::ViaTransport).phrased(
+                400,
+                &["Transport Does Not Match Via"],
+                |_| Ok(()),
+            ),
+            Refusal::EncodedBody => answer
+                .refusing(RefuseReason::EncodedBody)
+                .with(415, |r| r.header_text("Accept-Encoding", b"identity")),
+            Refusal::Extensions => answer.refusing(RefuseReason::Extension).with(420, |response| {
                 let tags = message.option_tags(HeaderName::Require).unwrap_or_default();
                 response.header("Unsupported", |out| {
                     for (nth, tag) in tags.iter().enumerate() {
@@ -252,7 +251,12 @@ pub(super) fn refuse_faulty<'a>(
 /// Refuses with the status and the phrase of a fault.
 #[cold]
 pub(super) fn refuse(answer: Answer<'_>, error: ParseError) -> Handled {
-    answer.phrased(error.status(), &error.phrase(), |_| Ok(()))
+    let reason = match error.status() {
+        505 => RefuseReason::Version,
+        513 => RefuseReason::TooLarge,
+        _ => RefuseReason::Malformed,
+    };
+    answer.refusing(reason).phrased(error.status(), &error.phrase(), |_| Ok(()))
 }
 
 /// The answer to a request.

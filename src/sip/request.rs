@@ -4,11 +4,12 @@ use crate::sip::error::{Fault, ParseError, Part};
 use crate::sip::header::authorization::{Credentials, CredentialsError};
 use crate::sip::header::contact::{ContactError, Contacts};
 use crate::sip::header::cseq::CSeq;
+use crate::sip::header::event::Event;
 use crate::sip::header::from_to::FromTo;
-use crate::sip::header::option_tag::OptionTags;
+use crate::sip::header::option_tag::{OptionSet, OptionTags};
 use crate::sip::header::route::Routes;
 use crate::sip::header::via::Via;
-use crate::sip::header::{HeaderName, call_id, expires, max_forwards, option_tag, route};
+use crate::sip::header::{HeaderName, accept, call_id, expires, max_forwards, option_tag, route};
 use crate::sip::message::{Message, StartLine};
 use crate::sip::method::Method;
 use crate::sip::table::NameSet;
@@ -202,11 +203,21 @@ impl<'a> Message<'a> {
         route::parse(self.all(header)).map_err(|fault| ParseError::header(header, fault))
     }
 
-    /// User-Agent as it stood, if there is one.
+    /// User-Agent as it stood, if there is one. One with control bytes, or that is not UTF-8, is
+    /// as if it were not there: it is shown to people and programs, and a malformed header that
+    /// nobody needs is ignored (RFC 3261 8.2.2).
     #[inline]
     #[must_use]
     pub fn user_agent(&self) -> Option<&'a [u8]> {
-        self.first(HeaderName::UserAgent)
+        let is_text = |value: &&[u8]| {
+            // Without a way out in the middle, so that many bytes are looked at together.
+            let printable = value.iter().fold(true, |printable, &b| {
+                let white = (b == b'\t') | (b == b'\r') | (b == b'\n');
+                printable & ((b >= b' ') | white) & (b != 0x7f)
+            });
+            printable && (value.is_ascii() || std::str::from_utf8(value).is_ok())
+        };
+        self.first(HeaderName::UserAgent).filter(is_text)
     }
 
     /// Content-Type as it stood, if there is one.
@@ -219,6 +230,59 @@ impl<'a> Message<'a> {
     #[must_use]
     pub fn content_encoding(&self) -> Option<&'a [u8]> {
         self.first(HeaderName::ContentEncoding).filter(|v| !v.eq_ignore_ascii_case(b"identity"))
+    }
+
+    /// Whether there is a body, and it is compressed or otherwise encoded: nothing here undoes
+    /// that, so it is refused with 415 and Accept-Encoding (RFC 3261 8.2.3).
+    #[inline]
+    #[must_use]
+    pub fn has_encoded_body(&self) -> bool {
+        !self.body.is_empty()
+            && self
+                .all(HeaderName::ContentEncoding)
+                .any(|coding| !coding.eq_ignore_ascii_case(b"identity"))
+    }
+
+    /// The known option tags of Supported or Require; what cannot be read supports nothing.
+    #[must_use]
+    pub fn options(&self, header: HeaderName) -> OptionSet {
+        match self.first(header) {
+            None => OptionSet::NONE,
+            Some(_) => {
+                self.option_tags(header).map_or(OptionSet::NONE, |tags| OptionSet::of_all(&tags))
+            }
+        }
+    }
+
+    /// Event, if there is one.
+    ///
+    /// # Errors
+    /// It is malformed, or there are two.
+    pub fn event(&self) -> Result<Option<Event<'a>>, ParseError> {
+        if self.is_repeated(HeaderName::Event) {
+            return Err(ParseError::header(HeaderName::Event, Fault::Repeated));
+        }
+        match self.first(HeaderName::Event) {
+            None => Ok(None),
+            Some(value) => match Event::parse(value) {
+                None => Err(ParseError::header(HeaderName::Event, Fault::Malformed)),
+                event => Ok(event),
+            },
+        }
+    }
+
+    /// Whether bodies of `kind/subtype` are accepted, `None` where there is no Accept to say so;
+    /// see [`accept::accepts`].
+    ///
+    /// # Errors
+    /// Accept is malformed.
+    pub fn accepts(&self, kind: &str, subtype: &str) -> Result<Option<bool>, ParseError> {
+        if self.first(HeaderName::Accept).is_none() {
+            return Ok(None);
+        }
+        accept::accepts(self.all(HeaderName::Accept), kind, subtype)
+            .map(Some)
+            .map_err(|fault| ParseError::header(HeaderName::Accept, fault))
     }
 
     #[inline(always)]
@@ -350,6 +414,74 @@ mod tests {
     fn a_response_is_no_request() {
         with("SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h\r\n\r\n", |m| {
             assert_eq!(m.check_request().unwrap_err().part, Part::StartLine);
+        });
+    }
+
+    #[test]
+    fn rfc3261_8_2_3_only_a_body_can_be_encoded() {
+        let encoded = |lines: &str, body: &str| {
+            let text = format!("A b SIP/2.0\r\n{lines}\r\n{body}");
+            let mut table = HeaderTable::new();
+            match parse(text.as_bytes(), Framing::Datagram, &mut table) {
+                Parsed::Complete { message, .. } => message.has_encoded_body(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(encoded("Content-Encoding: gzip\r\n", "x"));
+        assert!(encoded("e: identity\r\ne: deflate\r\n", "x"));
+        assert!(encoded("e: identity, gzip\r\n", "x"));
+        assert!(!encoded("e: gzip\r\n", ""));
+        assert!(!encoded("e: Identity\r\n", "x"));
+        assert!(!encoded("", "x"));
+    }
+
+    #[test]
+    fn rfc3261_8_2_2_a_user_agent_that_is_no_text_is_ignored() {
+        let of = |value: &[u8]| {
+            let text = [b"A b SIP/2.0\r\nUser-Agent: ", value, b"\r\n\r\n"].concat();
+            let mut table = HeaderTable::new();
+            match parse(&text, Framing::Datagram, &mut table) {
+                Parsed::Complete { message, .. } => message.user_agent().map(<[u8]>::to_vec),
+                other => panic!("{other:?}"),
+            }
+        };
+        for good in ["Phone/1.0 (x)", "Ph\u{f6}ne", "a\r\n\tb"] {
+            assert_eq!(of(good.as_bytes()).as_deref(), Some(good.as_bytes()));
+        }
+        for bad in [&b"a\0b"[..], b"a\x1bb", b"\x7f", b"\xff", b"a\xc3"] {
+            assert_eq!(of(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn options_events_and_accepted_types_are_read_from_all_their_headers() {
+        let look = |lines: &str, check: &dyn Fn(Message<'_>)| {
+            let text = format!("SUBSCRIBE b SIP/2.0\r\n{lines}\r\n");
+            let mut table = HeaderTable::new();
+            match parse(text.as_bytes(), Framing::Datagram, &mut table) {
+                Parsed::Complete { message, .. } => check(message),
+                other => panic!("{other:?}"),
+            }
+        };
+        look("k: path\r\nSupported: x, GRUU\r\no: reg;id=1\r\nAccept: text/x, a/b\r\n", &|m| {
+            let both = OptionSet::PATH.and(OptionSet::GRUU);
+            assert_eq!(m.options(HeaderName::Supported), both);
+            assert_eq!(m.options(HeaderName::Require), OptionSet::NONE);
+            assert_eq!(m.event().unwrap().unwrap().id, Some(&b"1"[..]));
+            assert_eq!(m.accepts("a", "b"), Ok(Some(true)));
+            assert_eq!(m.accepts("a", "c"), Ok(Some(false)));
+        });
+        look("", &|m| {
+            assert!(m.event().unwrap().is_none());
+            assert_eq!(m.accepts("a", "b"), Ok(None));
+        });
+        look("k: a b\r\no: ;\r\nAccept: x\r\n", &|m| {
+            assert_eq!(m.options(HeaderName::Supported), OptionSet::NONE);
+            assert_eq!(m.event().unwrap_err().fault, Fault::Malformed);
+            assert_eq!(m.accepts("a", "b").unwrap_err().fault, Fault::Malformed);
+        });
+        look("o: reg\r\nEvent: reg\r\n", &|m| {
+            assert_eq!(m.event().unwrap_err().fault, Fault::Repeated);
         });
     }
 }

@@ -147,6 +147,18 @@ pub fn is_escaped(bytes: &[u8], class: Class) -> bool {
     escaped_span(bytes, class) == bytes.len()
 }
 
+/// Value of a hexadecimal digit of any case.
+#[inline]
+#[must_use]
+pub const fn hex_value(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
 /// Without the linear white space at both ends.
 #[inline]
 #[must_use]

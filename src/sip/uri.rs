@@ -2,6 +2,7 @@
 //! schemes are carried, never looked into.
 
 mod compare;
+mod param;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

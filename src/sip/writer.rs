@@ -2,8 +2,9 @@
 //! network of which nothing can begin a line of its own. No allocation.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use crate::limits::MESSAGE_BYTES_MAX;
 use crate::sip::scan::{Class, line_end};
 
 /// The buffer is too small; what it holds is of no use.
@@ -79,6 +80,11 @@ impl<'b> Writer<'b> {
     /// [`Full`].
     pub fn quoted(&mut self, plain: &[u8]) -> Result<(), Full> {
         self.put(b"\"")?;
+        // Nearly every text is written as it is.
+        if plain.iter().all(|&byte| Class::QUOTED.has(byte) && !matches!(byte, b'\r' | b'\n')) {
+            self.put(plain)?;
+            return self.put(b"\"");
+        }
         for &byte in plain {
             match byte {
                 b'\r' | b'\n' => self.put(b" ")?,
@@ -106,6 +112,49 @@ impl<'b> Writer<'b> {
                 return self.put(&digits[at..]);
             }
         }
+    }
+
+    /// Writes a body with what stands in front of it: `Content-Length`, and the empty line that
+    /// ends the head. The body is written behind room for the longest length, then moved up.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn body(
+        &mut self,
+        write: impl FnOnce(&mut Writer<'_>) -> Result<(), Full>,
+    ) -> Result<(), Full> {
+        const NAME: &[u8] = b"Content-Length: ";
+        const DIGITS: usize = 5;
+        const END: &[u8] = b"\r\n\r\n";
+        const _: () = assert!(MESSAGE_BYTES_MAX < 100_000);
+        let room = self.len + NAME.len() + DIGITS + END.len();
+        let mut inner = Writer::new(self.buf.get_mut(room..).ok_or(Full)?);
+        write(&mut inner)?;
+        let len = inner.len();
+        if len > MESSAGE_BYTES_MAX {
+            return Err(Full);
+        }
+        self.put(NAME)?;
+        self.number(len as u64)?;
+        self.put(END)?;
+        self.buf.copy_within(room..room + len, self.len);
+        self.len += len;
+        Ok(())
+    }
+
+    /// Writes an address and port as sent-by and URIs have them: IPv6 in brackets (RFC 3261 25.1
+    /// `hostport`).
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn host_port(&mut self, address: SocketAddr) -> Result<(), Full> {
+        let ip = address.ip().to_canonical();
+        if ip.is_ipv6() {
+            self.put(b"[")?;
+        }
+        self.ip(ip)?;
+        self.put(if ip.is_ipv6() { b"]:" } else { b":" })?;
+        self.number(address.port().into())
     }
 
     /// Writes an address as `received` has it: IPv6 without brackets (RFC 3261 25.1), an IPv4
@@ -163,6 +212,31 @@ mod tests {
         assert_eq!(ip("0.10.255.1"), b"0.10.255.1");
         assert_eq!(ip("2001:db8::1"), b"2001:db8::1");
         assert_eq!(ip("::ffff:192.0.2.1"), b"192.0.2.1");
+    }
+
+    #[test]
+    fn a_port_stands_behind_a_host_with_its_brackets() {
+        let of = |text: &str| write(|w| w.host_port(text.parse().expect("an address")));
+        assert_eq!(of("192.0.2.1:5060"), b"192.0.2.1:5060");
+        assert_eq!(of("[2001:db8::1]:1"), b"[2001:db8::1]:1");
+        assert_eq!(of("[::ffff:192.0.2.1]:65535"), b"192.0.2.1:65535");
+    }
+
+    #[test]
+    fn a_body_stands_behind_its_own_length_or_not_at_all() {
+        for len in [0, 9, 10, 120] {
+            let text = write(|w| w.body(|body| body.put(&b"x".repeat(len))));
+            let expected = format!("Content-Length: {len}\r\n\r\n{}", "x".repeat(len));
+            assert_eq!(text, expected.as_bytes());
+        }
+        for room in 0..40 {
+            let mut buffer = vec![0; room];
+            let done = Writer::new(&mut buffer).body(|body| body.put(b"0123456789abcdef"));
+            assert_eq!(done, Err(Full), "{room}");
+        }
+        let mut buffer = vec![0; 2 * MESSAGE_BYTES_MAX];
+        let long = Writer::new(&mut buffer).body(|b| b.put(&vec![0; MESSAGE_BYTES_MAX + 1]));
+        assert_eq!(long, Err(Full));
     }
 
     #[test]

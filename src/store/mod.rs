@@ -4,4 +4,7 @@
 pub mod keys;
 pub mod subscribers;
 
+pub mod account_options;
+
+pub use account_options::WrongOption;
 pub use subscribers::{LoadError, Subscriber, load, test_accounts};

@@ -7,9 +7,15 @@
 //! bob@example.com    ha1 <32 hex>
 //! carol@example.com  ha1 <32 hex> ha1-sha256 <64 hex>
 //! dave@example.com   ha1 <32 hex> ha1b <32 hex>
+//! erin@example.com   secret  bindings=3 expires=60-600
+//! gate@example.com   -       auth=network allow=192.0.2.0/24
 //! ```
-//! Two fields: the second is a password, whatever it reads (`ha1` too), and every HA1 is computed
-//! from it. More fields: pairs of a keyword and an HA1 in hexadecimal digits, each keyword once.
+//! After `user@domain` stand its secrets, then options `name=value` if there are any
+//! ([`account_options`]).
+//!
+//! One field before the options: it is a password, whatever it reads (`ha1` too), and every HA1 is
+//! computed from it; only `-` with options behind it is no secret at all. More fields before them:
+//! pairs of a keyword and an HA1 in hexadecimal digits, each keyword once.
 //! `ha1` and `ha1-sha256` are made with the username `user`; `ha1b` and `ha1b-sha256` with
 //! `user@domain`, for phones that log in by that name. The realm in all of them is the domain.
 //!
@@ -21,9 +27,12 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::account_options::{self, WrongOption, is_option};
 use crate::auth::Ha1s;
 use crate::auth::digest::parse_hex;
+use crate::config::AccountPolicy;
 use crate::limits::{AOR_BYTES_MAX, PASSWORD_BYTES_MAX, SUBSCRIBER_LINE_BYTES_MAX};
 use crate::registrar::{Aor, AorError};
 use crate::sip::uri::{Uri, UriError};
@@ -34,8 +43,12 @@ pub struct Subscriber {
     /// Canonical address-of-record: the user escaped only where a URI needs it, the domain in
     /// lower case.
     pub user_at_domain: String,
-    /// Its secrets; never empty.
+    /// Its secrets; empty only where the policy has another way in, or none is needed.
     pub ha1s: Ha1s,
+    /// What else was said of it, if anything. Accounts of which the same was said share it.
+    pub policy: Option<Arc<AccountPolicy>>,
+    /// The line it stood on, counted from 1; 0 where no file has it.
+    pub line: u32,
 }
 
 /// Why a file was not read.
@@ -86,6 +99,8 @@ pub enum Wrong {
     NoHex(&'static str),
     /// Not the hexadecimal digits this keyword needs.
     Hex(&'static str),
+    /// An option is wrong.
+    Option(WrongOption),
     /// The same account as on an earlier line.
     Duplicate {
         /// That line.
@@ -130,13 +145,14 @@ impl fmt::Display for Wrong {
             Wrong::Keyword(field) => write!(
                 f,
                 "expected ha1, ha1-sha256, ha1b or ha1b-sha256 as field {field} \
-                 (a password has no blanks)"
+                 (a password has no blanks, an option is name=value)"
             ),
             Wrong::KeywordTwice(keyword) => write!(f, "expected {keyword} only once"),
             Wrong::NoHex(keyword) | Wrong::Hex(keyword) => {
                 let digits = if keyword.ends_with("sha256") { 64 } else { 32 };
                 write!(f, "expected {digits} hex digits behind {keyword}")
             }
+            Wrong::Option(wrong) => wrong.fmt(f),
             Wrong::Duplicate { first } => {
                 write!(f, "expected each account once, this one is on line {first} already")
             }
@@ -160,7 +176,7 @@ pub fn test_accounts(count: usize, with_sha256: bool) -> Vec<Subscriber> {
         .map(|number| {
             let user_at_domain = format!("u{number}@example.com");
             let ha1s = Ha1s::from_password(&user_at_domain, &format!("p{number}"), with_sha256);
-            Subscriber { user_at_domain, ha1s }
+            Subscriber { user_at_domain, ha1s, policy: None, line: 0 }
         })
         .collect()
 }
@@ -174,29 +190,61 @@ pub fn parse(text: &[u8]) -> Result<Vec<Subscriber>, (usize, Wrong)> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let lines = memchr::memchr_iter(b'\n', text).count() + 1;
     let mut subscribers = Vec::with_capacity(lines);
-    let mut line_of: Vec<usize> = Vec::with_capacity(lines);
+    let mut policies = Policies::default();
     for (index, line) in text.split(|&byte| byte == b'\n').enumerate() {
         let number = index + 1;
-        if let Some(subscriber) = parse_line(line).map_err(|wrong| (number, wrong))? {
-            subscribers.push(subscriber);
-            line_of.push(number);
-        }
+        let read = parse_line(line, &mut policies).map_err(|wrong| (number, wrong))?;
+        subscribers.extend(
+            read.map(|read| Subscriber { line: u32::try_from(number).unwrap_or(u32::MAX), ..read }),
+        );
     }
-    refuse_duplicates(&subscribers, &line_of)?;
+    refuse_duplicates(&subscribers)?;
     Ok(subscribers)
 }
 
-fn refuse_duplicates(subscribers: &[Subscriber], line_of: &[usize]) -> Result<(), (usize, Wrong)> {
-    let mut first_of: HashMap<&str, usize> = HashMap::with_capacity(subscribers.len());
-    for (subscriber, &line) in subscribers.iter().zip(line_of) {
-        if let Some(first) = first_of.insert(&subscriber.user_at_domain, line) {
-            return Err((line, Wrong::Duplicate { first }));
+fn refuse_duplicates(subscribers: &[Subscriber]) -> Result<(), (usize, Wrong)> {
+    let mut first_of: HashMap<&str, u32> = HashMap::with_capacity(subscribers.len());
+    for Subscriber { user_at_domain, line, .. } in subscribers {
+        if let Some(first) = first_of.insert(user_at_domain, *line) {
+            return Err((*line as usize, Wrong::Duplicate { first: first as usize }));
         }
     }
     Ok(())
 }
 
-fn parse_line(line: &[u8]) -> Result<Option<Subscriber>, Wrong> {
+/// Policies by the text of their options, so that a million accounts with the same options keep
+/// one policy.
+#[derive(Default)]
+struct Policies(HashMap<String, Arc<AccountPolicy>>);
+
+/// Different texts that are remembered. Files with more have options that nobody shares.
+const POLICIES_REMEMBERED_MAX: usize = 4096;
+
+impl Policies {
+    fn read(
+        &mut self,
+        options: &[&str],
+        first: usize,
+        has_secret: bool,
+    ) -> Result<Option<Arc<AccountPolicy>>, Wrong> {
+        if options.is_empty() {
+            return Ok(None);
+        }
+        // Whether there is a secret decides what the options mean.
+        let text = format!("{} {has_secret}", options.join(" "));
+        if let Some(known) = self.0.get(&text) {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let policy = account_options::parse(options.iter().copied(), first, has_secret);
+        let policy = Arc::new(policy.map_err(Wrong::Option)?);
+        if self.0.len() < POLICIES_REMEMBERED_MAX {
+            self.0.insert(text, Arc::clone(&policy));
+        }
+        Ok((!policy.is_empty()).then_some(policy))
+    }
+}
+
+fn parse_line(line: &[u8], policies: &mut Policies) -> Result<Option<Subscriber>, Wrong> {
     if line.len() > SUBSCRIBER_LINE_BYTES_MAX {
         return Err(Wrong::LineTooLong);
     }
@@ -207,14 +255,23 @@ fn parse_line(line: &[u8]) -> Result<Option<Subscriber>, Wrong> {
     let mut fields = line.split_ascii_whitespace();
     let Some(name) = fields.next() else { return Ok(None) };
     let user_at_domain = canonical(name)?;
-    let secret = fields.next().ok_or(Wrong::NoPassword)?;
-    let ha1s = match fields.next() {
-        None if secret.len() > PASSWORD_BYTES_MAX => return Err(Wrong::PasswordTooLong),
-        None => Ha1s::from_password(&user_at_domain, secret, true),
-        Some(third) => parse_ha1s([secret, third].into_iter().chain(fields))?,
+    let fields: Vec<&str> = fields.collect();
+    // The first field is a secret also where it has an equals sign.
+    let options_at = fields.iter().skip(1).position(|field| is_option(field));
+    let (secrets, options) = fields.split_at(options_at.map_or(fields.len(), |at| at + 1));
+    let ha1s = match secrets {
+        [] => return Err(Wrong::NoPassword),
+        [NO_SECRET] if !options.is_empty() => Ha1s::default(),
+        [password] if password.len() > PASSWORD_BYTES_MAX => return Err(Wrong::PasswordTooLong),
+        [password] => Ha1s::from_password(&user_at_domain, password, true),
+        pairs => parse_ha1s(pairs.iter().copied())?,
     };
-    Ok(Some(Subscriber { user_at_domain, ha1s }))
+    let policy = policies.read(options, secrets.len() + 2, !ha1s.is_empty())?;
+    Ok(Some(Subscriber { user_at_domain, ha1s, policy, line: 0 }))
 }
+
+/// Stands where the secret would, for an account that has none.
+const NO_SECRET: &str = "-";
 
 /// Pairs of keyword and digits, from the second field on.
 fn parse_ha1s<'a>(mut fields: impl Iterator<Item = &'a str>) -> Result<Ha1s, Wrong> {
@@ -276,175 +333,4 @@ fn canonical(name: &str) -> Result<String, Wrong> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const HA1: &str = "939e7578ed9e3c518a452acee763bce9";
-    const HA1_SHA256: &str = "7987c64c30e25f1b74be53f966b49b90f2808aa92faf9a00262392d7b4794232";
-
-    fn one(line: &str) -> Subscriber {
-        parse(line.as_bytes()).unwrap().remove(0)
-    }
-
-    fn wrong(text: &str) -> (usize, Wrong) {
-        parse(text.as_bytes()).unwrap_err()
-    }
-
-    #[test]
-    fn password_becomes_every_ha1_with_the_domain_as_realm() {
-        let alice = one("alice@Example.COM \t secret\r");
-        assert_eq!(alice.user_at_domain, "alice@example.com");
-        assert_eq!(alice.ha1s, Ha1s::from_password("alice@example.com", "secret", true));
-        assert!(alice.ha1s.by_aor.sha256.is_some());
-    }
-
-    #[test]
-    fn given_ha1s_are_taken_as_they_are() {
-        let bob = one(&format!("bob@example.com ha1 {}", HA1.to_uppercase())).ha1s;
-        assert_eq!(bob.by_user.md5, parse_hex(HA1.as_bytes()));
-        assert_eq!((bob.by_user.sha256, bob.by_aor.md5, bob.by_aor.sha256), (None, None, None));
-        let carol = one(&format!("carol@example.com ha1 {HA1} ha1-sha256 {HA1_SHA256}")).ha1s;
-        assert_eq!(carol.by_user.sha256, parse_hex(HA1_SHA256.as_bytes()));
-        let dave = one(&format!("d@example.com ha1-sha256 {HA1_SHA256}")).ha1s;
-        assert_eq!((dave.by_user.md5, dave.by_user.sha256), (None, carol.by_user.sha256));
-        let erin =
-            one(&format!("e@example.com ha1b {HA1} ha1b-sha256 {HA1_SHA256} ha1 {HA1}")).ha1s;
-        assert_eq!(erin.by_aor.md5, bob.by_user.md5);
-        assert_eq!(erin.by_aor.sha256, carol.by_user.sha256);
-    }
-
-    #[test]
-    fn a_keyword_alone_is_a_password() {
-        let alice = one("alice@example.com ha1");
-        assert_eq!(alice.ha1s, Ha1s::from_password("alice@example.com", "ha1", true));
-    }
-
-    #[test]
-    fn comments_blank_lines_and_the_utf8_mark_are_passed_over() {
-        let text = "\u{feff}# subscribers\n\n   \t\na@b p\n#a@b p\n\na@c p";
-        let names: Vec<String> =
-            parse(text.as_bytes()).unwrap().into_iter().map(|s| s.user_at_domain).collect();
-        assert_eq!(names, ["a@b", "a@c"]);
-        assert_eq!(parse(b"").unwrap(), []);
-    }
-
-    #[test]
-    fn malformed_lines_are_refused_with_their_number_and_reason() {
-        let long_user = format!("{}@b p", "a".repeat(AOR_BYTES_MAX));
-        let long_name = format!("{}@b p", "a".repeat(3 * AOR_BYTES_MAX));
-        let long_password = format!("a@b {}", "p".repeat(PASSWORD_BYTES_MAX + 1));
-        let short = format!("a@b ha1 {}", &HA1[1..]);
-        let odd = format!("a@b ha1 {}g", &HA1[1..]);
-        let sha_as_md5 = format!("a@b ha1 {HA1_SHA256}");
-        let twice = format!("a@b ha1 {HA1} ha1 {HA1}");
-        let trailing = format!("a@b ha1 {HA1} ha1-sha256");
-        let unknown = format!("a@b ha1 {HA1} md5 {HA1}");
-        let cases: [(&str, Wrong); 24] = [
-            ("alice", Wrong::NoUserAtDomain),
-            ("alice secret", Wrong::NoUserAtDomain),
-            ("@example.com p", Wrong::NoUserAtDomain),
-            ("alice@ p", Wrong::NoUserAtDomain),
-            ("al\"ice@b p", Wrong::User),
-            ("a%4@b p", Wrong::User),
-            ("a:p@b p", Wrong::User),
-            ("é@b p", Wrong::User),
-            ("a@b@c p", Wrong::Domain),
-            ("a@b:5060 p", Wrong::Domain),
-            ("a@b;transport=tcp p", Wrong::Domain),
-            ("a@exa\"mple p", Wrong::Domain),
-            ("a@b", Wrong::NoPassword),
-            ("a@b  ", Wrong::NoPassword),
-            ("a@b my password", Wrong::Keyword(2)),
-            ("a@b HA1 00", Wrong::Keyword(2)),
-            (&long_user, Wrong::AorTooLong),
-            (&long_name, Wrong::AorTooLong),
-            (&long_password, Wrong::PasswordTooLong),
-            (&short, Wrong::Hex("ha1")),
-            (&odd, Wrong::Hex("ha1")),
-            (&sha_as_md5, Wrong::Hex("ha1")),
-            (&twice, Wrong::KeywordTwice("ha1")),
-            (&trailing, Wrong::NoHex("ha1-sha256")),
-        ];
-        for (line, reason) in cases {
-            assert_eq!(wrong(&format!("ok@b p\n\n{line}\nalso-ok@b p\n")), (3, reason), "{line}");
-        }
-        assert_eq!(wrong(&unknown), (1, Wrong::Keyword(4)));
-        assert_eq!(parse(b"a@b p\na\xff@b p"), Err((2, Wrong::Utf8)));
-        assert_eq!(wrong(&"x".repeat(SUBSCRIBER_LINE_BYTES_MAX + 1)), (1, Wrong::LineTooLong));
-    }
-
-    #[test]
-    fn duplicates_name_both_lines_whatever_the_spelling() {
-        let text = "# head\nalice@example.com p\nbob@example.com p\n%61lice@EXAMPLE.com q\n";
-        assert_eq!(wrong(text), (4, Wrong::Duplicate { first: 2 }));
-        assert!(parse(b"Alice@b p\nalice@b p").is_ok());
-    }
-
-    #[test]
-    fn users_are_spelled_as_the_registrar_looks_them_up() {
-        assert_eq!(one("%61%3b%23%e9@B p").user_at_domain, "a;%23%E9@b");
-        assert_eq!(one("a@[2001:DB8::1] p").user_at_domain, "a@[2001:db8::1]");
-        assert_eq!(one("+4930;x=1@b p").user_at_domain, "+4930;x=1@b");
-    }
-
-    #[test]
-    fn errors_read_file_line_and_what_was_expected() {
-        let file = std::env::temp_dir().join(format!("aorta-subscribers-{}", std::process::id()));
-        fs::write(&file, "alice@example.com p\nbob@example.com\n").unwrap();
-        let error = load(&file).unwrap_err().to_string();
-        fs::remove_file(&file).unwrap();
-        let place = file.display();
-        assert_eq!(error, format!("{place}:2: expected a password or `ha1` with 32 hex digits"));
-        let missing = load(&file).unwrap_err().to_string();
-        assert!(
-            missing.starts_with(&format!("cannot read subscribers from {place}: ")),
-            "{missing}"
-        );
-    }
-
-    #[test]
-    fn test_accounts_are_u1_to_un_with_passwords_p1_to_pn() {
-        let accounts = test_accounts(3, false);
-        assert_eq!(accounts.len(), 3);
-        assert_eq!(accounts[2].user_at_domain, "u3@example.com");
-        assert_eq!(accounts[2].ha1s, Ha1s::from_password("u3@example.com", "p3", false));
-        assert_eq!(accounts[0].ha1s.by_user.sha256, None);
-        assert!(test_accounts(1, true)[0].ha1s.by_user.sha256.is_some());
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(128))]
-
-        #[test]
-        fn any_bytes_are_accounts_or_a_line_that_is_wrong(
-            text in prop::collection::vec(
-                prop_oneof![any::<u8>(), prop::sample::select(b"a@b \n#%1".to_vec())],
-                0..200,
-            ),
-        ) {
-            match parse(&text) {
-                Ok(subscribers) => {
-                    for subscriber in subscribers {
-                        prop_assert!(subscriber.user_at_domain.len() <= AOR_BYTES_MAX);
-                        prop_assert!(!subscriber.ha1s.is_empty());
-                    }
-                }
-                Err((line, _)) => {
-                    prop_assert!(line >= 1 && line <= text.split(|&b| b == b'\n').count());
-                }
-            }
-        }
-
-        #[test]
-        fn canonical_names_stay_as_they_are(
-            user in "[a-zA-Z0-9;?/%]{1,8}",
-            domain in "[a-zA-Z]{1,8}",
-        ) {
-            if let Ok(name) = canonical(&format!("{user}@{domain}")) {
-                prop_assert_eq!(canonical(&name), Ok(name));
-            }
-        }
-    }
-}
+mod tests;

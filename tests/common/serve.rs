@@ -120,8 +120,12 @@ impl Server {
     /// Starts `aorta serve` with these arguments beside the test accounts, and waits until it
     /// serves. `None` where the host refuses io_uring or locked memory, said aloud.
     pub fn start(arguments: &[&str]) -> Option<Server> {
-        let mut all = vec!["serve", "--test-accounts", "200"];
-        all.extend(arguments);
+        Server::start_bare(&[&["--test-accounts", "200"], arguments].concat())
+    }
+
+    /// The same without test accounts.
+    pub fn start_bare(arguments: &[&str]) -> Option<Server> {
+        let all = [&["serve"], arguments].concat();
         let mut process = Process::start(&all);
         if process.wait_for(|line| line == "ready").is_none() {
             let said = process.err.join("\n");

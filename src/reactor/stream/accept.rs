@@ -173,4 +173,3 @@ fn opened(transport: Transport, counters: &mut Counters) {
         Transport::Wss => counters.opened_wss += 1,
     }
 }
-

@@ -37,9 +37,16 @@ pub(super) enum Step {
 enum Current {
     None,
     /// In the text, which it and its frame take up to `end`.
-    Text { at: usize, len: usize, end: usize, last: bool },
+    Text {
+        at: usize,
+        len: usize,
+        end: usize,
+        last: bool,
+    },
     /// Among the fragments, the last of which ends at `end`.
-    Fragments { end: usize },
+    Fragments {
+        end: usize,
+    },
 }
 
 enum Protocol {
@@ -173,8 +180,7 @@ impl Connection {
         let Connection { session: Some(session), records, text, output, .. } = self else {
             return Ok(());
         };
-        let progress =
-            session.receive(records, text, output).map_err(|_| CloseReason::Tls)?;
+        let progress = session.receive(records, text, output).map_err(|_| CloseReason::Tls)?;
         if progress.established {
             self.peer = session.peer();
         }

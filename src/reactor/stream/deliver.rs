@@ -63,7 +63,10 @@ impl Streams {
                 let Some(open) = self.table.find(key) else { return };
                 open.holders &= !bit;
                 let unused = open.holders == 0 && open.ending.is_none();
-                if close_if_unused && unused && let Some(mut open) = self.table.take(key) {
+                if close_if_unused
+                    && unused
+                    && let Some(mut open) = self.table.take(key)
+                {
                     open.connection.borrow(&mut self.loan);
                     self.close(key, open, CloseReason::Kicked, turn);
                 }

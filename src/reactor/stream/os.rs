@@ -41,9 +41,8 @@ impl StreamListener {
         address: SocketAddr,
         count: usize,
     ) -> Result<(Vec<StreamListener>, SocketAddr), StartError> {
-        let failed = |operation| {
-            move |error| StartError::from_socket(operation, transport, address, error)
-        };
+        let failed =
+            |operation| move |error| StartError::from_socket(operation, transport, address, error);
         // Two servers of one user can share a SO_REUSEPORT port without a word: a socket that does
         // not share finds out. It also takes a port where any will do.
         let probe = open(transport, address)?;

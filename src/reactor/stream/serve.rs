@@ -95,7 +95,8 @@ impl Streams {
                     let (is, now) = (open.connection.is_unfinished(), turn.now.mono);
                     open.unfinished_since = is.then(|| open.unfinished_since.unwrap_or(now));
                     // A greeting is a byte of SIP, not of a handshake.
-                    open.greeted |= open.connection.is_open() && (is || open.connection.pongs() > 0);
+                    open.greeted |=
+                        open.connection.is_open() && (is || open.connection.pongs() > 0);
                     return Ok(());
                 }
                 Step::Over(reason) => return Err(reason),
@@ -254,10 +255,7 @@ fn read<P: Plane>(open: &mut Open, turn: &mut Turn<'_, P>) -> Result<Read, Close
 }
 
 /// Writes what the socket takes.
-pub(super) fn flush<P: Plane>(
-    open: &mut Open,
-    turn: &mut Turn<'_, P>,
-) -> Result<(), CloseReason> {
+pub(super) fn flush<P: Plane>(open: &mut Open, turn: &mut Turn<'_, P>) -> Result<(), CloseReason> {
     while !open.connection.output().is_empty() {
         match os::write(open.fd.as_raw_fd(), open.connection.output()) {
             Ok(bytes) => {

@@ -2,7 +2,7 @@
 //! Whether they are right is the auth layer's question.
 
 use crate::sip::cursor::Cursor;
-use crate::sip::scan::{Class, eq_in_any_case, unescaped_eq};
+use crate::sip::scan::{Class, eq_in_any_case, hex_value, unescaped_eq};
 
 /// Digest algorithm named in credentials or a challenge (RFC 8760 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,23 +92,43 @@ impl<'a> Credentials<'a> {
     }
 
     /// The Digest credentials for `realm` among the values of all Authorization headers of a
-    /// request; those of other schemes and other realms are skipped (RFC 3261 22.3). The first
-    /// counts where there are several. `None` if there are none.
+    /// request; those of other schemes and other realms are skipped (RFC 3261 22.3), and so are
+    /// those that answer no challenge. Where there are several, the first of an algorithm that is
+    /// known counts, else the first: a phone may answer each of two challenges (RFC 8760 2.4).
+    /// `None` if there are none.
     ///
     /// # Errors
-    /// Digest credentials that cannot be read stood before any that fit.
+    /// There are none, but Digest credentials that cannot be read.
     pub fn for_realm(
         values: impl IntoIterator<Item = &'a [u8]>,
         realm: &[u8],
     ) -> Result<Option<Credentials<'a>>, CredentialsError> {
+        let (mut unknown, mut broken) = (None, None);
         for value in values {
             match Credentials::parse(value) {
-                Ok(found) if unescaped_eq(found.realm, realm) => return Ok(Some(found)),
-                Ok(_) | Err(CredentialsError::OtherScheme) => {}
-                Err(e) => return Err(e),
+                Ok(found) if !unescaped_eq(found.realm, realm) || !found.answers_a_challenge() => {}
+                Ok(found) if found.algorithm == Algorithm::Other => {
+                    unknown.get_or_insert(found);
+                }
+                Ok(found) => return Ok(Some(found)),
+                Err(CredentialsError::OtherScheme) => {}
+                Err(error) => {
+                    broken.get_or_insert(error);
+                }
             }
         }
-        Ok(None)
+        match (unknown, broken) {
+            (None, Some(error)) => Err(error),
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// Whether nonce and response are there. IMS phones send both empty in their first REGISTER,
+    /// to say who they are (3GPP TS 24.229 5.1.1.2): that is no answer, neither right nor wrong.
+    #[inline]
+    #[must_use]
+    pub const fn answers_a_challenge(&self) -> bool {
+        !self.nonce.is_empty() && !self.response.is_empty()
     }
 }
 
@@ -207,7 +227,7 @@ fn nonce_count(text: &[u8]) -> Option<u32> {
     if text.len() != 8 {
         return None;
     }
-    text.iter().try_fold(0u32, |n, &d| Some(n << 4 | (d as char).to_digit(16)?))
+    text.iter().try_fold(0u32, |n, &d| Some(n << 4 | u32::from(hex_value(d)?)))
 }
 
 #[cfg(test)]
@@ -331,9 +351,33 @@ mod tests {
         assert_eq!(pick(b"biloxi.com"), Ok(Some(b"biloxi.com".to_vec())));
         assert_eq!(pick(b"x.org"), Ok(Some(b"x.org".to_vec())));
         assert_eq!(pick(b"none"), Ok(None));
-        let broken = [&b"Digest x"[..], WHOLE.as_bytes()];
-        let found = Credentials::for_realm(broken, b"biloxi.com");
-        assert_eq!(found.unwrap_err(), CredentialsError::Malformed);
+    }
+
+    #[test]
+    fn what_an_ims_phone_sends_first_answers_no_challenge() {
+        let first = b"Digest username=\"alice@ims.example\", realm=\"ims.example\", nonce=\"\", \
+            uri=\"sip:ims.example\", response=\"\", algorithm=AKAv1-MD5, \
+            integrity-protected=\"no\", opaque=\"\"";
+        assert!(!Credentials::parse(first).unwrap().answers_a_challenge());
+        assert!(Credentials::for_realm([&first[..]], b"ims.example").unwrap().is_none());
+        let found = Credentials::for_realm([&first[..], WHOLE.as_bytes()], b"biloxi.com");
+        assert_eq!(found.unwrap().unwrap().username, b"bob");
+    }
+
+    #[test]
+    fn of_several_headers_the_one_that_can_be_checked_counts() {
+        let of = |algorithm: &str| format!("{WHOLE}, algorithm={algorithm}");
+        let (other, sha, md5) = (of("SHA-512-256"), of("SHA-256"), of("MD5"));
+        let chosen = |values: &[&str]| {
+            let values = values.iter().map(|value| value.as_bytes());
+            Credentials::for_realm(values, b"biloxi.com").map(|c| c.map(|c| c.algorithm))
+        };
+        assert_eq!(chosen(&[&other, &sha, &md5]), Ok(Some(Algorithm::Sha256)));
+        assert_eq!(chosen(&[&md5, &sha]), Ok(Some(Algorithm::Md5)));
+        assert_eq!(chosen(&[&other]), Ok(Some(Algorithm::Other)));
+        // What cannot be read is somebody else's where there is one that can.
+        assert_eq!(chosen(&["Digest ,", &md5]), Ok(Some(Algorithm::Md5)));
+        assert_eq!(chosen(&["Basic x", "Digest ,"]), Err(CredentialsError::Malformed));
     }
 
     proptest! {

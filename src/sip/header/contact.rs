@@ -169,8 +169,10 @@ impl<'a> Contact<'a> {
                     let seconds = value.and_then(decimal_saturating);
                     once(&mut expires, seconds.unwrap_or(EXPIRES_MALFORMED_S))
                 }
+                // A URN between angle brackets: nothing that is not printable ASCII.
                 13 if param.is(b"+sip.instance") => {
-                    once(&mut instance, value.filter(|v| !v.is_empty())?)
+                    let urn = value.filter(|v| !v.is_empty() && v.iter().all(u8::is_ascii_graphic));
+                    once(&mut instance, urn?)
                 }
                 6 if param.is(b"reg-id") => {
                     let id = decimal(value?, i32::MAX.unsigned_abs()).filter(|&id| id > 0)?;

@@ -77,6 +77,16 @@ header_names! {
     RecordRoute = "Record-Route";
     /// RFC 3261 20.41
     UserAgent = "User-Agent";
+    /// RFC 6665 8.2.1
+    Event = "Event", b'o';
+    /// RFC 6665 8.2.2
+    AllowEvents = "Allow-Events", b'u';
+    /// RFC 6665 8.2.3
+    SubscriptionState = "Subscription-State";
+    /// RFC 3261 20.1
+    Accept = "Accept";
+    /// RFC 3261 20.33
+    RetryAfter = "Retry-After";
 }
 
 /// How many names are interpreted.
@@ -97,12 +107,16 @@ impl HeaderName {
             (4, b'c') => HeaderName::CSeq,
             (4, b'p') => HeaderName::Path,
             (5, b'r') => HeaderName::Route,
+            (5, b'e') => HeaderName::Event,
+            (6, b'a') => HeaderName::Accept,
             (7, b'c') if name[1] | 0x20 == b'a' => HeaderName::CallId,
             (7, b'c') => HeaderName::Contact,
             (7, b'e') => HeaderName::Expires,
             (7, b'r') => HeaderName::Require,
             (9, b's') => HeaderName::Supported,
             (10, b'u') => HeaderName::UserAgent,
+            (11, b'r') => HeaderName::RetryAfter,
+            (12, b'a') => HeaderName::AllowEvents,
             (12, b'm') => HeaderName::MaxForwards,
             (12, b'c') => HeaderName::ContentType,
             (12, b'r') => HeaderName::RecordRoute,
@@ -110,6 +124,7 @@ impl HeaderName {
             (13, b'p') => HeaderName::ProxyRequire,
             (14, b'c') => HeaderName::ContentLength,
             (16, b'c') => HeaderName::ContentEncoding,
+            (18, b's') => HeaderName::SubscriptionState,
             (19, b'p') => HeaderName::ProxyAuthorization,
             _ => return HeaderName::Other,
         };
@@ -151,6 +166,8 @@ impl HeaderName {
             b'c' => HeaderName::ContentType,
             b'e' => HeaderName::ContentEncoding,
             b'k' => HeaderName::Supported,
+            b'o' => HeaderName::Event,
+            b'u' => HeaderName::AllowEvents,
             _ => HeaderName::Other,
         }
     }
@@ -209,8 +226,8 @@ const SPELLED: [Spelling; KNOWN_COUNT + COMPACT_COUNT] = {
 };
 
 /// Which spelling a hash leaves as the candidate. That no two share one is checked here.
-static CANDIDATES: [u8; 64] = {
-    let mut slots = [u8::MAX; 64];
+static CANDIDATES: [u8; SLOTS] = {
+    let mut slots = [u8::MAX; SLOTS];
     let mut i = 0;
     while i < SPELLED.len() {
         let front = SPELLED[i].text;
@@ -223,10 +240,12 @@ static CANDIDATES: [u8; 64] = {
     slots
 };
 
+const SLOTS: usize = 128;
+
 /// Perfect over length and first two bytes of the spellings, in any case.
 #[inline]
 const fn hash(len: usize, first: u8, second: u8) -> usize {
-    (len + 3 * (first | 0x20) as usize + 31 * (second | 0x20) as usize) % 64
+    (len + 7 * (first | 0x20) as usize + 6 * (second | 0x20) as usize) % SLOTS
 }
 
 #[inline]

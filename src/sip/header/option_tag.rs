@@ -41,10 +41,112 @@ pub fn contains(tags: &[&[u8]], tag: &[u8]) -> bool {
     tags.iter().any(|t| t.eq_ignore_ascii_case(tag))
 }
 
+/// A set of the option tags that anybody here knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OptionSet(u8);
+
+impl OptionSet {
+    /// None.
+    pub const NONE: OptionSet = OptionSet(0);
+    /// `path` (RFC 3327 4)
+    pub const PATH: OptionSet = OptionSet(1);
+    /// `outbound` (RFC 5626 4)
+    pub const OUTBOUND: OptionSet = OptionSet(1 << 1);
+    /// `gruu` (RFC 5627 4)
+    pub const GRUU: OptionSet = OptionSet(1 << 2);
+    /// `eventlist` (RFC 4662 4)
+    pub const EVENTLIST: OptionSet = OptionSet(1 << 3);
+    /// `timer` (RFC 4028 7)
+    pub const TIMER: OptionSet = OptionSet(1 << 4);
+    /// `replaces` (RFC 3891 6)
+    pub const REPLACES: OptionSet = OptionSet(1 << 5);
+    /// `100rel` (RFC 3262 3)
+    pub const RELIABLE: OptionSet = OptionSet(1 << 6);
+
+    const NAMES: [(OptionSet, &'static str); 7] = [
+        (OptionSet::PATH, "path"),
+        (OptionSet::OUTBOUND, "outbound"),
+        (OptionSet::GRUU, "gruu"),
+        (OptionSet::EVENTLIST, "eventlist"),
+        (OptionSet::TIMER, "timer"),
+        (OptionSet::REPLACES, "replaces"),
+        (OptionSet::RELIABLE, "100rel"),
+    ];
+
+    /// The set of one tag; empty if nobody here knows it.
+    #[must_use]
+    pub fn of(tag: &[u8]) -> OptionSet {
+        let found =
+            OptionSet::NAMES.iter().find(|(_, name)| tag.eq_ignore_ascii_case(name.as_bytes()));
+        found.map_or(OptionSet::NONE, |&(set, _)| set)
+    }
+
+    /// The set of those of `tags` that are known.
+    #[must_use]
+    pub fn of_all(tags: &[&[u8]]) -> OptionSet {
+        tags.iter().fold(OptionSet::NONE, |set, tag| set.and(OptionSet::of(tag)))
+    }
+
+    /// Both sets together.
+    #[must_use]
+    pub const fn and(self, other: OptionSet) -> OptionSet {
+        OptionSet(self.0 | other.0)
+    }
+
+    /// Whether every tag of `other` is in it.
+    #[inline]
+    #[must_use]
+    pub const fn has(self, other: OptionSet) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Whether there is no tag in it.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The names of the tags in it, for Supported and Require.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        OptionSet::NAMES.into_iter().filter(move |&(set, _)| self.has(set)).map(|(_, name)| name)
+    }
+
+    /// Those of `required`, as they stood, that are not in it: what Unsupported lists in a 420
+    /// (RFC 3261 8.2.2.3).
+    pub fn lacking<'t, 'a>(self, required: &'t [&'a [u8]]) -> impl Iterator<Item = &'a [u8]> + 't {
+        required.iter().copied().filter(move |tag| {
+            let set = OptionSet::of(tag);
+            set.is_empty() || !self.has(set)
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_set_holds_what_is_known_and_says_what_it_lacks() {
+        let tags = parse([&b"PATH, sec-agree"[..], b"gruu"]).unwrap();
+        let set = OptionSet::of_all(&tags);
+        assert_eq!(set, OptionSet::PATH.and(OptionSet::GRUU));
+        assert!(set.has(OptionSet::PATH) && !set.has(OptionSet::OUTBOUND));
+        assert_eq!(set.names().collect::<Vec<_>>(), ["path", "gruu"]);
+        let served = OptionSet::PATH.and(OptionSet::OUTBOUND);
+        let lacking: Vec<_> = served.lacking(&tags).collect();
+        assert_eq!(lacking, [&b"sec-agree"[..], b"gruu"]);
+        assert_eq!(OptionSet::NONE.lacking(&tags).count(), 3);
+        assert!(OptionSet::NONE.is_empty() && OptionSet::of(b"nothing").is_empty());
+    }
+
+    #[test]
+    fn every_known_tag_is_its_own() {
+        for (set, name) in OptionSet::NAMES {
+            assert_eq!(OptionSet::of(name.as_bytes()), set);
+            assert_eq!(set.names().collect::<Vec<_>>(), [name]);
+        }
+    }
 
     #[test]
     fn tags_of_several_headers_make_one_list() {

@@ -45,6 +45,14 @@ pub fn parse<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<Routes<'a
     Ok(routes)
 }
 
+/// Whether the first hop of a registration supports outbound: the proxy next to the phone is the
+/// last of Path, since each one writes itself in front, and says so with `ob` in its URI (RFC 5626
+/// 5.1, 6).
+#[must_use]
+pub fn first_hop_has_ob(path: &[Route<'_>]) -> bool {
+    path.last().is_some_and(|route| route.uri.has_ob())
+}
+
 fn take<'a>(cursor: &mut Cursor<'a>) -> Option<Route<'a>> {
     cursor.lws();
     let start = cursor.at();
@@ -69,6 +77,15 @@ mod tests {
         assert_eq!(texts, expected);
         assert_eq!(routes[1].params, b"x=y");
         assert_eq!(routes[0].uri.param(b"lr"), Some(&b""[..]));
+    }
+
+    #[test]
+    fn rfc5626_6_the_first_hop_is_the_last_of_path() {
+        let of = |value: &'static str| first_hop_has_ob(&parse([value.as_bytes()]).unwrap());
+        assert!(of("<sip:inner;lr>, <sip:token@edge;lr;ob>"));
+        assert!(!of("<sip:token@edge;lr;ob>, <sip:other;lr>"));
+        assert!(!of("<sip:edge;lr>;ob"));
+        assert!(!first_hop_has_ob(&[]));
     }
 
     #[test]

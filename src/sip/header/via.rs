@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::flow;
 use crate::sip::cursor::Cursor;
 use crate::sip::header::address::{Param, params, take_params};
 use crate::sip::scan::{Class, decimal};
@@ -43,6 +44,18 @@ pub enum Rport {
     Filled(u16),
 }
 
+/// `keep` of a Via (RFC 6223 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Not there.
+    Absent,
+    /// There without a value: the sender would send keepalives if this hop asks for them.
+    Offered,
+    /// There with a value: a server has asked for one at least every so many seconds; 0 leaves
+    /// the time to the client.
+    Asked(u32),
+}
+
 /// One value of a Via header.
 #[derive(Clone, Copy, Debug)]
 pub struct Via<'a> {
@@ -60,6 +73,10 @@ pub struct Via<'a> {
     pub received: Option<IpAddr>,
     /// `rport`.
     pub rport: Rport,
+    /// `keep`.
+    pub keep: Keep,
+    /// `alias`: the sender would have requests sent back over the very connection (RFC 5923 5).
+    pub alias: bool,
     /// `maddr`, as it stood.
     pub maddr: Option<&'a [u8]>,
     /// `ttl`.
@@ -103,6 +120,8 @@ impl<'a> Via<'a> {
             branch: None,
             received: None,
             rport: Rport::Absent,
+            keep: Keep::Absent,
+            alias: false,
             maddr: None,
             ttl: None,
             params: &[],
@@ -130,6 +149,15 @@ impl<'a> Via<'a> {
                 std::mem::replace(&mut self.rport, rport) == Rport::Absent
             }
             8 if param.is(b"received") => self.received.replace(parse_ip(value?)?).is_none(),
+            4 if param.is(b"keep") => {
+                let keep = match value {
+                    None => Keep::Offered,
+                    Some(digits) => Keep::Asked(decimal(digits, u32::MAX)?),
+                };
+                std::mem::replace(&mut self.keep, keep) == Keep::Absent
+            }
+            // RFC 5923 9.1 gives it no value; one that is there means nothing.
+            5 if param.is(b"alias") => !std::mem::replace(&mut self.alias, true),
             5 if param.is(b"maddr") => {
                 let (maddr, rest) = split_host(value?).ok()?;
                 rest.is_empty() && self.maddr.replace(maddr).is_none()
@@ -174,6 +202,24 @@ impl<'a> Via<'a> {
                 to
             }
             _ => source,
+        }
+    }
+
+    /// Whether the sent-protocol can be that of the transport the request arrived by: the client
+    /// puts there what it uses (RFC 3261 18.1.1). One that names another is confused, or has been
+    /// relayed by something that is no SIP element, and where its answer would go is anybody's
+    /// guess. TLS may have ended in front of this server, though, and browsers write WS for both
+    /// kinds of WebSocket.
+    #[inline]
+    #[must_use]
+    pub fn can_come_by(&self, arrival: flow::Transport) -> bool {
+        use flow::Transport as Arrival;
+        match self.transport {
+            Transport::Udp => arrival == Arrival::Udp,
+            Transport::Tcp => arrival == Arrival::Tcp,
+            Transport::Tls => matches!(arrival, Arrival::Tls | Arrival::Tcp),
+            Transport::Ws | Transport::Wss => matches!(arrival, Arrival::Ws | Arrival::Wss),
+            Transport::Sctp | Transport::Other => false,
         }
     }
 
@@ -278,6 +324,44 @@ mod tests {
     }
 
     #[test]
+    fn rfc6223_4_keep_is_offered_without_a_value_and_asked_for_with_one() {
+        assert_eq!(via("SIP/2.0/UDP h").keep, Keep::Absent);
+        assert_eq!(via("SIP/2.0/UDP h;KEEP;rport").keep, Keep::Offered);
+        assert_eq!(via("SIP/2.0/UDP h;keep=30").keep, Keep::Asked(30));
+        assert_eq!(via("SIP/2.0/UDP h;keep=4294967295").keep, Keep::Asked(u32::MAX));
+    }
+
+    #[test]
+    fn rfc5923_5_alias_stands_without_a_value() {
+        assert!(via("SIP/2.0/TLS h;branch=z9hG4bKx;alias").alias);
+        assert!(!via("SIP/2.0/TLS h;branch=alias").alias);
+    }
+
+    #[test]
+    fn rfc3261_18_1_1_the_sent_protocol_is_one_the_request_can_have_come_by() {
+        let table = [
+            ("UDP", "udp"),
+            ("TCP", "tcp"),
+            ("TLS", "tls tcp"),
+            ("WS", "ws wss"),
+            ("WSS", "ws wss"),
+            ("SCTP", ""),
+            ("TLS-SCTP", ""),
+            ("x", ""),
+        ];
+        for (named, ways) in table {
+            for arrival in flow::Transport::ALL {
+                let can = ways.split(' ').any(|way| way == arrival.word());
+                for named in [named.to_owned(), named.to_lowercase()] {
+                    let via = format!("SIP/2.0/{named} h");
+                    let via = Via::parse_first(via.as_bytes()).unwrap();
+                    assert_eq!(via.can_come_by(arrival), can, "{named} by {arrival}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn white_space_may_stand_around_slash_colon_and_equal() {
         let v = via(
             "SIP  / 2.0\r\n / TCP     spindle.example.com  :\t5070 ;\r\n branch  =   z9hG4bK9 ",
@@ -329,6 +413,10 @@ mod tests {
             "SIP/2.0/UDP h;branch",
             "SIP/2.0/UDP h;branch=a;branch=b",
             "SIP/2.0/UDP h;rport;rport",
+            "SIP/2.0/UDP h;keep;keep=3",
+            "SIP/2.0/UDP h;keep=x",
+            "SIP/2.0/UDP h;keep=4294967296",
+            "SIP/2.0/TCP h;alias;alias",
             "SIP/2.0/UDP h x",
             "SIP/2.0/UDP h;maddr=a/b",
             "SIP/2.0/UDP [::1",

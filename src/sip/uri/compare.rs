@@ -3,7 +3,7 @@
 use memchr::memchr;
 
 use super::{Scheme, Uri, ipv6, pairs};
-use crate::sip::scan::Class;
+use crate::sip::scan::{Class, hex_value};
 
 impl Uri<'_> {
     /// Whether two URIs are equal by RFC 3261 19.1.4 (for schemes other than sip and sips: byte
@@ -48,7 +48,7 @@ fn units(text: &[u8], fold: Fold) -> impl Iterator<Item = u16> + '_ {
         let byte = *text.get(i)?;
         i += 1;
         let (byte, escaped) = match (byte, text.get(i..i + 2)) {
-            (b'%', Some(&[h, l])) => match (hex(h), hex(l)) {
+            (b'%', Some(&[h, l])) => match (hex_value(h), hex_value(l)) {
                 (Some(h), Some(l)) => {
                     i += 2;
                     (h << 4 | l, true)
@@ -60,10 +60,6 @@ fn units(text: &[u8], fold: Fold) -> impl Iterator<Item = u16> + '_ {
         let byte = if fold == Fold::Case { byte.to_ascii_lowercase() } else { byte };
         Some(u16::from(byte) | if escaped && Class::RESERVED.has(byte) { 0x100 } else { 0 })
     })
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    (digit as char).to_digit(16).and_then(|d| u8::try_from(d).ok())
 }
 
 pub(super) fn units_eq(a: &[u8], b: &[u8], fold: Fold) -> bool {

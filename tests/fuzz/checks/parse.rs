@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use aorta::limits::MESSAGE_BYTES_MAX;
+use aorta::sip::frame::{Broken, Frame, Scanner};
 use aorta::sip::header::authorization::Credentials;
 use aorta::sip::header::contact::Contacts;
 use aorta::sip::header::{HeaderName, via};
@@ -24,6 +26,7 @@ pub fn check(bytes: &[u8]) {
     check_datagram(bytes);
     let step = bytes.len().div_ceil(CUTS).max(1);
     check_stream(bytes, (0..bytes.len()).step_by(step));
+    check_frames(bytes, (0..bytes.len()).step_by(step));
 }
 
 /// As a datagram: read alike by two readers, every view without a panic, the answer well-formed.
@@ -68,6 +71,69 @@ pub fn check_stream(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) {
             (Outcome::Invalid(_), _) => assert_eq!(part, whole, "{}", shown()),
         }
     }
+}
+
+/// Frame by frame: the same frames however the stream comes in, and a frame is what the parser says
+/// of its bytes.
+pub fn check_frames(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) {
+    let whole = frames(bytes, &[bytes.len()]);
+    for cut in cuts {
+        let cut = cut.min(bytes.len());
+        assert_eq!(frames(bytes, &[cut, bytes.len()]), whole, "cut at {cut}");
+    }
+    let mut table = HeaderTable::new();
+    let mut at = 0;
+    for frame in whole {
+        let rest = &bytes[at..];
+        let parsed = outcome(rest, &mut table);
+        let shown = || format!("{frame:?}, {parsed:?}: {}", naive::shown(rest));
+        match frame {
+            Frame::Ping { len } | Frame::LineEnd { len } => at += len,
+            Frame::Message { len } => {
+                match parsed {
+                    Outcome::Complete { consumed, .. } => assert_eq!(consumed, len, "{}", shown()),
+                    Outcome::Invalid(_) => {}
+                    Outcome::Partial(_) => panic!("{}", shown()),
+                }
+                at += len;
+            }
+            Frame::Last { len, reason } => {
+                assert!(len <= rest.len(), "{}", shown());
+                // A method of this length is no method, though the grammar has it.
+                let long = rest.iter().take(64).all(|byte| *byte != b' ');
+                let whole = matches!(parsed, Outcome::Complete { .. });
+                assert!(!whole || (reason == Broken::NotSip && long), "{}", shown());
+            }
+            Frame::Partial { needed } => assert!(needed > rest.len(), "{}", shown()),
+        }
+    }
+}
+
+/// All frames of a stream whose bytes come in pieces that end at `ends`.
+fn frames(bytes: &[u8], ends: &[usize]) -> Vec<Frame> {
+    let (mut scanner, mut table) = (Scanner::new(MESSAGE_BYTES_MAX), HeaderTable::new());
+    let (mut found, mut at) = (Vec::new(), 0);
+    for &end in ends {
+        while at <= end {
+            let frame = scanner.look(&bytes[at..end], &mut table);
+            match frame {
+                Frame::Partial { needed } => {
+                    assert!(needed > end - at && needed <= MESSAGE_BYTES_MAX);
+                    break;
+                }
+                Frame::Ping { len } | Frame::LineEnd { len } | Frame::Message { len } => {
+                    assert!(len > 0 && at + len <= end);
+                    at += len;
+                }
+                Frame::Last { .. } => {
+                    found.push(frame);
+                    return found;
+                }
+            }
+            found.push(frame);
+        }
+    }
+    found
 }
 
 #[derive(Debug, PartialEq)]

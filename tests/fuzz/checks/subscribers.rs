@@ -17,7 +17,11 @@ pub fn check(bytes: &[u8]) {
                 let mut buffer = [0; AOR_BYTES_MAX];
                 let aor = Aor::from_uri(&uri, &mut buffer).expect("an account is an AOR");
                 assert_eq!(aor.text(), subscriber.user_at_domain.as_bytes(), "not canonical");
-                assert!(!subscriber.ha1s.is_empty(), "an account that nobody can use");
+                assert!(
+                    !subscriber.ha1s.is_empty() || subscriber.policy.is_some(),
+                    "an account that nobody can use"
+                );
+                assert!(subscriber.line as usize <= lines);
             }
         }
         Err((line, wrong)) => {

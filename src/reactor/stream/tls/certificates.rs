@@ -61,7 +61,10 @@ impl Certificates {
         let missing = |key, what: &str| TlsError { key, file: None, what: what.into() };
         let (Some(certificate), Some(key)) = (&settings.certificate, &settings.key) else {
             let key = if settings.certificate.is_none() { CERTIFICATE } else { KEY };
-            return Err(missing(key, "TLS needs a certificate and its key; name both as PEM files"));
+            return Err(missing(
+                key,
+                "TLS needs a certificate and its key; name both as PEM files",
+            ));
         };
         let chain = read_certificates(CERTIFICATE, certificate)?;
         let private = PrivateKeyDer::from_pem_file(key).map_err(|error| {

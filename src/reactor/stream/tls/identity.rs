@@ -105,8 +105,12 @@ mod tests {
 
     #[test]
     fn accounts_and_domains_are_taken_from_the_alternative_names_rfc_5922_7_1() {
-        let names =
-            [uri("sip:alice@Example.COM"), uri("sip:example.com"), uri("https://a.test"), dns("B.test")];
+        let names = [
+            uri("sip:alice@Example.COM"),
+            uri("sip:example.com"),
+            uri("https://a.test"),
+            dns("B.test"),
+        ];
         assert_eq!(identities_of("ignored.test", &names), "alice@example.com\nexample.com\nb.test");
     }
 

@@ -40,8 +40,7 @@ impl Session {
     /// # Errors
     /// If the configuration does not allow any, which loading it has ruled out.
     pub(in super::super) fn new(config: &Arc<ServerConfig>) -> Result<Session, Failed> {
-        let connection =
-            UnbufferedServerConnection::new(Arc::clone(config)).map_err(|_| Failed)?;
+        let connection = UnbufferedServerConnection::new(Arc::clone(config)).map_err(|_| Failed)?;
         Ok(Session { connection: Box::new(connection), established: false })
     }
 

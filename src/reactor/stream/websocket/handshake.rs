@@ -130,7 +130,8 @@ impl<'a> Fields<'a> {
             None => Ok(()),
             Some(_) => Err(400u16),
         };
-        let lists = |word: &str| value.split(',').any(|item| item.trim().eq_ignore_ascii_case(word));
+        let lists =
+            |word: &str| value.split(',').any(|item| item.trim().eq_ignore_ascii_case(word));
         if is("Host") {
             once(&mut self.host)?;
         } else if is("Upgrade") {

@@ -1,0 +1,56 @@
+//! Values of one size that come and go, each at a place that stays its own while it is there.
+
+/// A vector whose vacated places are taken again.
+#[derive(Default)]
+pub(super) struct Pool<T> {
+    places: Vec<T>,
+    vacant: Vec<u32>,
+}
+
+impl<T> Pool<T> {
+    /// Keeps a value. Returns its place.
+    pub(super) fn insert(&mut self, value: T) -> u32 {
+        match self.vacant.pop() {
+            Some(at) => {
+                self.places[at as usize] = value;
+                at
+            }
+            None => {
+                self.places.push(value);
+                u32::try_from(self.places.len() - 1).expect("fewer than 2^32 accounts")
+            }
+        }
+    }
+
+    /// The value at a place.
+    pub(super) fn at(&self, place: u32) -> &T {
+        &self.places[place as usize]
+    }
+
+    /// Vacates a place; `blank` stands there until the next value does.
+    pub(super) fn remove(&mut self, place: u32, blank: T) {
+        self.places[place as usize] = blank;
+        self.vacant.push(place);
+    }
+
+    /// Bytes held, free room included.
+    pub(super) fn bytes_held(&self) -> usize {
+        self.places.capacity() * size_of::<T>() + self.vacant.capacity() * 4
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vacated_place_is_taken_again_and_keeps_nothing_of_its_last_value() {
+        let mut pool = Pool::default();
+        let (one, two) = (pool.insert(1), pool.insert(2));
+        pool.remove(one, 0);
+        assert_eq!((*pool.at(one), *pool.at(two)), (0, 2));
+        assert_eq!(pool.insert(3), one);
+        assert_eq!(pool.insert(4), 2);
+        assert_eq!((*pool.at(one), *pool.at(two)), (3, 2));
+    }
+}

@@ -1,0 +1,358 @@
+//! Orders to a running shard from outside its datagrams: other settings, other accounts. Each is
+//! bounded, so that traffic never waits long behind one; what is longer is asked for in pieces.
+//!
+//! Accounts are replaced as a whole by [`Control::BeginAccounts`], any number of
+//! [`Control::PutAccounts`] and as many [`Control::EndAccounts`] as say that more is left: what was
+//! not put in between goes. The shard compares, so nobody has to remember what it was given.
+
+use std::sync::Arc;
+
+use crate::auth::account::Ha1s;
+use crate::auth::accounts::{AccountId, AorKey, InsertError};
+use crate::config::{self, AccountPolicy};
+use crate::limits::{ACCOUNTS_SWEPT_PER_CONTROL_MAX, EXPIRIES_PER_TURN_MAX};
+use crate::registrar::{AorId, LeaveReason, Which};
+use crate::shard::Shard;
+use crate::shard::core::Core;
+use crate::shard::domains::Domains;
+
+/// An order.
+#[derive(Clone, Debug)]
+pub enum Control {
+    /// Obey another configuration from the next request on. What was granted stays granted.
+    Configure(Arc<Configuration>),
+    /// The accounts are about to be put, all of them; none is gone yet. An update that was begun
+    /// and not ended is forgotten.
+    BeginAccounts,
+    /// Accounts this shard owns, at most
+    /// [`ACCOUNTS_PER_CONTROL_MAX`](crate::limits::ACCOUNTS_PER_CONTROL_MAX): those that are new
+    /// are added, others take the secrets and the policy given here and keep their bindings.
+    PutAccounts(Vec<NewAccount>),
+    /// Accounts that were there and have not been put since the update began go, with their
+    /// bindings ([`LeaveReason::AccountRemoved`]). To be given again while the reply says `more`.
+    EndAccounts,
+}
+
+/// What became of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// The configuration holds.
+    Configured,
+    /// Accounts came, changed or went.
+    Accounts(AccountsChanged),
+}
+
+/// What one order did to the accounts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AccountsChanged {
+    /// Accounts that were not there before.
+    pub added: usize,
+    /// Accounts with another secret or another policy than before.
+    pub changed: usize,
+    /// Accounts that went.
+    pub removed: usize,
+    /// Accounts for which there was no room.
+    pub refused: usize,
+    /// The order is not done: give it again.
+    pub more: bool,
+}
+
+/// What a shard obeys, as far as it can change while it serves.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    /// What the registrar obeys.
+    pub registrar: config::Registrar,
+    /// What authentication obeys.
+    pub auth: config::Auth,
+    /// The domains served.
+    pub domains: Vec<config::Domain>,
+}
+
+/// An account as it is put into a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewAccount {
+    /// Canonical address-of-record.
+    pub aor: String,
+    /// Its secrets.
+    pub ha1s: Ha1s,
+    /// What holds for it alone.
+    pub policy: Option<Arc<AccountPolicy>>,
+}
+
+/// What became of an account that was put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// It is new.
+    Added(AccountId),
+    /// It was there with another secret or policy.
+    Changed(AccountId),
+    /// It was there just so.
+    Kept(AccountId),
+}
+
+impl Put {
+    /// The account.
+    #[must_use]
+    pub fn id(self) -> AccountId {
+        match self {
+            Put::Added(id) | Put::Changed(id) | Put::Kept(id) => id,
+        }
+    }
+}
+
+/// An update of the accounts that is under way.
+#[derive(Debug, Default)]
+pub(super) struct Update {
+    /// A bit for each id: it was put.
+    put: Vec<u64>,
+    /// Ids below this one have been looked at by the sweep.
+    swept: u32,
+}
+
+impl Update {
+    fn mark(&mut self, AccountId(id): AccountId) {
+        let word = id as usize / 64;
+        if self.put.len() <= word {
+            self.put.resize(word + 1, 0);
+        }
+        self.put[word] |= 1 << (id % 64);
+    }
+
+    fn was_put(&self, AccountId(id): AccountId) -> bool {
+        self.put.get(id as usize / 64).is_some_and(|word| word & 1 << (id % 64) != 0)
+    }
+}
+
+impl Shard {
+    /// Adds an account this shard owns, or makes the one of that name what is given here. `aor` is
+    /// canonical.
+    ///
+    /// # Errors
+    /// See [`InsertError`], never `Duplicate`; nothing has changed then.
+    pub fn put_account(
+        &mut self,
+        aor: &[u8],
+        ha1s: &Ha1s,
+        policy: Option<&Arc<AccountPolicy>>,
+    ) -> Result<Put, InsertError> {
+        self.core_mut().put_account(aor, ha1s, policy)
+    }
+}
+
+impl Core {
+    pub fn control(&mut self, order: Control) -> Reply {
+        match order {
+            Control::Configure(configuration) => {
+                self.configure(&configuration);
+                Reply::Configured
+            }
+            Control::BeginAccounts => {
+                let put = vec![0; (self.accounts.ids_end() as usize).div_ceil(64)];
+                self.update = Some(Update { put, swept: 0 });
+                Reply::Accounts(AccountsChanged::default())
+            }
+            Control::PutAccounts(accounts) => Reply::Accounts(self.put_accounts(&accounts)),
+            Control::EndAccounts => Reply::Accounts(self.end_accounts()),
+        }
+    }
+
+    fn configure(&mut self, configuration: &Configuration) {
+        let Configuration { registrar, auth, domains } = configuration;
+        self.bindings_max = registrar.bindings_max;
+        self.auth = auth.clone();
+        self.domains = Domains::new(domains.clone());
+        self.registrar.configure(registrar.clone());
+    }
+
+    fn put_accounts(&mut self, accounts: &[NewAccount]) -> AccountsChanged {
+        let mut changed = AccountsChanged::default();
+        for NewAccount { aor, ha1s, policy } in accounts {
+            let put = match self.put_account(aor.as_bytes(), ha1s, policy.as_ref()) {
+                Ok(put) => put,
+                Err(_) => {
+                    changed.refused += 1;
+                    continue;
+                }
+            };
+            match put {
+                Put::Added(_) => changed.added += 1,
+                Put::Changed(_) => changed.changed += 1,
+                Put::Kept(_) => {}
+            }
+            if let Some(update) = &mut self.update {
+                update.mark(put.id());
+            }
+        }
+        changed
+    }
+
+    fn put_account(
+        &mut self,
+        aor: &[u8],
+        ha1s: &Ha1s,
+        policy: Option<&Arc<AccountPolicy>>,
+    ) -> Result<Put, InsertError> {
+        let hash = self.ownership.hash(aor);
+        debug_assert!(self.ownership.owner(hash) == self.id, "another shard's account");
+        let accounts = &mut self.accounts;
+        let Some(id) = accounts.find(AorKey(hash), aor) else {
+            let id = accounts.insert(AorKey(hash), aor, ha1s)?;
+            accounts.set_policy(id, policy.cloned());
+            return Ok(Put::Added(id));
+        };
+        let same_secrets = accounts.has_secrets(id, ha1s);
+        if !same_secrets {
+            accounts.set_secrets(id, ha1s);
+        }
+        let same_policy = accounts.policy(id) == policy;
+        if !same_policy {
+            accounts.set_policy(id, policy.cloned());
+        }
+        Ok(if same_secrets && same_policy { Put::Kept(id) } else { Put::Changed(id) })
+    }
+
+    /// Goes on with the sweep until it has done as much as one order may.
+    fn end_accounts(&mut self) -> AccountsChanged {
+        let mut changed = AccountsChanged::default();
+        let Some(mut update) = self.update.take() else { return changed };
+        let end = self.accounts.ids_end();
+        let most = u32::try_from(ACCOUNTS_SWEPT_PER_CONTROL_MAX).unwrap_or(u32::MAX);
+        let pause = end.min(update.swept.saturating_add(most));
+        let mut left = 0;
+        while update.swept < pause && left < EXPIRIES_PER_TURN_MAX {
+            let id = AccountId(update.swept);
+            update.swept += 1;
+            if !update.was_put(id) && self.accounts.contains(id) {
+                left += 1 + self.remove_account(id);
+                changed.removed += 1;
+            }
+        }
+        changed.more = update.swept < end;
+        if changed.more {
+            self.update = Some(update);
+        }
+        changed
+    }
+
+    /// Takes an account away with its bindings. Returns how many bindings that were.
+    fn remove_account(&mut self, id: AccountId) -> usize {
+        let (aor, reason) = (AorId(id.0), LeaveReason::AccountRemoved);
+        let left = self.registrar.unregister(aor, Which::All, reason, &mut self.events);
+        self.accounts.remove(id);
+        left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::nonce::NonceKey;
+    use crate::shard::owner::Ownership;
+    use crate::shard::{Keys, Setup, ShardId};
+    use crate::time::{Instant, Now, UnixTime};
+
+    const NOW: Now = Now { mono: Instant::ZERO, wall: UnixTime(1_800_000_000), wall_us: 0 };
+
+    fn shard() -> Shard {
+        Shard::new(Setup {
+            id: ShardId(0),
+            ownership: Ownership::new([7; 16], 1),
+            keys: Keys { nonce: NonceKey::new(&[7; 16]).into(), identity: [7; 16], spread: [7, 7] },
+            registrar: config::Registrar::default(),
+            auth: config::Auth::default(),
+            domains: Vec::new(),
+        })
+    }
+
+    fn accounts(numbers: std::ops::Range<u32>) -> Vec<NewAccount> {
+        let one = |number| NewAccount {
+            aor: format!("u{number}@example.com"),
+            ha1s: Ha1s::default(),
+            policy: None,
+        };
+        numbers.map(one).collect()
+    }
+
+    fn give(shard: &mut Shard, order: Control) -> AccountsChanged {
+        match shard.control(NOW, order) {
+            Reply::Accounts(changed) => changed,
+            Reply::Configured => panic!("no order of accounts"),
+        }
+    }
+
+    fn end(shard: &mut Shard) -> (usize, usize) {
+        let (mut orders, mut removed) = (0, 0);
+        loop {
+            let changed = give(shard, Control::EndAccounts);
+            orders += 1;
+            removed += changed.removed;
+            assert!(changed.removed <= EXPIRIES_PER_TURN_MAX);
+            if !changed.more {
+                return (orders, removed);
+            }
+        }
+    }
+
+    #[test]
+    fn accounts_that_were_not_put_go_a_bounded_number_at_a_time() {
+        let mut shard = shard();
+        assert_eq!(give(&mut shard, Control::PutAccounts(accounts(0..1000))).added, 1000);
+        give(&mut shard, Control::BeginAccounts);
+        let put = give(&mut shard, Control::PutAccounts(accounts(900..1100)));
+        assert_eq!((put.added, put.changed, put.removed), (100, 0, 0));
+        let (orders, removed) = end(&mut shard);
+        assert_eq!(removed, 900);
+        assert!(orders >= 900 / EXPIRIES_PER_TURN_MAX);
+        assert_eq!(shard.accounts().len(), 200);
+        assert!(shard.find_account(b"u899@example.com").is_none());
+        assert!(shard.find_account(b"u900@example.com").is_some());
+    }
+
+    #[test]
+    fn an_end_without_a_beginning_removes_nothing() {
+        let mut shard = shard();
+        give(&mut shard, Control::PutAccounts(accounts(0..10)));
+        assert_eq!(end(&mut shard), (1, 0));
+        assert_eq!(shard.accounts().len(), 10);
+    }
+
+    #[test]
+    fn what_is_put_again_is_changed_only_if_it_differs() {
+        let mut shard = shard();
+        let mut one = accounts(1..2).remove(0);
+        let mut put = |one: &NewAccount| {
+            let NewAccount { aor, ha1s, policy } = one;
+            shard.put_account(aor.as_bytes(), ha1s, policy.as_ref()).unwrap()
+        };
+        let id = put(&one).id();
+        assert_eq!(put(&one), Put::Kept(id));
+        one.ha1s = Ha1s::from_password(&one.aor, "p", true);
+        assert_eq!(put(&one), Put::Changed(id));
+        let policy = || AccountPolicy { bindings_max: Some(2), ..AccountPolicy::default() };
+        one.policy = Some(Arc::new(policy()));
+        assert_eq!(put(&one), Put::Changed(id));
+        one.policy = Some(Arc::new(policy()));
+        assert_eq!(put(&one), Put::Kept(id), "an equal policy of another file");
+        one.policy = None;
+        assert_eq!(put(&one), Put::Changed(id));
+    }
+
+    #[test]
+    fn another_configuration_holds_from_the_next_request_on() {
+        let mut shard = shard();
+        let configuration = Configuration {
+            registrar: config::Registrar { bindings_max: 9, ..Default::default() },
+            auth: config::Auth { nonce_lifetime_s: 60, ..Default::default() },
+            domains: vec![config::Domain {
+                name: "example.com".into(),
+                algorithms: config::Algorithms::BOTH,
+                aliases: Vec::new(),
+            }],
+        };
+        let reply = shard.control(NOW, Control::Configure(Arc::new(configuration)));
+        assert_eq!(reply, Reply::Configured);
+        let core = shard.core_mut();
+        assert_eq!((core.bindings_max, core.auth.nonce_lifetime_s), (9, 60));
+        assert!(core.domains.find(b"example.com").is_some());
+    }
+}

@@ -1,0 +1,113 @@
+//! Why a request is refused, beyond what its status says. The metric uses the same words.
+
+/// The reason of a refusal that is the sender's fault. Each changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefuseReason {
+    /// A part of the message breaks its grammar, is missing, or stands twice: 400.
+    Malformed,
+    /// Another version of SIP: 505.
+    Version,
+    /// More, or longer, than is taken: 513.
+    TooLarge,
+    /// The top Via names a transport it did not come by: 400.
+    ViaTransport,
+    /// A method that is not served here: 405, or 501 where nobody knows it.
+    Method,
+    /// Inside a dialog, or for a transaction, that is not here: 481.
+    NoDialog,
+    /// Request-URI neither sip nor sips: 416.
+    UriScheme,
+    /// No hops left for what is not ours: 483.
+    Hops,
+    /// A domain that is not served: 404.
+    ForeignDomain,
+    /// It requires an extension that is not supported: 420.
+    Extension,
+    /// A compressed body: 415.
+    EncodedBody,
+    /// To is no sip or sips URI: 404.
+    AorScheme,
+    /// To names no user: 404.
+    AorWithoutUser,
+    /// Digest credentials that cannot be checked: 400.
+    Credentials,
+    /// To or From is not the account of the credentials: 403.
+    AccountMismatch,
+    /// A Contact that cannot be read: 400.
+    Contact,
+    /// More Contacts than are taken: 400.
+    TooManyContacts,
+    /// `*` twice, beside an address, or with an Expires other than 0: 400.
+    Wildcard,
+    /// A Contact that is no sip or sips URI: 400.
+    ContactScheme,
+    /// A text that is too long to be stored: 400.
+    TooLong,
+}
+
+impl RefuseReason {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [RefuseReason; 20] = [
+        RefuseReason::Malformed,
+        RefuseReason::Version,
+        RefuseReason::TooLarge,
+        RefuseReason::ViaTransport,
+        RefuseReason::Method,
+        RefuseReason::NoDialog,
+        RefuseReason::UriScheme,
+        RefuseReason::Hops,
+        RefuseReason::ForeignDomain,
+        RefuseReason::Extension,
+        RefuseReason::EncodedBody,
+        RefuseReason::AorScheme,
+        RefuseReason::AorWithoutUser,
+        RefuseReason::Credentials,
+        RefuseReason::AccountMismatch,
+        RefuseReason::Contact,
+        RefuseReason::TooManyContacts,
+        RefuseReason::Wildcard,
+        RefuseReason::ContactScheme,
+        RefuseReason::TooLong,
+    ];
+
+    /// Its name in metrics and in the final counters.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            RefuseReason::Malformed => "malformed",
+            RefuseReason::Version => "version",
+            RefuseReason::TooLarge => "too_large",
+            RefuseReason::ViaTransport => "via_transport",
+            RefuseReason::Method => "method",
+            RefuseReason::NoDialog => "no_dialog",
+            RefuseReason::UriScheme => "uri_scheme",
+            RefuseReason::Hops => "hops",
+            RefuseReason::ForeignDomain => "foreign_domain",
+            RefuseReason::Extension => "extension",
+            RefuseReason::EncodedBody => "encoded_body",
+            RefuseReason::AorScheme => "aor_scheme",
+            RefuseReason::AorWithoutUser => "aor_without_user",
+            RefuseReason::Credentials => "credentials",
+            RefuseReason::AccountMismatch => "account_mismatch",
+            RefuseReason::Contact => "contact",
+            RefuseReason::TooManyContacts => "too_many_contacts",
+            RefuseReason::Wildcard => "wildcard",
+            RefuseReason::ContactScheme => "contact_scheme",
+            RefuseReason::TooLong => "too_long",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_index_their_own_counter_and_have_names_of_their_own() {
+        for (number, reason) in RefuseReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, number);
+            let same = RefuseReason::ALL.iter().filter(|other| other.name() == reason.name());
+            assert_eq!(same.count(), 1, "{}", reason.name());
+        }
+    }
+}

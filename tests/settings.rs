@@ -1,0 +1,227 @@
+//! Every parameter by every way to it: key and alias, file and command line, value, range, origin;
+//! and `aorta config` at the built program.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use aorta::config::parameters::{PARAMETERS, Parameter, find};
+use aorta::config::{Origin, Settings, load};
+
+/// A value of each parameter that is not its default, as it prints. Together they can stand.
+const OTHER: [(&str, &str); 53] = [
+    ("registrar.replace", "Off"),
+    ("registrar.bindings_max", "4"),
+    ("registrar.evict", "unreachable_first"),
+    ("registrar.expires_max", "7200"),
+    ("registrar.expires_min", "120"),
+    ("registrar.expires_min_policy", "raise"),
+    ("registrar.expires_default", "1800"),
+    ("registrar.nat_expires_max", "240"),
+    ("registrar.expires_spread", "5"),
+    ("registrar.late_margin", "30"),
+    ("registrar.retry_after", "90"),
+    ("registrar.retry_after_jitter", "20"),
+    ("registrar.path", "strict"),
+    ("registrar.service_route", "sip:a.example.com;lr, sip:b.example.com;lr"),
+    ("registrar.outbound", "Off"),
+    ("registrar.flow_timer", "60"),
+    ("registrar.gruu", "Off"),
+    ("registrar.keep", "Off"),
+    ("registrar.date", "On"),
+    ("registrar.flapping_window", "120"),
+    ("registrar.flapping_kicks", "6"),
+    ("registrar.flapping_damping", "15"),
+    ("registrar.redirect", "On"),
+    ("registrar.reg_event", "Off"),
+    ("registrar.subscription_expires_min", "90"),
+    ("registrar.subscription_expires_max", "7200"),
+    ("registrar.subscription_expires_default", "600"),
+    ("registrar.watchers", "192.0.2.0/24, 2001:db8::/32"),
+    ("registrar.user_parameters", "strip"),
+    ("auth.nonce_lifetime", "1800"),
+    ("auth.algorithms", "SHA-256, MD5"),
+    ("auth.challenge_code", "407"),
+    ("auth.retry_max", "3"),
+    ("auth.session_timeout", "20"),
+    ("auth.next_nonce", "Off"),
+    ("serve.listen", "udp:127.0.0.1:5070, tls:[::1]:5071"),
+    ("serve.subscribers", "subscribers.txt"),
+    ("serve.test_accounts", "10"),
+    ("serve.reactors", "2"),
+    ("serve.cpus", "0, 1"),
+    ("serve.backend", "uring"),
+    ("streams.connections_max", "5000"),
+    ("streams.connections_per_source_max", "50"),
+    ("streams.first_byte_timeout", "5"),
+    ("streams.authentication_timeout", "15"),
+    ("streams.idle_timeout", "900"),
+    ("streams.message_bytes_max", "32768"),
+    ("streams.write_queue_bytes_max", "131072"),
+    ("tls.certificate", "chain.pem"),
+    ("tls.key", "key.pem"),
+    ("tls.client_ca", "clients.pem"),
+    ("tls.client_auth", "request"),
+    ("websocket.origins", "https://phone.example.com"),
+];
+
+fn rows() -> impl Iterator<Item = (&'static Parameter, &'static str)> {
+    assert_eq!(PARAMETERS.len(), OTHER.len());
+    PARAMETERS.iter().zip(OTHER).map(|(parameter, (key, value))| {
+        assert_eq!(parameter.key, key);
+        (parameter, value)
+    })
+}
+
+#[test]
+fn the_names_operators_know_have_the_defaults_and_ranges_they_know() {
+    for (alias, default, range) in [
+        ("SS_ENDPOINT_REGISTER_REPLACE", "On", "On (always), Off (never) or unless_in_call"),
+        ("SERVER_REGISTRAR_MAX_BINDINGS", "1", "1-64"),
+        ("SS_ENDPOINT_EXPIRE", "3600", "20-86400 s"),
+        ("SS_ENDPOINT_NAT_EXPIRE", "300", "20-86400 s"),
+        ("SS_SIP_AUTHENTICATION_CODE", "401", "401 or 407"),
+        ("SS_SIP_AUTHENTICATION_RETRY", "6", "0-999"),
+        ("SS_SIP_AUTHENTICATION_TIMEOUT", "10", "1-3600 s"),
+    ] {
+        let parameter = find(alias).unwrap_or_else(|| panic!("no {alias}"));
+        assert_eq!(parameter.value(&Settings::default()), default, "{alias}");
+        assert_eq!(parameter.range(), range, "{alias}");
+    }
+}
+
+#[test]
+fn every_parameter_is_set_by_key_and_alias_from_file_and_command_line() {
+    for (parameter, value) in rows() {
+        assert_ne!(parameter.value(&Settings::default()), value, "{}", parameter.key);
+        let (section, name) = parameter.key.split_once('.').expect("section.name");
+        let mut texts = vec![format!("[{section}]\n{name} = {value:?}\n")];
+        texts.push(format!("\"{}\" = {value:?}\n", parameter.key));
+        let mut names = vec![parameter.key.to_owned(), parameter.key.to_ascii_uppercase()];
+        if !parameter.alias.is_empty() {
+            texts.push(format!("{} = {value:?}\n", parameter.alias));
+            texts.push(format!("[{section}]\n{} = {value:?}\n", parameter.alias));
+            names.push(parameter.alias.to_owned());
+            names.push(parameter.alias.to_ascii_lowercase());
+        }
+        for text in texts {
+            // What cannot stand alone stands with those it needs.
+            let needed = match parameter.key {
+                "serve.listen" | "tls.key" => "\"tls.certificate\" = \"c\"\n",
+                _ => "",
+            };
+            let needed = match parameter.key {
+                "serve.listen" | "tls.certificate" => format!("{needed}\"tls.key\" = \"k\"\n"),
+                "tls.client_auth" => "\"tls.client_ca\" = \"a\"\n".to_owned(),
+                _ => needed.to_owned(),
+            };
+            let text = format!("{needed}{text}");
+            let settings = load(&text, "a.toml").unwrap_or_else(|wrong| panic!("{text}{wrong:?}"));
+            assert_eq!(parameter.value(&settings), value, "{text}");
+            let line = text.lines().count() as u32;
+            let origin = Origin::File { name: "a.toml".into(), line };
+            assert_eq!(*settings.origin(parameter), origin, "{text}");
+        }
+        for name in names {
+            let mut settings = Settings::default();
+            settings.apply(&name, value, Origin::CommandLine).expect("it is in range");
+            assert_eq!(parameter.value(&settings), value, "{name}");
+            assert_eq!(*settings.origin(parameter), Origin::CommandLine);
+        }
+    }
+}
+
+#[test]
+fn a_letter_too_few_in_any_name_finds_the_name() {
+    for parameter in &PARAMETERS {
+        for name in [parameter.key, parameter.alias] {
+            if name.is_empty() {
+                continue;
+            }
+            let wrong = &name[..name.len() - 1];
+            let refusal = Settings::default().apply(wrong, "1", Origin::CommandLine).unwrap_err();
+            let expected = format!("command line: {wrong}: unknown name, did you mean {name}?");
+            assert_eq!(refusal.to_string(), expected);
+        }
+    }
+}
+
+fn aorta(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_aorta")).args(arguments).output().expect("it was built")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("text")
+}
+
+/// A file in a place of its own, gone with the test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str, text: &str) -> Scratch {
+        let name = format!("{name}-{}", std::process::id());
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Scratch(path)
+    }
+
+    fn path(&self) -> String {
+        self.0.display().to_string()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn the_program_shows_every_setting_with_value_default_range_and_origin() {
+    let mut arguments = vec!["config".to_owned()];
+    for (parameter, value) in rows() {
+        // The command line by alias, where there is one.
+        let name = [parameter.alias, parameter.key].into_iter().find(|name| !name.is_empty());
+        arguments.extend(["--set".to_owned(), format!("{}={value}", name.expect("a key"))]);
+    }
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let output = aorta(&arguments);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let shown = text(&output.stdout);
+    for (parameter, value) in rows() {
+        let line = shown
+            .lines()
+            .find(|line| line.split_whitespace().next() == Some(parameter.key))
+            .unwrap_or_else(|| panic!("no {}", parameter.key));
+        let default = format!("default {}", parameter.value(&Settings::default()));
+        let range = format!("range {}", parameter.range());
+        for part in [value, default.trim_end(), &range, "from command line"] {
+            assert!(line.contains(part), "no {part:?} in {line:?}");
+        }
+        assert!(parameter.alias.is_empty() || shown.contains(&format!("also {}", parameter.alias)));
+        assert!(shown.contains(parameter.about));
+    }
+}
+
+#[test]
+fn checking_a_file_reads_the_subscribers_it_names() {
+    let check = |config: &Scratch| {
+        let output = aorta(&["config", "check", &config.path()]);
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let good = Scratch::new("good-subscribers", "alice@example.com a bindings=3\n");
+    let bad = Scratch::new("bad-subscribers", "alice@example.com a\nbob@example.com b auht=both\n");
+    let naming = |name: &str, path: &str| {
+        Scratch::new(name, &format!("[serve]\nsubscribers = {path:?}\n[registrar]\ndate = true\n"))
+    };
+
+    let config = naming("good.toml", &good.path());
+    assert_eq!(check(&config), (Some(0), format!("{}: good\n", config.path()), String::new()));
+    let line = format!("aorta: {}:2: unknown option as field 3, did you mean auth=?\n", bad.path());
+    assert_eq!(check(&naming("bad.toml", &bad.path())), (Some(1), String::new(), line));
+
+    let wrong = Scratch::new("wrong.toml", "[registrar]\nx = 1\nexpires_max = 1\n");
+    let (status, _, said) = check(&wrong);
+    assert_eq!((status, said.lines().count()), (Some(1), 2), "{said}");
+    assert!(said.lines().last().is_some_and(|line| line.contains("wrong.toml")), "{said}");
+}
