@@ -109,7 +109,10 @@ impl Sipp {
         if !status.success() {
             let read = |name| fs::read_to_string(dir.join(name)).unwrap_or_default();
             let (errors, messages) = (read("errors"), read("messages"));
-            panic!("{scenario}.xml: SIPp ended with {status}\n{errors}\n{messages}");
+            panic!(
+                "{scenario}.xml: SIPp ended with {status}\n{errors}\n{messages}\n{}",
+                process.output
+            );
         }
         let _ = fs::remove_dir_all(dir);
     }
