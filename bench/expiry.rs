@@ -37,12 +37,9 @@ fn fill(spread: Duration) -> (Registrar, Now) {
             contacts: Contacts::List(&contacts),
             expires: Some(3600),
             user_agent: b"Acme Phone 5.12 (release)",
-            path: b"",
             source: ([198, 51, 100, 7], 40_000).into(),
-            listener: 0,
-            local_ip: None,
             fingerprint: number + 1,
-            bindings_max: None,
+            ..Register::default()
         };
         let now = origin.after(spread.mul_f64(number as f64 / f64::from(BINDINGS)));
         events.clear();

@@ -96,12 +96,9 @@ impl Bench {
                 contacts: if fetch { Contacts::Fetch } else { Contacts::List(contacts) },
                 expires: Some(3600),
                 user_agent: b"Acme Phone 5.12 (release)",
-                path: b"",
                 source: ([198, 51, 100, 7], 40_000).into(),
-                listener: 0,
-                local_ip: None,
                 fingerprint: u64::from(self.cseq) << 32 | u64::from(texts.aor) | 1 << 63,
-                bindings_max: None,
+                ..Register::default()
             };
             let accepted = self.registrar.register(self.now, &request, &mut self.events);
             let accepted = accepted.expect("accepted");

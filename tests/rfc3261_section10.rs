@@ -5,7 +5,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use aorta::config::{Registrar as Config, Replace};
-use aorta::registrar::{AorId, Contacts, Event, LeaveReason, Refusal, Register, Registrar, Which};
+use aorta::registrar::{
+    AorId, Contacts, Event, LeaveReason, Limits, Refusal, Register, Registrar, Which,
+};
 use aorta::sip::header::contact::{Contact, QValue};
 use aorta::sip::uri::Uri;
 use aorta::time::Now;
@@ -32,12 +34,9 @@ fn request<'a>(contacts: &'a [Contact<'a>], call_id: &'a str, cseq: u32) -> Regi
         contacts: Contacts::List(contacts),
         expires: None,
         user_agent: b"Phone/1",
-        path: b"",
         source: ([192, 0, 2, 9], 5060).into(),
-        listener: 0,
-        local_ip: None,
         fingerprint: fingerprint(call_id, cseq),
-        bindings_max: None,
+        ..Register::default()
     }
 }
 
@@ -56,7 +55,12 @@ struct Desk {
 
 impl Desk {
     fn new() -> Desk {
-        Desk::with(Config { bindings_max: 5, expires_spread_percent: 0, ..Config::default() })
+        Desk::with(Config {
+            bindings_max: 5,
+            expires_spread_percent: 0,
+            late_margin_s: 0,
+            ..Config::default()
+        })
     }
 
     fn with(config: Config) -> Desk {
@@ -433,7 +437,8 @@ fn the_limit_of_the_account_goes_before_the_configured_one() {
     for (number, uri) in [A, B, C].into_iter().enumerate() {
         let contacts = [contact(uri)];
         let call_id = format!("c{number}");
-        let register = Register { bindings_max: Some(2), ..request(&contacts, &call_id, 1) };
+        let limits = Limits { bindings_max: Some(2), ..Limits::default() };
+        let register = Register { limits, ..request(&contacts, &call_id, 1) };
         assert_eq!(desk.send(&register).is_ok(), number < 2);
     }
 }
@@ -479,6 +484,10 @@ fn a_refresh_from_another_source_says_that_the_flow_has_moved() {
     assert_eq!(binding.source(), source);
 }
 
+fn outbound<'a>(contacts: &'a [Contact<'a>], call_id: &'a str, cseq: u32) -> Register<'a> {
+    Register { outbound: true, ..request(contacts, call_id, cseq) }
+}
+
 fn flow(uri: &str, reg_id: u32) -> Contact<'_> {
     Contact { instance: Some(b"<urn:uuid:1>"), reg_id: Some(reg_id), ..contact(uri) }
 }
@@ -486,23 +495,23 @@ fn flow(uri: &str, reg_id: u32) -> Contact<'_> {
 #[test]
 fn rfc5626_6_instance_and_reg_id_name_the_binding_even_under_another_uri() {
     let mut desk = Desk::new();
-    desk.send(&request(&[flow(A, 1)], "c1", 1)).unwrap();
-    assert_eq!(desk.send(&request(&[flow(B, 1)], "c2", 1)), Ok(rows(&[(B, 3600)])));
+    desk.send(&outbound(&[flow(A, 1)], "c1", 1)).unwrap();
+    assert_eq!(desk.send(&outbound(&[flow(B, 1)], "c2", 1)), Ok(rows(&[(B, 3600)])));
     assert!(matches!(desk.events[..], [Event::Retargeted { .. }]));
 }
 
 #[test]
 fn rfc5626_6_one_uri_over_two_flows_is_two_bindings() {
     let mut desk = Desk::new();
-    desk.send(&request(&[flow(A, 1)], "c1", 1)).unwrap();
-    assert_eq!(desk.send(&request(&[flow(A, 2)], "c2", 1)).unwrap().len(), 2);
+    desk.send(&outbound(&[flow(A, 1)], "c1", 1)).unwrap();
+    assert_eq!(desk.send(&outbound(&[flow(A, 2)], "c2", 1)).unwrap().len(), 2);
 }
 
 #[test]
 fn rfc5626_6_the_flow_goes_before_the_uri() {
     let mut desk = Desk::new();
-    desk.send(&request(&[contact(A), flow(B, 1)], "c1", 1)).unwrap();
-    desk.send(&request(&[flow(A, 1)], "c2", 1)).unwrap();
+    desk.send(&outbound(&[contact(A), flow(B, 1)], "c1", 1)).unwrap();
+    desk.send(&outbound(&[flow(A, 1)], "c2", 1)).unwrap();
     let flows: Vec<_> =
         desk.registrar.bindings(AOR, desk.now).map(|(_, binding)| binding.reg_id()).collect();
     assert_eq!(flows, [None, Some(1)]);

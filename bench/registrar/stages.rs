@@ -135,12 +135,9 @@ pub fn run(count: usize, batches: usize) {
                     contacts: Contacts::List(contacts.as_slice()),
                     expires: Some(3600),
                     user_agent: b"Acme Phone 5.12 (release)",
-                    path: b"",
                     source,
-                    listener: 0,
-                    local_ip: None,
                     fingerprint: u64::from(head.cseq.number) << 32 | u64::from(account.0) | 1 << 63,
-                    bindings_max: None,
+                    ..Register::default()
                 };
                 registrar.register(now, &request, &mut events).expect("accepted")
             });

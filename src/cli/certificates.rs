@@ -1,24 +1,32 @@
-//! The certificates of TLS listeners at start and reload: what cannot be read is refused before
+//! The certificates of TLS listeners at start and reload: what cannot be used is refused before
 //! anything has changed.
 
-use std::fs::File;
-
 use super::Failure;
-use super::reload::Apply;
-use crate::config::{Settings, Tls};
+use super::reload::Prepare;
+use crate::config::Settings;
+use crate::reactor::{CertificateSlots, Certificates};
 
-/// Looks whether every file that is named can be opened. Nothing is left to apply.
+/// What TLS listeners present, where there are any.
 ///
 /// # Errors
-/// One line with the setting, the file and what the system said.
-pub fn prepare(settings: &Settings) -> Result<Apply, Failure> {
-    let Tls { certificate, key, client_ca, .. } = &settings.streams.tls;
-    let named = [("tls.certificate", certificate), ("tls.key", key), ("tls.client_ca", client_ca)];
-    for (setting, path) in named {
-        let Some(path) = path else { continue };
-        File::open(path).map_err(|error| {
-            Failure::new(format!("{setting}: cannot read {}: {error}", path.display()))
-        })?;
+/// One line with the setting, the file and what is wrong with it.
+pub fn load(settings: &Settings) -> Result<Option<Certificates>, Failure> {
+    if !settings.serve.listen.iter().any(|listen| listen.transport.is_secure()) {
+        return Ok(None);
     }
-    Ok(Box::new(|| ()))
+    let loaded = Certificates::load(&settings.streams.tls);
+    loaded.map(Some).map_err(|error| Failure::new(error.to_string()))
+}
+
+/// Reads them again at each reload; handshakes that begin from then on are served with them.
+pub fn prepare(slots: CertificateSlots) -> Prepare {
+    Box::new(move |settings| {
+        let loaded = load(settings)?;
+        let slots = slots.clone();
+        Ok(Box::new(move || {
+            if let Some(certificates) = loaded {
+                slots.replace(&certificates);
+            }
+        }))
+    })
 }

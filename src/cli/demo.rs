@@ -32,7 +32,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     // A storm whose report has nowhere to go is not begun.
     aorta_load::report::prepare(&args.out).map_err(no_report)?;
     let server = Server::start(&settings(args)?, None)?;
-    let target = server.listening().next().expect("one address was asked for");
+    let (_, target) = server.listening().next().expect("one address was asked for");
     note(format_args!(
         "a registrar on {target}, {} reactors on CPUs {:?}, accounts u1..u{} with \
          passwords p1..p{} in {TEST_DOMAIN}",

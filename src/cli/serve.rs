@@ -33,8 +33,8 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
             data.display()
         )),
     }
-    for address in server.listening() {
-        show(format_args!("listening udp {address}"));
+    for (transport, address) in server.listening() {
+        show(format_args!("listening {transport} {address}"));
     }
     show("ready");
     loop {

@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use super::accounts::Loaded;
 use super::reload::{self, Prepare};
+use super::say::note;
 use super::{Failure, certificates};
 use crate::auth::nonce::NonceKey;
+use crate::config::parameters::find;
 use crate::config::{self, Settings};
 use crate::flow::Transport;
 use crate::limits::SHARDS_MAX;
@@ -19,6 +21,9 @@ use crate::shard::owner::Ownership;
 use crate::shard::{Keys, Setup, Shard, ShardId};
 use crate::store::keys;
 use crate::store::subscribers::Subscriber;
+
+/// Open files that are left for whatever else the process reads while it runs.
+const FILES_LEFT: u32 = 64;
 
 /// A registrar that answers.
 pub struct Server {
@@ -43,9 +48,10 @@ impl Server {
     /// # Errors
     /// One line with what is wrong and what helps; nothing is left running.
     pub fn start(settings: &Settings, data: Option<&Path>) -> Result<Server, Failure> {
-        let listen = datagram_listeners(&settings.serve.listen)?;
+        let (listen, listen_streams) = listeners(&settings.serve.listen);
+        let streams = streams(settings, listen.len() + listen_streams.len())?;
         let Loaded { accounts: subscribers, domains } = reload::check(settings)?;
-        drop(certificates::prepare(settings)?);
+        let certificates = certificates::load(settings)?;
         let (cpus, shards) = placement(&settings.serve)?;
         let keys = secrets(data)?;
         let ownership = Ownership::new(random()?, shards);
@@ -70,6 +76,9 @@ impl Server {
         drop(subscribers);
         let reactors = reactor::Settings {
             listen,
+            listen_streams,
+            streams,
+            certificates,
             cpus: cpus.clone(),
             backend: match settings.serve.backend {
                 config::Backend::Mmsg => reactor::Backend::Mmsg,
@@ -91,13 +100,14 @@ impl Server {
             domains: names,
             cpus,
         };
-        server.on_reload(Box::new(certificates::prepare));
+        let slots = server.running.certificate_slots();
+        server.on_reload(certificates::prepare(slots));
         Ok(server)
     }
 
     /// The addresses it listens on, ports resolved.
-    pub fn listening(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        self.running.bound().iter().map(|bound| bound.address)
+    pub fn listening(&self) -> impl Iterator<Item = (Transport, SocketAddr)> + '_ {
+        self.running.bound().iter().map(|bound| (bound.transport, bound.address))
     }
 
     /// Stops it: what has arrived is answered first. Returns what each reactor and its shard have
@@ -109,18 +119,32 @@ impl Server {
     }
 }
 
-/// The addresses of the UDP listeners.
-///
-/// # Errors
-/// The first listener of another transport.
-fn datagram_listeners(listen: &[config::Listen]) -> Result<Vec<SocketAddr>, Failure> {
-    let one = |listen: &config::Listen| match listen.transport {
-        Transport::Udp => Ok(listen.addr),
-        other => Err(Failure::new(format!(
-            "cannot listen on {listen}: this version serves udp, not {other}"
-        ))),
-    };
-    listen.iter().map(one).collect()
+/// The addresses of the UDP listeners, and the others.
+fn listeners(listen: &[config::Listen]) -> (Vec<SocketAddr>, Vec<config::Listen>) {
+    let (streams, datagrams): (Vec<_>, Vec<_>) =
+        listen.iter().copied().partition(|listen| listen.transport.is_connection());
+    (datagrams.iter().map(|listen| listen.addr).collect(), streams)
+}
+
+/// What connections obey. Where nobody has said how many there may be, there are no more than the
+/// limit of open files has room for.
+fn streams(settings: &Settings, listeners: usize) -> Result<config::Streams, Failure> {
+    let mut streams = settings.streams.clone();
+    let asked = settings.serve.listen.iter().any(|listen| listen.transport.is_connection());
+    let said = find("streams.connections_max").map(|parameter| settings.origin(parameter));
+    if asked && said == Some(&config::Origin::Default) {
+        let (_, shards) = placement(&settings.serve)?;
+        let room = reactor::connections_allowed(shards.into(), listeners);
+        let room = u32::try_from(room).unwrap_or(u32::MAX).saturating_sub(FILES_LEFT);
+        if room < streams.connections_max {
+            note(format_args!(
+                "no more than {room} connections at a time: the limit of open files has room for \
+                 no more (`ulimit -Hn`, LimitNOFILE=)"
+            ));
+            streams.connections_max = room;
+        }
+    }
+    Ok(streams)
 }
 
 /// A shard with the accounts it owns.

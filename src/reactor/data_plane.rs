@@ -56,9 +56,9 @@ pub(super) struct DataPlane<P: Plane, D> {
     pub(super) outbox: Outbox,
     pub(super) sender: Sender,
     pub(super) endpoint: Endpoint,
-    pub(super) orders: Orders<P>,
     /// Connections, where anything listens for them.
     pub(super) streams: Option<Streams>,
+    pub(super) orders: Orders<P>,
     pub(super) idle: Idle,
     pub(super) clock: Clock,
     pub(super) counters: Counters,

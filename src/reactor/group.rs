@@ -135,8 +135,13 @@ impl Reactors {
         let new_certificates: Vec<NewCertificates> =
             mesh.iter().map(|_| NewCertificates::new(ArrayQueue::new(1))).collect();
         let reactors = mesh.len();
-        let (threads, controllers) = (Vec::new(), Vec::new());
-        let mut running = Running { threads, shared, bound, controllers, new_certificates };
+        let mut running = Running {
+            threads: Vec::new(),
+            shared,
+            bound,
+            new_certificates,
+            controllers: Vec::new(),
+        };
         let mut gates = Vec::with_capacity(mesh.len());
         for (number, (endpoint, make)) in mesh.into_iter().zip(planes).enumerate() {
             let (open, gate) = mpsc::channel();
@@ -313,8 +318,8 @@ impl<P: Plane> Seat<P> {
             outbox,
             sender: Sender::new(sockets),
             endpoint: self.endpoint,
-            orders: self.orders,
             streams,
+            orders: self.orders,
             idle,
             clock: self.settings.clock,
             counters: Counters::default(),
@@ -362,13 +367,28 @@ impl Drop for AbortOnPanic {
     }
 }
 
+/// Takes certificates for all reactors of a process.
+#[derive(Clone)]
+pub struct CertificateSlots(Vec<NewCertificates>);
+
+impl CertificateSlots {
+    /// Handshakes that begin from now on are served with these certificates; connections that are
+    /// open keep theirs.
+    pub fn replace(&self, certificates: &Certificates) {
+        for reactor in &self.0 {
+            // Taken up when the next connection comes; one that nobody has used is replaced.
+            reactor.force_push(certificates.clone());
+        }
+    }
+}
+
 /// Reactors that serve. Dropping it stops them and waits for them.
 pub struct Running<P: Plane> {
     threads: Vec<JoinHandle<Option<Finished<P::Final>>>>,
     shared: Arc<Shared>,
     bound: Vec<Bound>,
-    controllers: Vec<Controller<P>>,
     new_certificates: Vec<NewCertificates>,
+    controllers: Vec<Controller<P>>,
 }
 
 impl<P: Plane> Running<P> {
@@ -400,13 +420,10 @@ impl<P: Plane> Running<P> {
         self.shared.wakers[usize::from(shard.0)].clone()
     }
 
-    /// Handshakes that begin from now on are served with these certificates; connections that are
-    /// open keep theirs.
-    pub fn replace_certificates(&self, certificates: &Certificates) {
-        for reactor in &self.new_certificates {
-            // Taken up when the next connection comes; one that nobody has used is replaced.
-            reactor.force_push(certificates.clone());
-        }
+    /// Where other certificates are put while the reactors serve.
+    #[must_use]
+    pub fn certificate_slots(&self) -> CertificateSlots {
+        CertificateSlots(self.new_certificates.clone())
     }
 
     /// Asks all reactors to stop; they first answer what has arrived. Returns at once.

@@ -54,10 +54,6 @@ pub trait Plane: 'static {
     /// after the next batch and does not sleep.
     fn turn(&mut self, now: Now) -> Option<Instant>;
 
-    /// Carries out an order. It is short, like the answer to a datagram: what takes longer is asked
-    /// for in pieces.
-    fn control(&mut self, now: Now, order: Self::Control) -> Self::Reply;
-
     /// A connection that this shard holds, or was about to, is gone.
     fn connection_closed(&mut self, now: Now, id: ConnectionId) {
         let _ = (now, id);
@@ -69,6 +65,10 @@ pub trait Plane: 'static {
         let _ = out;
         None
     }
+
+    /// Carries out an order. It is short, like the answer to a datagram: what takes longer is asked
+    /// for in pieces.
+    fn control(&mut self, now: Now, order: Self::Control) -> Self::Reply;
 
     /// The process stops: nothing is received any more.
     fn finish(self, now: Now) -> Self::Final;
@@ -104,16 +104,16 @@ impl Plane for Shard {
         Shard::turn(self, now)
     }
 
-    fn control(&mut self, now: Now, order: Control) -> Reply {
-        Shard::control(self, now, order)
-    }
-
     fn connection_closed(&mut self, now: Now, id: ConnectionId) {
         Shard::connection_closed(self, now, id);
     }
 
     fn poll_order(&mut self, out: &mut [u8]) -> Option<Order> {
         Shard::poll_order(self, out)
+    }
+
+    fn control(&mut self, now: Now, order: Control) -> Reply {
+        Shard::control(self, now, order)
     }
 
     fn finish(self, _now: Now) -> Counters {

@@ -29,7 +29,7 @@ pub(super) fn mark(instance: Option<&[u8]>, contact: &[u8]) -> u32 {
         words.iter().chain([&last]).map(|word| u64::from_le_bytes(*word) | 0x2020_2020_2020_2020);
     let sum = words
         .fold(text.len() as u64, |sum, word| (sum ^ word).wrapping_mul(MULTIPLIER).rotate_left(29));
-    (sum >> 32) as u32
+    (sum ^ sum >> 32) as u32
 }
 
 #[derive(Clone, Copy, Debug)]

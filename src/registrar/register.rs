@@ -318,8 +318,13 @@ impl Registrar {
         let (mut had_gruus, mut other_call_id) = (false, false);
         let event = self.location.modify(binding, |stored| {
             if stored.gruu_epoch() != 0 {
-                had_gruus = true;
-                other_call_id = stored.call_id() != change.texts.call_id;
+                if same_instance(stored.instance().unwrap_or_default(), change.texts.instance) {
+                    had_gruus = true;
+                    other_call_id = stored.call_id() != change.texts.call_id;
+                } else {
+                    // What led to the device that was here must not lead to this one.
+                    stored.set_gruu_epoch(0);
+                }
             }
             if target.same_contact {
                 let same_flow = stored.compact_flow().is_same(&change.flow);
@@ -355,10 +360,7 @@ impl Registrar {
     #[cold]
     fn keep_gruus(&mut self, aor: AorId, id: BindingId, begin: bool) {
         let Some(binding) = self.location.binding(id) else { return };
-        let Some(instance) = binding.instance() else {
-            self.location.modify(id, |binding| binding.set_gruu_epoch(0));
-            return;
-        };
+        let Some(instance) = binding.instance() else { return };
         let siblings: Siblings = self
             .location
             .bindings(aor)

@@ -205,12 +205,10 @@ impl<'a> Room<'a> {
             return Ok(());
         }
         // Then what the device itself left behind when it gave up outbound.
-        let newcomers = || plan.entries.iter().filter(|entry| self.adds_device(entry));
         let left_behind = self.others().find(|(_, binding)| {
-            newcomers().any(|entry| {
-                let new = instance(self.contact(entry));
-                is_one(new, binding.instance()) && !protected(binding)
-            })
+            let mut kept = plan.entries.iter().filter(|entry| entry.granted_s > 0);
+            let own = kept.any(|entry| is_one(instance(self.contact(entry)), binding.instance()));
+            own && !protected(binding)
         });
         let position = match left_behind {
             Some((position, _)) => position,
@@ -224,7 +222,8 @@ impl<'a> Room<'a> {
                     }
                 };
                 let position = position.ok_or_else(|| self.refusal())?;
-                let newcomer = newcomers().next().map(|entry| self.contact(entry));
+                let newcomer = plan.entries.iter().find(|entry| entry.adds());
+                let newcomer = newcomer.map(|entry| self.contact(entry));
                 self.check_damping(position, newcomer)?;
                 position
             }

@@ -68,8 +68,8 @@ pub(super) struct Core {
     pub nonces: NonceSequence,
     pub counters: Counters,
     pub events: Vec<Event>,
-    pub update: Option<Update>,
     pub flows: Flows,
+    pub update: Option<Update>,
 }
 
 impl Shard {
@@ -91,8 +91,8 @@ impl Shard {
             nonces: NonceSequence::interleaved(id.0, shards),
             counters: Counters::default(),
             events: Vec::new(),
-            update: None,
             flows: Flows::default(),
+            update: None,
         };
         Shard { slots: Slot::batch(), core }
     }
@@ -198,20 +198,6 @@ impl Shard {
         if expired.more { Some(now.mono) } else { core.registrar.next_deadline() }
     }
 
-    /// Carries out an order from outside; see [`Control`] for what each does and costs.
-    pub fn control(&mut self, _now: Now, order: Control) -> Reply {
-        let core = &mut self.core;
-        core.events.clear();
-        let reply = core.control(order);
-        core.count_events(0);
-        core.flows.settle(&core.registrar);
-        reply
-    }
-
-    pub(super) fn core_mut(&mut self) -> &mut Core {
-        &mut self.core
-    }
-
     /// A connection is gone, and with it the bindings that lived on it (RFC 5626 4.2: a flow that
     /// has failed is no way to anybody).
     pub fn connection_closed(&mut self, now: Now, id: ConnectionId) {
@@ -228,6 +214,20 @@ impl Shard {
     pub fn poll_order(&mut self, out: &mut [u8]) -> Option<Order> {
         let _ = out;
         self.core.flows.pop()
+    }
+
+    /// Carries out an order from outside; see [`Control`] for what each does and costs.
+    pub fn control(&mut self, _now: Now, order: Control) -> Reply {
+        let core = &mut self.core;
+        core.events.clear();
+        let reply = core.control(order);
+        core.count_events(0);
+        core.flows.settle(&core.registrar);
+        reply
+    }
+
+    pub(super) fn core_mut(&mut self) -> &mut Core {
+        &mut self.core
     }
 
     /// What happened to bindings in the last call, the whole batch of it, in order. Gone with the

@@ -127,7 +127,8 @@ pub(super) fn handle<'a>(
         source: datagram.source,
         flow: datagram.flow(),
         behind_nat: false,
-        outbound: false,
+        // A phone that gives a reg-id means it, whatever its Supported says.
+        outbound: true,
         gruu: false,
         fingerprint: identity.fingerprint,
         limits: Limits { bindings_max: core.accounts[account].bindings_max(), ..Limits::default() },

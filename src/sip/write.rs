@@ -23,10 +23,10 @@ pub struct Responder<'a> {
     source: SocketAddr,
     via: Option<Via<'a>>,
     to_has_tag: bool,
-    keep_s: Option<u32>,
     /// The request came over a connection: its responses go back over the same one (RFC 3261
     /// 18.2.2), to the very source. Default: false.
     pub over_connection: bool,
+    keep_s: Option<u32>,
 }
 
 impl<'a> Responder<'a> {
@@ -35,8 +35,14 @@ impl<'a> Responder<'a> {
     #[must_use]
     pub fn new(message: Message<'a>, head: &RequestHead<'a>, source: SocketAddr) -> Self {
         let to_has_tag = head.to.tag.is_some();
-        let via = Some(head.via);
-        Responder { message, source, via, to_has_tag, keep_s: None, over_connection: false }
+        Responder {
+            message,
+            source,
+            via: Some(head.via),
+            to_has_tag,
+            over_connection: false,
+            keep_s: None,
+        }
     }
 
     /// Asks the client for a keepalive at least every `seconds`, if it offers any with `keep` in
@@ -56,8 +62,8 @@ impl<'a> Responder<'a> {
             source,
             via: message.first(HeaderName::Via).and_then(Via::parse_first),
             to_has_tag: message.first(HeaderName::To).and_then(tag).is_some(),
-            keep_s: None,
             over_connection: false,
+            keep_s: None,
         })
     }
 

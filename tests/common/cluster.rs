@@ -33,7 +33,11 @@ impl Default for Options {
         Options {
             shards: 1,
             accounts: 20,
-            registrar: config::Registrar { expires_spread_percent: 0, ..Default::default() },
+            registrar: config::Registrar {
+                expires_spread_percent: 0,
+                late_margin_s: 0,
+                ..Default::default()
+            },
             auth: config::Auth::default(),
             algorithms: Algorithms::MD5,
             seed: 7,

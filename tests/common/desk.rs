@@ -46,10 +46,15 @@ pub fn each_way(options: &Options, test: impl Fn(&mut Desk)) {
 }
 
 /// Options that differ from the cluster's own in what the registrar obeys; expiries are not
-/// spread.
+/// spread, waits not lengthened, and nothing is kept past its time.
 pub fn registrar(registrar: Registrar) -> Options {
     Options {
-        registrar: Registrar { expires_spread_percent: 0, ..registrar },
+        registrar: Registrar {
+            expires_spread_percent: 0,
+            late_margin_s: 0,
+            retry_after_jitter_percent: 0,
+            ..registrar
+        },
         ..Options::default()
     }
 }

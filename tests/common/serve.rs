@@ -139,8 +139,8 @@ impl Server {
         let targets = process
             .out
             .iter()
-            .filter_map(|line| line.strip_prefix("listening udp "))
-            .map(|address| address.parse().expect("an address"))
+            .filter_map(|line| line.strip_prefix("listening ")?.split_once(' '))
+            .map(|(_, address)| address.parse().expect("an address"))
             .collect();
         Some(Server { process, targets })
     }
@@ -183,7 +183,7 @@ impl FinalCounters {
         let mut named = BTreeMap::new();
         let mut statuses = BTreeMap::new();
         for part in lines.iter().flat_map(|line| line.split(", ")) {
-            let part = part.trim_start_matches("not answered: ");
+            let part = part.trim_start_matches("not answered: ").trim_start_matches("refused: ");
             if let Some((status, count)) = part.split_once(": ") {
                 statuses.insert(status.parse().expect(part), count.parse().expect(part));
             } else {

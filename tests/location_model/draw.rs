@@ -1,13 +1,14 @@
 //! What the model test draws from: names, addresses in several spellings, requests, settings.
 
 use super::{Address, Op, Request};
-use aorta::config::{MinExpiresPolicy, Registrar as Config, Replace};
+use aorta::config::{Evict, MinExpiresPolicy, Registrar as Config, Replace};
 use proptest::prelude::*;
 
 pub const AORS: u32 = 3;
 pub const CALL_IDS: [&str; 3] = ["c1@a", "c2@a", "another-call-id@b"];
 pub const USER_AGENTS: [&str; 3] = ["", "Phone/1", "Phone/2"];
-pub const INSTANCES: [&str; 2] = ["<urn:uuid:1>", "<urn:uuid:2>"];
+/// The third is the first in another spelling.
+pub const INSTANCES: [&str; 3] = ["<urn:uuid:1a>", "<urn:uuid:2>", "<URN:UUID:1A>"];
 /// Each row is one address in two spellings, equal by RFC 3261 19.1.4.
 pub const ADDRESSES: [[&str; 2]; 5] = [
     ["sip:u@host1.example", "sip:u@HOST1.example"],
@@ -30,7 +31,7 @@ pub fn expires() -> impl Strategy<Value = Option<u32>> {
 
 pub fn address() -> impl Strategy<Value = Address> {
     let instance = prop_oneof![2 => Just(None), 3 => (0..INSTANCES.len()).prop_map(Some)];
-    let reg_id = prop_oneof![3 => Just(None), 2 => (1..3u32).prop_map(Some)];
+    let reg_id = prop_oneof![3 => Just(None), 2 => (1..7u32).prop_map(Some)];
     let q = proptest::option::of(0..=1000u16);
     (0..ADDRESSES.len(), 0..2usize, expires(), instance, reg_id, q).prop_map(
         |(number, spelling, expires, instance, reg_id, q)| Address {
@@ -53,8 +54,12 @@ pub fn request() -> impl Strategy<Value = Request> {
     let wildcard = proptest::bool::weighted(0.05);
     let bindings_max = prop_oneof![9 => Just(None), 1 => (1..4u8).prop_map(Some)];
     let who = (0..AORS, 0..CALL_IDS.len(), 1..40u32, 0..USER_AGENTS.len());
-    (who, expires(), wildcard, contacts, bindings_max, 5060..5062u16).prop_map(
-        |((aor, call_id, cseq, user_agent), expires, wildcard, contacts, bindings_max, port)| {
+    let flags = (any::<bool>(), proptest::bool::weighted(0.2), 5060..5062u16);
+    let replace = proptest::option::weighted(0.2, replace());
+    (who, expires(), wildcard, contacts, (bindings_max, replace), flags).prop_map(
+        |(who, expires, wildcard, contacts, (bindings_max, replace), flags)| {
+            let (aor, call_id, cseq, user_agent) = who;
+            let (outbound, behind_nat, port) = flags;
             let expires = if wildcard && cseq % 8 != 0 { Some(0) } else { expires };
             let fingerprint = 0;
             Request {
@@ -66,6 +71,9 @@ pub fn request() -> impl Strategy<Value = Request> {
                 wildcard,
                 contacts: if wildcard { Vec::new() } else { contacts },
                 bindings_max,
+                replace,
+                outbound,
+                behind_nat,
                 port,
                 fingerprint,
             }
@@ -82,16 +90,31 @@ pub fn op() -> impl Strategy<Value = Op> {
         3 => prop_oneof![0..3usize, Just(256)].prop_map(|budget| Op::Expire { budget }),
         1 => (0..AORS, proptest::option::of(0..4usize))
             .prop_map(|(aor, nth)| Op::Unregister { aor, nth }),
+        3 => (0..AORS, 0..4usize, any::<bool>(), any::<bool>())
+            .prop_map(|(aor, nth, reachable, in_call)| Op::Mark { aor, nth, reachable, in_call }),
     ]
+}
+
+pub fn replace() -> impl Strategy<Value = Replace> {
+    prop_oneof![Just(Replace::Always), Just(Replace::Never), Just(Replace::UnlessInCall)]
 }
 
 pub fn config() -> impl Strategy<Value = Config> {
     let limit = prop_oneof![Just(1u8), Just(2), Just(5)];
-    (limit, any::<bool>(), any::<bool>()).prop_map(|(bindings_max, replace, raise)| Config {
-        replace: if replace { Replace::Always } else { Replace::Never },
-        bindings_max,
-        expires_spread_percent: 0,
-        expires_min_policy: if raise { MinExpiresPolicy::Raise } else { MinExpiresPolicy::Refuse },
-        ..Config::default()
-    })
+    let margin = prop_oneof![Just(0u32), Just(5), Just(300)];
+    (limit, replace(), any::<bool>(), any::<bool>(), margin).prop_map(
+        |(bindings_max, replace, raise, oldest, late_margin_s)| Config {
+            replace,
+            bindings_max,
+            evict: if oldest { Evict::Oldest } else { Evict::UnreachableFirst },
+            expires_spread_percent: 0,
+            retry_after_jitter_percent: 0,
+            late_margin_s,
+            expires_min_policy: match raise {
+                true => MinExpiresPolicy::Raise,
+                false => MinExpiresPolicy::Refuse,
+            },
+            ..Config::default()
+        },
+    )
 }

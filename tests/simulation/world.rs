@@ -99,6 +99,8 @@ impl World {
             },
             expires_spread_percent: *chance.pick(&[0, 10, 50]),
             retry_after_s: 5,
+            // The shadow counts in what was promised.
+            late_margin_s: 0,
             ..config::Registrar::default()
         };
         let rules = Rules {

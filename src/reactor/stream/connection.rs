@@ -459,3 +459,6 @@ fn return_loan(own: &mut Vec<u8>, spare: &mut Vec<u8>) {
         own.shrink_to_fit();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,7 +127,7 @@ mod tests {
         let mut table = HeaderTable::new();
         let mut framer = Framer::default();
         let mut frames = Vec::new();
-        let (mut at, mut have) = (0, 0);
+        let (mut at, mut have) = (0, 0usize);
         for piece in pieces.chain(std::iter::once(usize::MAX)) {
             have = bytes.len().min(have.saturating_add(piece));
             loop {

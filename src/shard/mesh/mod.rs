@@ -176,7 +176,8 @@ impl Outbound {
     /// [`MESSAGE_BYTES_MAX`].
     #[inline]
     pub fn push(&mut self, to: ShardId, datagram: &Datagram<'_>) -> Result<(), Full> {
-        assert!(datagram.bytes.len() <= MESSAGE_BYTES_MAX, "a datagram longer than any message");
+        let length = datagram.bytes.len();
+        assert!(length <= MESSAGE_BYTES_MAX, "a datagram of {length} bytes");
         let tag = record::message_tag(datagram);
         let peer = datagram.link.map_or(&b""[..], |link| link.peer.text());
         if peer.is_empty() {

@@ -125,7 +125,8 @@ fn a_turn_is_one_batch_in_which_one_body_runs_over_the_end() {
         }
         one.publish(|_| ());
         let mut batches = 0;
-        let taken = other.drain_batches(9, |batch| {
+        let taken = other.drain_parcels(9, |_, parcels| {
+            let Parcels::Messages(batch) = parcels else { panic!("{parcels:?}") };
             batches += 1;
             let got = batch.iter().map(|datagram| datagram.received_at.as_nanos());
             assert!(got.eq(numbers.clone()));
@@ -305,4 +306,37 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn parcels_of_every_kind_come_in_order_and_can_be_answered_at_once() {
+    let (mut one, mut other) = two(64);
+    let id = ConnectionId { reactor: 1, slot: 2, generation: 3 };
+    one.push(ShardId(1), &datagram(1, b"a")).unwrap();
+    one.push(ShardId(1), &datagram(2, b"b")).unwrap();
+    one.outbound().push_send(id, b"to be sent").unwrap();
+    one.outbound().push_notice(ShardId(1), Notice::Hold(id)).unwrap();
+    one.push(ShardId(1), &datagram(3, b"c")).unwrap();
+    one.publish(|_| ());
+    let mut seen = Vec::new();
+    let taken = other.drain_parcels(9, |outbound, parcels| match parcels {
+        Parcels::Messages(batch) => seen.push(format!("{} messages", batch.len())),
+        Parcels::Send { connection, bytes } => {
+            seen.push(format!("{connection:?} {}", String::from_utf8_lossy(bytes)));
+        }
+        Parcels::Notice { from, notice } => {
+            assert_eq!(notice, Notice::Hold(id));
+            outbound.push_notice(from, Notice::Closed(id)).unwrap();
+            seen.push(format!("notice of {}", from.0));
+        }
+    });
+    assert_eq!(taken, 5);
+    let sent = format!("{id:?} to be sent");
+    assert_eq!(seen, ["2 messages", &sent, "notice of 0", "1 messages"]);
+    other.publish(|_| ());
+    let taken = one.drain_parcels(9, |_, parcels| {
+        let Parcels::Notice { from: ShardId(1), notice } = parcels else { panic!("{parcels:?}") };
+        assert_eq!(notice, Notice::Closed(id));
+    });
+    assert_eq!(taken, 1);
 }

@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use aorta::auth::accounts::AccountId;
-use aorta::registrar::Event;
 use aorta::shard::Shard;
 
 use super::{naive, reply};
@@ -122,16 +121,8 @@ pub fn give(
 
 /// The user of the account that the last events of a shard are about; there is one only.
 fn changed_user(shard: &Shard) -> String {
-    let mut users: Vec<&[u8]> = shard
-        .events()
-        .iter()
-        .map(|event| match event {
-            Event::Registered { aor, .. }
-            | Event::Refreshed { aor, .. }
-            | Event::Retargeted { aor, .. }
-            | Event::Left { aor, .. } => shard.accounts().aor(AccountId(aor.0)),
-        })
-        .collect();
+    let mut users: Vec<&[u8]> =
+        shard.events().iter().map(|event| shard.accounts().aor(AccountId(event.aor().0))).collect();
     users.dedup();
     assert_eq!(users.len(), 1, "one request changed the bindings of several accounts");
     let aor = String::from_utf8(users[0].to_vec()).expect("an account is text");

@@ -33,9 +33,9 @@ impl fmt::Display for TlsError {
 
 impl std::error::Error for TlsError {}
 
-const CERTIFICATE: &str = "streams.tls.certificate";
-const KEY: &str = "streams.tls.key";
-const CLIENT_CA: &str = "streams.tls.client_ca";
+const CERTIFICATE: &str = "tls.certificate";
+const KEY: &str = "tls.key";
+const CLIENT_CA: &str = "tls.client_ca";
 
 /// Everything handshakes need, ready for use. Cheap to clone.
 #[derive(Clone)]
@@ -157,10 +157,10 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let line = |tls: Tls| Certificates::load(&tls).unwrap_err().to_string();
-        assert!(line(settings("", "k.pem")).starts_with("streams.tls.certificate: "));
-        assert!(line(settings("c.pem", "")).starts_with("streams.tls.key: "));
+        assert!(line(settings("", "k.pem")).starts_with("tls.certificate: "));
+        assert!(line(settings("c.pem", "")).starts_with("tls.key: "));
         let line = line(settings("/nowhere/c.pem", "/nowhere/k.pem"));
-        assert!(line.starts_with("streams.tls.certificate (/nowhere/c.pem): No such file"));
+        assert!(line.starts_with("tls.certificate (/nowhere/c.pem): No such file"));
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub(in super::super) struct Progress {
 pub(in super::super) struct Session {
     connection: Box<UnbufferedServerConnection>,
     established: bool,
+    /// It must not be asked again: the library takes a second fault for its own.
+    failed: bool,
 }
 
 impl Session {
@@ -41,7 +43,7 @@ impl Session {
     /// If the configuration does not allow any, which loading it has ruled out.
     pub(in super::super) fn new(config: &Arc<ServerConfig>) -> Result<Session, Failed> {
         let connection = UnbufferedServerConnection::new(Arc::clone(config)).map_err(|_| Failed)?;
-        Ok(Session { connection: Box::new(connection), established: false })
+        Ok(Session { connection: Box::new(connection), established: false, failed: false })
     }
 
     /// Whether the handshake is complete.
@@ -55,6 +57,20 @@ impl Session {
     /// # Errors
     /// [`Failed`]
     pub(in super::super) fn receive(
+        &mut self,
+        input: &mut Vec<u8>,
+        text: &mut Vec<u8>,
+        output: &mut Vec<u8>,
+    ) -> Result<Progress, Failed> {
+        if self.failed {
+            return Err(Failed);
+        }
+        let outcome = self.take(input, text, output);
+        self.failed = outcome.is_err();
+        outcome
+    }
+
+    fn take(
         &mut self,
         input: &mut Vec<u8>,
         text: &mut Vec<u8>,
@@ -74,12 +90,7 @@ impl Session {
                     }
                 }
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    append(output, 0, |room| {
-                        data.encode(room).map_err(|error| match error {
-                            EncodeError::InsufficientSize(more) => Some(more),
-                            EncodeError::AlreadyEncoded => None,
-                        })
-                    })?;
+                    append(output, 0, |room| data.encode(room).map_err(more_room_to_encode))?;
                 }
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::WriteTraffic(_)) => {
@@ -99,7 +110,7 @@ impl Session {
                 }
                 Ok(_) => return Err(Failed),
                 Err(_) => {
-                    self.alert(output);
+                    self.alert(&mut input[at + discard..], output);
                     return Err(Failed);
                 }
             }
@@ -109,20 +120,14 @@ impl Session {
         Ok(progress)
     }
 
-    /// What the session has to say about its failure.
-    fn alert(&mut self, output: &mut Vec<u8>) {
-        while let UnbufferedStatus { state: Ok(ConnectionState::EncodeTlsData(mut data)), .. } =
-            self.connection.process_tls_records(&mut [])
+    /// What the session has to say about its failure, which waits to be sent if there is anything.
+    /// `input` is what it has not taken: it knows of messages in there, and may look for them.
+    fn alert(&mut self, input: &mut [u8], output: &mut Vec<u8>) {
+        if let Ok(ConnectionState::EncodeTlsData(mut data)) =
+            self.connection.process_tls_records(input).state
         {
-            let written = append(output, 0, |room| {
-                data.encode(room).map_err(|error| match error {
-                    EncodeError::InsufficientSize(more) => Some(more),
-                    EncodeError::AlreadyEncoded => None,
-                })
-            });
-            if written.is_err() {
-                return;
-            }
+            // It ends all the same.
+            let _ = append(output, 0, |room| data.encode(room).map_err(more_room_to_encode));
         }
     }
 
@@ -163,6 +168,9 @@ impl Session {
             &mut Vec<u8>,
         ) -> Result<(), Failed>,
     ) -> Result<(), Failed> {
+        if self.failed {
+            return Err(Failed);
+        }
         loop {
             // All whole records were taken before, so nothing is read here.
             match self.connection.process_tls_records(input).state {
@@ -177,12 +185,9 @@ impl Session {
                     }
                     data.done();
                 }
-                Ok(ConnectionState::EncodeTlsData(mut data)) => append(output, 0, |room| {
-                    data.encode(room).map_err(|error| match error {
-                        EncodeError::InsufficientSize(more) => Some(more),
-                        EncodeError::AlreadyEncoded => None,
-                    })
-                })?,
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    append(output, 0, |room| data.encode(room).map_err(more_room_to_encode))?
+                }
                 // Told once; writing goes on (RFC 8446 6.1 closes one direction).
                 Ok(ConnectionState::PeerClosed) => {}
                 _ => return Err(Failed),
@@ -194,6 +199,13 @@ impl Session {
     pub(in super::super) fn peer(&self) -> Box<[u8]> {
         let certificates = self.connection.peer_certificates();
         certificates.and_then(<[_]>::first).map_or_else(Box::default, |own| identities(own))
+    }
+}
+
+fn more_room_to_encode(error: EncodeError) -> Option<InsufficientSizeError> {
+    match error {
+        EncodeError::InsufficientSize(more) => Some(more),
+        EncodeError::AlreadyEncoded => None,
     }
 }
 
