@@ -3,6 +3,7 @@
 /* global JsSIP */
 globalThis.phone = (() => {
   let ua;
+  let socket;
 
   /** The next of these events of the user agent, as plain data. */
   const next = (...names) =>
@@ -31,7 +32,8 @@ globalThis.phone = (() => {
   return {
     /** Connects a user agent that waits to be told to register. */
     async connect(url, user, password, expires) {
-      const sockets = [new JsSIP.WebSocketInterface(url)];
+      socket = new JsSIP.WebSocketInterface(url);
+      const sockets = [socket];
       const uri = `sip:${user}@example.com`;
       ua = new JsSIP.UA({ sockets, uri, password, register: false, register_expires: expires });
       const connected = next('connected', 'disconnected');
@@ -40,6 +42,25 @@ globalThis.phone = (() => {
     },
     register() {
       const told = next('registered', 'registrationFailed');
+      ua.register();
+      return told;
+    },
+    /** A REGISTER of one that is registered: JsSIP has no event for how it went. */
+    refresh() {
+      const told = new Promise((resolve, reject) => {
+        const late = setTimeout(() => reject(new Error('no answer to a refresh')), 15000);
+        const onward = socket.ondata;
+        socket.ondata = (data) => {
+          const status = Number(/^SIP\/2.0 (\d+)/.exec(data)?.[1]);
+          if (status !== 401) {
+            clearTimeout(late);
+            socket.ondata = onward;
+            const contacts = [...data.matchAll(/^Contact: *(.*?)\r$/gm)].map(([, value]) => value);
+            resolve({ event: status === 200 ? 'registered' : 'refused', status, contacts });
+          }
+          onward(data);
+        };
+      });
       ua.register();
       return told;
     },

@@ -53,7 +53,7 @@ try {
     await connect('u1', 'p1');
     const first = await phone('register');
     assert.ok(granted(first) > 100 && granted(first) <= 120, JSON.stringify(first));
-    const again = await phone('register');
+    const again = await phone('refresh');
     assert.ok(granted(again) > 100, JSON.stringify(again));
     assert.equal(contact(again), contact(first));
     const gone = await phone('unregister');
