@@ -215,8 +215,12 @@ pub struct Wire {
 
 impl Wire {
     pub fn to(target: SocketAddr) -> Wire {
-        let any = if target.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-        let socket = UdpSocket::bind(any).expect("a port");
+        Wire::from(if target.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }, target)
+    }
+
+    /// One from an address of this side's choice.
+    pub fn from(local: &str, target: SocketAddr) -> Wire {
+        let socket = UdpSocket::bind(local).expect("a port");
         socket.connect(target).expect("a route to loopback");
         socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
         Wire { socket, to: target }
@@ -233,12 +237,16 @@ impl Wire {
     }
 
     pub fn receive(&self) -> Response {
+        Response::parse(&self.receive_bytes())
+    }
+
+    /// The next datagram as it is.
+    pub fn receive_bytes(&self) -> Vec<u8> {
         let mut buffer = [0; 65_536];
-        let length = match self.socket.recv(&mut buffer) {
-            Ok(length) => length,
+        match self.socket.recv(&mut buffer) {
+            Ok(length) => buffer[..length].to_vec(),
             Err(error) => panic!("no answer from {} to {}: {error}", self.to, self.local()),
-        };
-        Response::parse(&buffer[..length])
+        }
     }
 
     /// The answer to a request, told by Call-ID and CSeq.
