@@ -23,7 +23,7 @@
 //! |---|---|---|
 //! | | [`time`], [`limits`], [`flow`], [`config`] | values everybody may read |
 //! | L0 | [`sip`] | bytes to borrowed views and back |
-//! | L1 | [`auth`], [`registrar`] | rules: input and time in, answers and events out |
+//! | L1 | [`auth`], [`nat`], [`registrar`] | rules: input and time in, answers and events out |
 //! | L2 | [`shard`] | a datagram's way through the rules; who owns what; the mesh |
 //! | L3 | [`reactor`] | the shell: sockets, clocks, glommio, io_uring, system calls |
 //! | L4 | [`store`], [`cli`] | what outlives the process; the programs |
@@ -40,6 +40,7 @@ pub mod time;
 pub mod sip;
 
 pub mod auth;
+pub mod nat;
 pub mod registrar;
 
 pub mod shard;

@@ -38,9 +38,20 @@ pub const GRUU_BYTES_MAX: usize = 640;
 pub const RESPONSE_BYTES_MAX: usize = 65_507;
 /// Headers of a request that its response copies (Via, From, To, Call-ID, CSeq), bytes together.
 /// More is refused before anything is changed, so that whatever is accepted can be answered.
-pub const COPIED_BYTES_MAX: usize = 16_384;
+pub const COPIED_BYTES_MAX: usize = 8_192;
 /// What a Contact of a 200 has beside its texts: names, brackets, numbers.
 pub const CONTACT_LINE_FRAME_BYTES: usize = 96;
+/// The longest Contact of a 200, its GRUUs left out, bytes.
+pub const CONTACT_LINE_BYTES_MAX: usize =
+    CONTACT_BYTES_MAX + INSTANCE_BYTES_MAX + CONTACT_LINE_FRAME_BYTES;
+/// What stands in a 200 beside its Contacts and what it copies, bytes: Path, Service-Route and a
+/// number of short headers.
+pub const LISTING_TAIL_BYTES_MAX: usize =
+    PATH_BYTES_MAX + SERVICE_ROUTES_MAX * (URI_SETTING_BYTES_MAX + 24) + 1024;
+/// Via values of a REGISTER that are read to find the phone's own.
+pub const REGISTER_VIAS_MAX: usize = 32;
+/// Contacts a redirection lists, the first in q order.
+pub const REDIRECT_CONTACTS_MAX: usize = 16;
 /// Datagrams of one receive or send batch.
 pub const BATCH_MAX: usize = 32;
 /// Shards (and reactors) of one process.
@@ -115,8 +126,17 @@ const _: () = assert!(
 const _: () = assert!(A2_BYTES_MAX <= u8::MAX as usize);
 const _: () = assert!(
     COPIED_BYTES_MAX
-        + BINDINGS_MAX * (CONTACT_BYTES_MAX + INSTANCE_BYTES_MAX + CONTACT_LINE_FRAME_BYTES)
-        + 512
+        + BINDINGS_MAX * CONTACT_LINE_BYTES_MAX
+        + STATIC_CONTACTS_MAX * (CONTACT_BYTES_MAX + CONTACT_LINE_FRAME_BYTES)
+        + LISTING_TAIL_BYTES_MAX
         <= RESPONSE_BYTES_MAX,
     "a 200 with every binding fits"
+);
+const _: () = assert!(
+    COPIED_BYTES_MAX
+        + REDIRECT_CONTACTS_MAX
+            * (CONTACT_BYTES_MAX + 3 * PATH_BYTES_MAX + CONTACT_LINE_FRAME_BYTES)
+        + 1024
+        <= RESPONSE_BYTES_MAX,
+    "a 302 with every contact fits"
 );

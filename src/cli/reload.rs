@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Failure;
 use super::accounts::{self, Loaded};
-use super::server::Server;
+use super::server::{self, Server};
 use crate::config::Settings;
 use crate::limits::ACCOUNTS_PER_CONTROL_MAX;
 use crate::reactor::{ControlError, Controller};
@@ -111,19 +111,23 @@ impl Server {
             domains,
         });
         self.settings = settings;
+        let asks_owners = server::asks_owners(&accounts);
         let owned = self.by_owner(accounts);
-        changes.cut_short = self.tell(&configuration, owned, &mut changes.accounts).err();
+        changes.cut_short =
+            self.tell(&configuration, asks_owners, owned, &mut changes.accounts).err();
         Ok(changes)
     }
 
     fn tell(
         &self,
         configuration: &Arc<Configuration>,
+        asks_owners: bool,
         owned: Vec<Vec<NewAccount>>,
         sum: &mut AccountsChanged,
     ) -> Result<(), ControlError> {
         for shard in self.running.controllers() {
             order(shard, Control::Configure(Arc::clone(configuration)))?;
+            order(shard, Control::AskOwners(asks_owners))?;
         }
         for (shard, accounts) in self.running.controllers().iter().zip(owned) {
             replace_accounts(shard, accounts, sum)?;

@@ -15,12 +15,14 @@ use crate::config::{self, Settings};
 use crate::flow::Transport;
 use crate::limits::SHARDS_MAX;
 use crate::reactor::{self, Finished, Reactors, Running};
+use crate::shard::control::Control;
 use crate::shard::counters::Counters;
 use crate::shard::mesh::{default_slots, mesh};
 use crate::shard::owner::Ownership;
 use crate::shard::{Keys, Setup, Shard, ShardId};
 use crate::store::keys;
 use crate::store::subscribers::Subscriber;
+use crate::time::Now;
 
 /// Open files that are left for whatever else the process reads while it runs.
 const FILES_LEFT: u32 = 64;
@@ -58,7 +60,9 @@ impl Server {
         let names = domains.iter().map(|domain| domain.name.clone()).collect();
         let owned = ownership.clone();
         let accounts = subscribers.len();
+        let asks_owners = asks_owners(&subscribers);
         let subscribers = Arc::new(subscribers);
+        let clock = reactor::Clock::start();
         let planes = (0..shards)
             .map(|_| {
                 let subscribers = Arc::clone(&subscribers);
@@ -69,7 +73,9 @@ impl Server {
                 let domains = domains.clone();
                 move |id: ShardId| {
                     let setup = Setup { id, ownership, keys, registrar, auth, domains };
-                    shard(setup, &subscribers)
+                    let mut shard = shard(setup, clock.now(), &subscribers);
+                    shard.control(clock.now(), Control::AskOwners(asks_owners));
+                    shard
                 }
             })
             .collect();
@@ -84,6 +90,7 @@ impl Server {
                 config::Backend::Mmsg => reactor::Backend::Mmsg,
                 config::Backend::Uring => reactor::Backend::Uring,
             },
+            clock,
             ..reactor::Settings::default()
         };
         let shards = usize::from(shards);
@@ -147,8 +154,13 @@ fn streams(settings: &Settings, listeners: usize) -> Result<config::Streams, Fai
     Ok(streams)
 }
 
+/// Whether some account may be let in without a digest.
+pub(super) fn asks_owners(subscribers: &[Subscriber]) -> bool {
+    subscribers.iter().any(|one| one.policy.as_ref().is_some_and(|policy| policy.needs_no_digest()))
+}
+
 /// A shard with the accounts it owns.
-fn shard(setup: Setup, subscribers: &[Subscriber]) -> Shard {
+fn shard(setup: Setup, now: Now, subscribers: &[Subscriber]) -> Shard {
     let shards = usize::from(setup.ownership.shards());
     let mut shard = Shard::new(setup);
     // A little over the mean: keyed hashing spreads accounts evenly.
@@ -158,7 +170,7 @@ fn shard(setup: Setup, subscribers: &[Subscriber]) -> Shard {
         let aor = subscriber.user_at_domain.as_bytes();
         if shard.owns(aor) {
             shard
-                .put_account(aor, &subscriber.ha1s, subscriber.policy.as_ref())
+                .put_account(now, aor, &subscriber.ha1s, subscriber.policy.as_ref())
                 .expect("names were checked and are distinct when they are loaded");
         }
     }

@@ -52,6 +52,13 @@ impl AccountPolicy {
         }
     }
 
+    /// Whether somebody may be let in without a digest, by his network alone.
+    #[must_use]
+    pub fn needs_no_digest(&self) -> bool {
+        let by = self.authentication;
+        matches!(by, AccountAuthentication::Network | AccountAuthentication::Either)
+    }
+
     /// Whether an address is in one of its networks. An IPv4 address is one also where it was met
     /// as part of IPv6.
     #[must_use]

@@ -84,6 +84,21 @@ impl<'a> Aor<'a> {
         rewrite(user, cut, uri.host, buf)
     }
 
+    /// The AOR of the same user in another domain, which is in lower case: in place of an alias the
+    /// domain it stands for. `None` if it is longer than [`AOR_BYTES_MAX`].
+    #[must_use]
+    pub fn in_domain<'b>(
+        &self,
+        domain: &[u8],
+        buf: &'b mut [u8; AOR_BYTES_MAX],
+    ) -> Option<Aor<'b>> {
+        let at = self.user_len + 1;
+        let text = buf.get_mut(..at + domain.len())?;
+        text[..at].copy_from_slice(&self.text[..at]);
+        text[at..].copy_from_slice(domain);
+        Some(Aor { text, user_len: self.user_len })
+    }
+
     /// `user@host`.
     #[must_use]
     pub fn text(&self) -> &'a [u8] {

@@ -8,7 +8,8 @@ use std::hint::black_box;
 use arrayvec::ArrayVec;
 
 use crate::auth::accounts::{AccountId, AorKey};
-use crate::config::Algorithms;
+use crate::auth::challenge::HeaderNames;
+use crate::config::{Algorithms, Domain};
 use crate::flow::Transport;
 use crate::limits::{AOR_BYTES_MAX, BATCH_MAX};
 use crate::registrar::AorId;
@@ -16,6 +17,7 @@ use crate::registrar::aor::{Aor, AorError};
 use crate::shard::core::Core;
 use crate::shard::{Datagram, Handled};
 use crate::sip::header::from_to::FromTo;
+use crate::sip::uri::Uri;
 use crate::sip::{Framing, HeaderName, HeaderTable, Message, Method, Parsed, parse};
 
 /// Where the answers of a batch go.
@@ -49,12 +51,17 @@ impl Outlet for Single<'_> {
 pub(super) struct Slot {
     table: HeaderTable,
     aor: [u8; AOR_BYTES_MAX],
+    renamed: [u8; AOR_BYTES_MAX],
 }
 
 impl Slot {
     /// The slots of the longest batch.
     pub fn batch() -> Box<[Slot]> {
-        let slot = || Slot { table: HeaderTable::new(), aor: [0; AOR_BYTES_MAX] };
+        let slot = || Slot {
+            table: HeaderTable::new(),
+            aor: [0; AOR_BYTES_MAX],
+            renamed: [0; AOR_BYTES_MAX],
+        };
         std::iter::repeat_with(slot).take(BATCH_MAX).collect()
     }
 }
@@ -71,13 +78,14 @@ pub(super) struct Read<'a> {
 pub(super) struct Addressed<'a> {
     /// To.
     pub to: FromTo<'a>,
-    /// The address-of-record that To names, of a domain that is served.
+    /// The address-of-record that To names, in the domain's own name where To has an alias.
     pub aor: Aor<'a>,
     /// What the challenges of its domain offer.
     pub offered: Algorithms,
-    /// Its hash, where the request has credentials: to others every shard answers the same.
+    /// Its hash, where the request has credentials or may do without: to others every shard
+    /// answers the same.
     pub key: Option<AorKey>,
-    /// Its account, if it is here and the request has credentials.
+    /// Its account, if it is here and was looked for.
     pub account: Option<AccountId>,
 }
 
@@ -101,9 +109,10 @@ pub(super) fn read_ahead<'a>(
     let mut reads = ArrayVec::new();
     let mut keys: ArrayVec<AorKey, BATCH_MAX> = ArrayVec::new();
     for (datagram, slot) in datagrams.iter().zip(slots) {
-        let parsed = parse(datagram.bytes, framing(datagram), &mut slot.table);
+        let Slot { table, aor, renamed } = slot;
+        let parsed = parse(datagram.bytes, framing(datagram), table);
         let addressed = match &parsed {
-            Parsed::Complete { message, .. } => address(core, *message, &mut slot.aor),
+            Parsed::Complete { message, .. } => address(core, datagram, *message, aor, renamed),
             Parsed::Invalid { .. } | Parsed::Partial { .. } => Err(Unaddressed::To),
         };
         if let Ok(Addressed { key: Some(key), .. }) = addressed
@@ -144,16 +153,41 @@ fn framing(datagram: &Datagram<'_>) -> Framing {
 /// Finds out whose bindings a message is about, from To and from nothing else.
 fn address<'a>(
     core: &Core,
+    datagram: &Datagram<'_>,
     message: Message<'a>,
     buffer: &'a mut [u8; AOR_BYTES_MAX],
+    renamed: &'a mut [u8; AOR_BYTES_MAX],
 ) -> Result<Addressed<'a>, Unaddressed> {
     if message.method() != Some(Method::Register) || message.is_repeated(HeaderName::To) {
         return Err(Unaddressed::To);
     }
     let to = message.to().map_err(|_| Unaddressed::To)?;
-    let aor = Aor::from_uri(&to.uri, buffer).map_err(Unaddressed::Aor)?;
-    let offered = core.domains.find(aor.domain()).ok_or(Unaddressed::Domain)?.algorithms;
-    let with_credentials = message.first(HeaderName::Authorization).is_some();
-    let key = with_credentials.then(|| AorKey(core.ownership.hash(aor.text())));
+    let (aor, domain) = canonical(core, &to.uri, buffer, renamed)?;
+    let offered = domain.algorithms;
+    let header = HeaderNames::of(core.auth.challenge_code).credentials;
+    let is_owners = message.first(header).is_some()
+        || core.asks_owners
+        || datagram.link.is_some_and(|link| !link.peer.text().is_empty());
+    let key = is_owners.then(|| AorKey(core.ownership.hash(aor.text())));
     Ok(Addressed { to, aor, offered, key, account: None })
+}
+
+/// The address-of-record that a URI names, in the one spelling that is hashed, and its domain.
+#[inline]
+pub(super) fn canonical<'a, 'c>(
+    core: &'c Core,
+    uri: &Uri<'a>,
+    buffer: &'a mut [u8; AOR_BYTES_MAX],
+    renamed: &'a mut [u8; AOR_BYTES_MAX],
+) -> Result<(Aor<'a>, &'c Domain), Unaddressed> {
+    let parameters = core.extensions.user_parameters;
+    let aor = Aor::canonical(uri, parameters, buffer).map_err(Unaddressed::Aor)?;
+    let domain = core.domains.find(aor.domain()).ok_or(Unaddressed::Domain)?;
+    if aor.domain() == domain.name.as_bytes() {
+        return Ok((aor, domain));
+    }
+    let aor = aor
+        .in_domain(domain.name.as_bytes(), renamed)
+        .ok_or(Unaddressed::Aor(AorError::TooLong))?;
+    Ok((aor, domain))
 }

@@ -15,12 +15,18 @@ use crate::registrar::{AorId, LeaveReason, Which};
 use crate::shard::Shard;
 use crate::shard::core::Core;
 use crate::shard::domains::Domains;
+use crate::shard::extensions::Extensions;
+use crate::time::Now;
 
 /// An order.
 #[derive(Clone, Debug)]
 pub enum Control {
     /// Obey another configuration from the next request on. What was granted stays granted.
     Configure(Arc<Configuration>),
+    /// Some account, of whatever shard, may be let in without a digest
+    /// ([`AccountPolicy::needs_no_digest`]): requests without credentials are then for the shard
+    /// that owns their AOR, as those with credentials are. False from the start.
+    AskOwners(bool),
     /// The accounts are about to be put, all of them; none is gone yet. An update that was begun
     /// and not ended is forgotten.
     BeginAccounts,
@@ -131,17 +137,26 @@ impl Shard {
     /// See [`InsertError`], never `Duplicate`; nothing has changed then.
     pub fn put_account(
         &mut self,
+        now: Now,
         aor: &[u8],
         ha1s: &Ha1s,
         policy: Option<&Arc<AccountPolicy>>,
     ) -> Result<Put, InsertError> {
-        self.core_mut().put_account(aor, ha1s, policy)
+        let core = self.core_mut();
+        core.events.clear();
+        let put = core.put_account(now, aor, ha1s, policy);
+        core.count_events(0);
+        put
     }
 }
 
 impl Core {
-    pub fn control(&mut self, order: Control) -> Reply {
+    pub fn control(&mut self, now: Now, order: Control) -> Reply {
         match order {
+            Control::AskOwners(asks) => {
+                self.asks_owners = asks;
+                Reply::Configured
+            }
             Control::Configure(configuration) => {
                 self.configure(&configuration);
                 Reply::Configured
@@ -151,7 +166,7 @@ impl Core {
                 self.update = Some(Update { put, swept: 0 });
                 Reply::Accounts(AccountsChanged::default())
             }
-            Control::PutAccounts(accounts) => Reply::Accounts(self.put_accounts(&accounts)),
+            Control::PutAccounts(accounts) => Reply::Accounts(self.put_accounts(now, &accounts)),
             Control::EndAccounts => Reply::Accounts(self.end_accounts()),
         }
     }
@@ -159,15 +174,16 @@ impl Core {
     fn configure(&mut self, configuration: &Configuration) {
         let Configuration { registrar, auth, domains } = configuration;
         self.bindings_max = registrar.bindings_max;
+        self.extensions = Extensions::from(registrar);
         self.auth = auth.clone();
         self.domains = Domains::new(domains.clone());
         self.registrar.configure(registrar.clone());
     }
 
-    fn put_accounts(&mut self, accounts: &[NewAccount]) -> AccountsChanged {
+    fn put_accounts(&mut self, now: Now, accounts: &[NewAccount]) -> AccountsChanged {
         let mut changed = AccountsChanged::default();
         for NewAccount { aor, ha1s, policy } in accounts {
-            let put = match self.put_account(aor.as_bytes(), ha1s, policy.as_ref()) {
+            let put = match self.put_account(now, aor.as_bytes(), ha1s, policy.as_ref()) {
                 Ok(put) => put,
                 Err(_) => {
                     changed.refused += 1;
@@ -188,6 +204,7 @@ impl Core {
 
     fn put_account(
         &mut self,
+        now: Now,
         aor: &[u8],
         ha1s: &Ha1s,
         policy: Option<&Arc<AccountPolicy>>,
@@ -198,6 +215,7 @@ impl Core {
         let Some(id) = accounts.find(AorKey(hash), aor) else {
             let id = accounts.insert(AorKey(hash), aor, ha1s)?;
             accounts.set_policy(id, policy.cloned());
+            self.provide(now, id, policy);
             return Ok(Put::Added(id));
         };
         let same_secrets = accounts.has_secrets(id, ha1s);
@@ -207,8 +225,15 @@ impl Core {
         let same_policy = accounts.policy(id) == policy;
         if !same_policy {
             accounts.set_policy(id, policy.cloned());
+            self.provide(now, id, policy);
         }
         Ok(if same_secrets && same_policy { Put::Kept(id) } else { Put::Changed(id) })
+    }
+
+    /// Binds what an account has without registering, and nothing else of that kind.
+    fn provide(&mut self, now: Now, id: AccountId, policy: Option<&Arc<AccountPolicy>>) {
+        let contacts = policy.map_or(&[][..], |policy| &policy.static_contacts);
+        self.registrar.provide(now, AorId(id.0), contacts, &mut self.events);
     }
 
     /// Goes on with the sweep until it has done as much as one order may.
@@ -249,7 +274,7 @@ mod tests {
     use crate::auth::nonce::NonceKey;
     use crate::shard::owner::Ownership;
     use crate::shard::{Keys, Setup, ShardId};
-    use crate::time::{Instant, Now, UnixTime};
+    use crate::time::{Instant, UnixTime};
 
     const NOW: Now = Now { mono: Instant::ZERO, wall: UnixTime(1_800_000_000), wall_us: 0 };
 
@@ -322,7 +347,7 @@ mod tests {
         let mut one = accounts(1..2).remove(0);
         let mut put = |one: &NewAccount| {
             let NewAccount { aor, ha1s, policy } = one;
-            shard.put_account(aor.as_bytes(), ha1s, policy.as_ref()).unwrap()
+            shard.put_account(NOW, aor.as_bytes(), ha1s, policy.as_ref()).unwrap()
         };
         let id = put(&one).id();
         assert_eq!(put(&one), Put::Kept(id));

@@ -1,6 +1,10 @@
 //! One shard: its accounts, their bindings, and the entrance for datagrams. Everything that
 //! happens here is a function of what was handed in, clocks and secrets included.
 
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher24;
+
 use crate::auth::account::Ha1s;
 use crate::auth::accounts::{AccountId, Accounts, AorKey, InsertError};
 use crate::auth::ha2::Ha2Cache;
@@ -8,11 +12,12 @@ use crate::auth::nonce::{NonceKeys, NonceSequence};
 use crate::config;
 use crate::flow::ConnectionId;
 use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX};
-use crate::registrar::{Event, LeaveReason, Registrar};
+use crate::registrar::{Event, LeaveReason, Registrar, TokenKeys};
 use crate::shard::batch::{Outlet, Read, Single, Slot, read_ahead};
 use crate::shard::control::{Control, Reply, Update};
 use crate::shard::counters::{Counters, DropReason};
 use crate::shard::domains::Domains;
+use crate::shard::extensions::Extensions;
 use crate::shard::flows::{Flows, Order};
 use crate::shard::owner::Ownership;
 use crate::shard::request::{self, Arrival};
@@ -29,6 +34,21 @@ pub struct Keys {
     pub identity: [u8; 16],
     /// Spread of granted expiries.
     pub spread: [u64; 2],
+}
+
+impl Keys {
+    /// The keys of flow tokens and temporary GRUUs, derived from `identity`.
+    #[must_use]
+    pub fn tokens(&self) -> TokenKeys {
+        let mut secret = [0; 32];
+        for (number, word) in (0..).zip(secret.chunks_exact_mut(8)) {
+            let mut hasher = SipHasher24::new_with_key(&self.identity);
+            hasher.write(b"flow tokens and GRUUs");
+            hasher.write_u8(number);
+            word.copy_from_slice(&hasher.finish().to_le_bytes());
+        }
+        TokenKeys::new(secret)
+    }
 }
 
 /// What a shard is made from.
@@ -61,6 +81,11 @@ pub(super) struct Core {
     pub keys: Keys,
     pub auth: config::Auth,
     pub bindings_max: u8,
+    pub extensions: Extensions,
+    /// Some account may be let in without a digest, so requests without credentials are for the
+    /// owner too.
+    pub asks_owners: bool,
+    pub tokens: TokenKeys,
     pub domains: Domains,
     pub accounts: Accounts,
     pub registrar: Registrar,
@@ -83,6 +108,9 @@ impl Shard {
             ownership,
             auth,
             bindings_max: registrar.bindings_max,
+            extensions: Extensions::from(&registrar),
+            asks_owners: false,
+            tokens: keys.tokens(),
             domains: Domains::new(domains),
             accounts: Accounts::new(),
             registrar: Registrar::new(registrar, keys.spread),
@@ -217,10 +245,10 @@ impl Shard {
     }
 
     /// Carries out an order from outside; see [`Control`] for what each does and costs.
-    pub fn control(&mut self, _now: Now, order: Control) -> Reply {
+    pub fn control(&mut self, now: Now, order: Control) -> Reply {
         let core = &mut self.core;
         core.events.clear();
-        let reply = core.control(order);
+        let reply = core.control(now, order);
         core.count_events(0);
         core.flows.settle(&core.registrar);
         reply
@@ -303,7 +331,8 @@ impl Core {
         }
     }
 
-    /// Counts the events of the call at hand, and notes the flows they leave; the first `counted` of which have been counted.
+    /// Counts the events of the call at hand, and notes the flows they leave; the first `counted`
+    /// have been counted.
     pub fn count_events(&mut self, counted: usize) {
         let Core { counters, events, flows, .. } = self;
         for event in &events[counted..] {

@@ -20,17 +20,20 @@ pub enum DropReason {
     NoReturnPath,
     /// The answer would not fit [`crate::limits::RESPONSE_BYTES_MAX`].
     AnswerTooLong,
+    /// Handed over by a shard that obeys other settings: a new configuration is on its way.
+    Unowned,
 }
 
 impl DropReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [DropReason; 6] = [
+    pub const ALL: [DropReason; 7] = [
         DropReason::Keepalive,
         DropReason::Unparseable,
         DropReason::StrayResponse,
         DropReason::Ack,
         DropReason::NoReturnPath,
         DropReason::AnswerTooLong,
+        DropReason::Unowned,
     ];
 
     /// Its name in metrics and in the final counters.
@@ -43,6 +46,7 @@ impl DropReason {
             DropReason::Ack => "ack",
             DropReason::NoReturnPath => "no_return_path",
             DropReason::AnswerTooLong => "answer_too_long",
+            DropReason::Unowned => "unowned",
         }
     }
 }
@@ -94,6 +98,8 @@ counters! {
     challenged,
     /// Requests whose digest was right on a fresh nonce.
     authenticated,
+    /// Requests let in without a digest, by their network or their client certificate.
+    admitted,
     /// Digest right, nonce old, foreign or its count used: challenged with `stale=true`.
     stale,
     /// Digest wrong on a nonce bound to that very source.
@@ -102,6 +108,10 @@ counters! {
     bad_password_unbound,
     /// Credentials for an AOR that has no account.
     unknown_account,
+    /// Requests for users answered with where they are.
+    redirected,
+    /// Registrations through a NAT.
+    behind_nat,
     /// Retransmissions answered again without a change.
     retransmissions,
     /// Bindings added.

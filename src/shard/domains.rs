@@ -48,6 +48,21 @@ impl Domains {
         self.domains.get(number as usize)
     }
 
+    /// The domain that a Request-URI with this host means: the one of that name or alias, in any
+    /// case; or, where the host is an address and only one domain is served, that.
+    #[must_use]
+    pub fn at_host(&self, host: &[u8]) -> Option<&Domain> {
+        let mut lower = [0; AOR_BYTES_MAX];
+        let lower = lower.get_mut(..host.len())?;
+        lower.copy_from_slice(host);
+        lower.make_ascii_lowercase();
+        let lower = lower.strip_suffix(b".").unwrap_or(lower);
+        match self.domains.as_slice() {
+            [only] if is_address(host) => Some(only),
+            _ => self.find(lower),
+        }
+    }
+
     /// Whether a Request-URI with this host is for us: a served domain in any case, or an
     /// address, which can only be one of ours, since the request arrived here.
     #[must_use]
@@ -60,7 +75,8 @@ impl Domains {
         let Some(lower) = lower.get_mut(..host.len()) else { return false };
         lower.copy_from_slice(host);
         lower.make_ascii_lowercase();
-        self.find(lower).is_some()
+        let lower: &[u8] = lower;
+        self.find(lower.strip_suffix(b".").unwrap_or(lower)).is_some()
     }
 }
 

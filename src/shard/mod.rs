@@ -2,16 +2,21 @@
 //! get from one shard to another.
 
 mod answer;
+mod authorize;
 mod batch;
 pub mod control;
 mod core;
 pub mod counters;
 mod domains;
+mod extensions;
 mod flows;
 mod identity;
+mod listing;
 pub mod mesh;
+mod negotiate;
 pub mod owner;
 mod peer;
+mod redirect;
 pub mod refused;
 mod register;
 mod request;

@@ -43,11 +43,29 @@ pub enum RefuseReason {
     ContactScheme,
     /// A text that is too long to be stored: 400.
     TooLong,
+    /// As many wrong answers as one authentication session may have: 403.
+    TooManyTries,
+    /// A Path that the phone would not understand: 420.
+    PathUnsupported,
+    /// Outbound through a proxy that keeps no flows: 439.
+    FirstHop,
+    /// Two flows of outbound in one request: 400.
+    SeveralFlows,
+    /// A Contact that leads back to its address-of-record: 403.
+    ContactLoops,
+    /// A request for a user who does not exist: 404.
+    UnknownUser,
+    /// A request for a user who is nowhere registered: 480.
+    Unavailable,
+    /// A Route with a flow token that is not ours: 403.
+    FlowForged,
+    /// A Route with the token of a flow that is gone: 430.
+    FlowGone,
 }
 
 impl RefuseReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [RefuseReason; 20] = [
+    pub const ALL: [RefuseReason; 29] = [
         RefuseReason::Malformed,
         RefuseReason::Version,
         RefuseReason::TooLarge,
@@ -68,6 +86,15 @@ impl RefuseReason {
         RefuseReason::Wildcard,
         RefuseReason::ContactScheme,
         RefuseReason::TooLong,
+        RefuseReason::TooManyTries,
+        RefuseReason::PathUnsupported,
+        RefuseReason::FirstHop,
+        RefuseReason::SeveralFlows,
+        RefuseReason::ContactLoops,
+        RefuseReason::UnknownUser,
+        RefuseReason::Unavailable,
+        RefuseReason::FlowForged,
+        RefuseReason::FlowGone,
     ];
 
     /// Its name in metrics and in the final counters.
@@ -94,6 +121,15 @@ impl RefuseReason {
             RefuseReason::Wildcard => "wildcard",
             RefuseReason::ContactScheme => "contact_scheme",
             RefuseReason::TooLong => "too_long",
+            RefuseReason::TooManyTries => "too_many_tries",
+            RefuseReason::PathUnsupported => "path_unsupported",
+            RefuseReason::FirstHop => "first_hop",
+            RefuseReason::SeveralFlows => "several_flows",
+            RefuseReason::ContactLoops => "contact_loops",
+            RefuseReason::UnknownUser => "unknown_user",
+            RefuseReason::Unavailable => "unavailable",
+            RefuseReason::FlowForged => "flow_forged",
+            RefuseReason::FlowGone => "flow_gone",
         }
     }
 }

@@ -6,16 +6,15 @@ use crate::shard::answer::Answer;
 use crate::shard::batch::{Addressed, Unaddressed};
 use crate::shard::core::Core;
 use crate::shard::counters::DropReason;
+use crate::shard::extensions::Extensions;
 use crate::shard::identity::Identity;
 use crate::shard::refused::RefuseReason;
-use crate::shard::{Datagram, Handled, register};
+use crate::shard::{Datagram, Handled, redirect, register};
+use crate::sip::header::option_tag::OptionSet;
 use crate::sip::uri::Scheme;
 use crate::sip::write::{Full, Responder, Response};
 use crate::sip::{HeaderName, Message, Method, ParseError, RequestHead};
 use crate::time::Now;
-
-/// Methods that are served, as Allow lists them (RFC 3261 20.5).
-const ALLOW: &[u8] = b"REGISTER, OPTIONS";
 
 /// What reached this shard, and how.
 #[derive(Clone, Copy)]
@@ -63,11 +62,16 @@ pub(super) fn handle<'a>(
     }
     let owner = match addressed {
         Ok(Addressed { key: Some(key), .. }) => core.ownership.owner(key.0),
+        _ if core.extensions.redirect => redirect::owner(core, message),
         _ => core.id,
     };
     if owner != core.id {
-        // The one that handed it over asked the same question with the same answer.
-        assert!(!arrival.handed_over, "shards disagree about the owner of an AOR");
+        if arrival.handed_over {
+            // The one that handed it over asked the same question. Shards can only disagree while
+            // other aliases, say, have reached some of them; what is repeated finds its way.
+            core.counters.drop(DropReason::Unowned);
+            return Handled::Nothing;
+        }
         core.counters.handoffs_out += 1;
         return Handled::Handoff(owner);
     }
@@ -86,8 +90,19 @@ pub(super) fn handle<'a>(
         Ok(()) if head.method == Method::Register => {
             register::handle(core, arrival, &request, addressed, out)
         }
-        Ok(()) => answer_of(core, responder, identity, out).with(200, capabilities),
-        Err(refusal) => refusal.answer(message, answer_of(core, responder, identity, out)),
+        Ok(()) if redirect::is_redirected(core, head.method, &head.uri) => {
+            redirect::handle(core, arrival, &request, out)
+        }
+        Ok(()) => {
+            let Core { extensions, counters, .. } = core;
+            let answer = Answer { responder, to_tag: identity.to_tag, out, counters };
+            answer.with(200, |response| capabilities(response, extensions))
+        }
+        Err(refusal) => {
+            let Core { extensions, counters, .. } = core;
+            let answer = Answer { responder, to_tag: identity.to_tag, out, counters };
+            refusal.answer(message, extensions, answer)
+        }
     }
 }
 
@@ -99,8 +114,8 @@ enum Refusal {
     Method(u16),
     /// The top Via cannot have come by the transport it arrived by.
     ViaTransport,
-    /// It requires extensions that are not supported (RFC 3261 8.2.2.3).
-    Extensions,
+    /// It requires extensions that are not among these (RFC 3261 8.2.2.3).
+    Extensions(OptionSet),
     /// Its body is compressed (RFC 3261 8.2.3).
     EncodedBody,
     /// A header that can be read only by those who need it.
@@ -114,12 +129,14 @@ fn check(
     message: Message<'_>,
     head: &RequestHead<'_>,
 ) -> Result<(), Refusal> {
+    let redirected = redirect::is_redirected(core, head.method, &head.uri);
     match head.method {
         // REGISTER makes no dialog, so a tag in its To means nothing (RFC 3261 10.2).
         Method::Register => {}
         Method::Options if head.to.tag.is_none() => {}
         // There are no calls and no transactions that could be cancelled (RFC 3261 9.2, 15.1.2).
         Method::Cancel | Method::Bye => return Err(NO_DIALOG),
+        _ if head.to.tag.is_none() && redirected => {}
         // RFC 3261 21.5.2
         Method::Other => return Err(Refusal::Method(501)),
         // Inside a dialog nobody here has (RFC 3261 12.2.2).
@@ -136,7 +153,8 @@ fn check(
     let ours = core.domains.serves_host(head.uri.host);
     // A proxy would pass these on; where that is not done, the hop before was the last
     // (RFC 3261 16.3 step 3).
-    let passes_on = !ours || (head.method == Method::Options && head.uri.user.is_some());
+    let is_users = head.method == Method::Options && head.uri.user.is_some();
+    let passes_on = !ours || (is_users && !redirected);
     if passes_on && head.max_forwards == Some(0) {
         return Err(Refusal::Status(483, RefuseReason::Hops));
     }
@@ -144,16 +162,21 @@ fn check(
         // Not this registrar's, and nothing is relayed (RFC 3261 10.3 step 1).
         return Err(Refusal::Status(404, RefuseReason::ForeignDomain));
     }
-    // Nothing optional is supported, so all that is required is not. Proxy-Require is for proxies.
-    if message.first(HeaderName::Require).is_some() {
+    // Proxy-Require is for proxies; and a redirect server ignores what it does not understand.
+    if message.first(HeaderName::Require).is_some() && !redirected {
+        let supported = match head.method {
+            Method::Register => core.extensions.supported,
+            // The extensions that are supported are all about registrations.
+            _ => OptionSet::NONE,
+        };
         match message.option_tags(HeaderName::Require) {
-            Ok(tags) if tags.is_empty() => {}
-            Ok(_) => return Err(Refusal::Extensions),
+            Ok(tags) if supported.lacking(&tags).next().is_none() => {}
+            Ok(_) => return Err(Refusal::Extensions(supported)),
             Err(error) => return Err(Refusal::Fault(error)),
         }
     }
     // Other bodies mean nothing to what is served and are not looked at.
-    if message.has_encoded_body() {
+    if message.has_encoded_body() && !redirected {
         return Err(Refusal::EncodedBody);
     }
     // Last, so that what RFC 4475 says of messages made for another transport holds for them.
@@ -175,12 +198,12 @@ fn is_dear_to_copy(message: Message<'_>) -> bool {
 
 impl Refusal {
     #[cold]
-    fn answer(self, message: Message<'_>, answer: Answer<'_>) -> Handled {
+    fn answer(self, message: Message<'_>, extensions: &Extensions, answer: Answer<'_>) -> Handled {
         match self {
             Refusal::Status(status, reason) => answer.refusing(reason).plain(status),
             Refusal::Method(status) => answer
                 .refusing(RefuseReason::Method)
-                .with(status, |r| r.header_text("Allow", ALLOW)),
+                .with(status, |r| r.header_text("Allow", extensions.allow.as_bytes())),
             Refusal::ViaTransport => answer.refusing(RefuseReason::ViaTransport).phrased(
                 400,
                 &["Transport Does Not Match Via"],
@@ -189,28 +212,30 @@ impl Refusal {
             Refusal::EncodedBody => answer
                 .refusing(RefuseReason::EncodedBody)
                 .with(415, |r| r.header_text("Accept-Encoding", b"identity")),
-            Refusal::Extensions => answer.refusing(RefuseReason::Extension).with(420, |response| {
-                let tags = message.option_tags(HeaderName::Require).unwrap_or_default();
-                response.header("Unsupported", |out| {
-                    for (nth, tag) in tags.iter().enumerate() {
-                        out.put(if nth == 0 { b"" } else { b", " })?;
-                        out.text(tag)?;
-                    }
-                    Ok(())
+            Refusal::Extensions(supported) => {
+                answer.refusing(RefuseReason::Extension).with(420, |response| {
+                    let tags = message.option_tags(HeaderName::Require).unwrap_or_default();
+                    response.header("Unsupported", |out| {
+                        for (nth, tag) in supported.lacking(&tags).enumerate() {
+                            out.put(if nth == 0 { b"" } else { b", " })?;
+                            out.text(tag)?;
+                        }
+                        Ok(())
+                    })
                 })
-            }),
+            }
             Refusal::Fault(error) => refuse(answer, error),
         }
     }
 }
 
 /// What a 200 to OPTIONS says (RFC 3261 11.2). No method takes a body.
-fn capabilities(response: &mut Response<'_>) -> Result<(), Full> {
-    response.header_text("Allow", ALLOW)?;
+fn capabilities(response: &mut Response<'_>, extensions: &Extensions) -> Result<(), Full> {
+    response.header_text("Allow", extensions.allow.as_bytes())?;
     response.header_text("Accept", b"")?;
     response.header_text("Accept-Encoding", b"identity")?;
     response.header_text("Accept-Language", b"en")?;
-    response.header_text("Supported", b"")
+    response.header_text("Supported", extensions.supported_text.as_bytes())
 }
 
 /// Refuses a message with a fault, if it is a request that an answer could reach.

@@ -72,6 +72,16 @@ impl<'a> Message<'a> {
         }
     }
 
+    /// Request-URI of a request as it stood, `None` for a response.
+    #[inline]
+    #[must_use]
+    pub const fn request_uri(&self) -> Option<&'a [u8]> {
+        match self.start {
+            StartLine::Request { uri, .. } => Some(uri),
+            StartLine::Response { .. } => None,
+        }
+    }
+
     /// Status of a response, `None` for a request.
     #[inline]
     #[must_use]

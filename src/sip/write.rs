@@ -302,6 +302,12 @@ impl<'b> Response<'b> {
         values.into_iter().try_for_each(|value| self.header_text(name, value))
     }
 
+    /// Room left in the buffer, bytes.
+    #[must_use]
+    pub fn remaining(&self) -> usize {
+        self.out.remaining()
+    }
+
     /// Appends Date (RFC 3261 20.17).
     ///
     /// # Errors

@@ -33,6 +33,12 @@ impl<'b> Writer<'b> {
         self.len
     }
 
+    /// Bytes that may still be written.
+    #[must_use]
+    pub const fn remaining(&self) -> usize {
+        self.buf.len() - self.len
+    }
+
     /// Whether nothing has been written.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

@@ -1,0 +1,5 @@
+//! L1: phones behind network address translation: how one is known. Nothing here sends.
+
+pub mod detect;
+
+pub use detect::{Claims, Signs};
