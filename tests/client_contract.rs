@@ -293,8 +293,10 @@ fn ts24229_5_1_1_2_an_ims_phone_announces_itself_before_it_is_challenged() {
     each_link(&[], |place| {
         let mut agent = Agent::new(place, 20, "a");
         let user = agent.phone.user.clone();
-        let contact =
-            format!("<{}>;+sip.instance=\"<urn:gsma:imei:90420156-025763-0>\"", agent.phone.contact);
+        let contact = format!(
+            "<{}>;+sip.instance=\"<urn:gsma:imei:90420156-025763-0>\"",
+            agent.phone.contact
+        );
         let announced = format!(
             "Digest username=\"{user}@example.com\", realm=\"example.com\", nonce=\"\", \
              uri=\"sip:example.com\", response=\"\""

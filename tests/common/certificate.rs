@@ -16,13 +16,14 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore};
 pub struct Certificate {
     pub certificate: PathBuf,
     pub key: PathBuf,
-    config: Arc<ClientConfig>,
+    /// For clients that trust it.
+    pub config: Arc<ClientConfig>,
 }
 
 impl Certificate {
     /// Makes one in `dir`.
     pub fn make(dir: &Path) -> Certificate {
-        let names = ["example.com", "localhost", "127.0.0.1", "::1"];
+        let names = ["example.com", "sip.example.com", "localhost", "127.0.0.1", "::1"];
         let made = rcgen::generate_simple_self_signed(names.map(String::from)).expect("a key pair");
         fs::create_dir_all(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
         let (certificate, key) = (dir.join("certificate.pem"), dir.join("key.pem"));
