@@ -102,7 +102,7 @@ fn rfc3327_5_3_a_phone_that_does_not_support_path_is_refused_only_where_it_is_st
 }
 
 #[test]
-fn rfc3608_5_the_service_route_comes_with_every_success_and_with_nothing_else() {
+fn rfc3608_6_3_the_service_route_comes_with_every_success_and_with_nothing_else() {
     let route = "registrar.service_route=sip:one.test;lr,sip:two.test;transport=tcp;lr";
     each_link(&[route], |place| {
         let mut agent = Agent::new(place, 3, "a");
@@ -210,7 +210,7 @@ fn rfc5626_6_two_flows_in_one_request_are_refused() {
 }
 
 #[test]
-fn rfc5627_5_3_a_device_that_supports_gruus_is_given_both_and_the_public_one_stays() {
+fn rfc5627_5_2_a_device_that_supports_gruus_is_given_both_and_the_public_one_stays() {
     each_link(&[], |place| {
         let mut agent = Agent::new(place, 11, "a");
         let supported = [("Supported", "gruu")];
@@ -244,7 +244,7 @@ fn rfc5627_5_1_a_contact_that_leads_back_to_the_user_is_refused() {
 }
 
 #[test]
-fn rfc6223_4_3_keep_is_answered_with_an_interval_only_where_it_was_offered() {
+fn rfc6223_4_4_keep_is_answered_with_an_interval_only_where_it_was_offered() {
     let asked = |agent: &mut Agent, keep: &str| {
         let request = agent.phone.register(600).replacen(";rport", &format!(";rport{keep}"), 1);
         let response = agent.link.ask(&request);
