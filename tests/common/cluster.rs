@@ -2,12 +2,14 @@
 //! and the clock is a variable.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aorta::auth::account::Ha1s;
 use aorta::auth::nonce::NonceKey;
-use aorta::config::{self, Algorithms, Domain};
+use aorta::config::{self, AccountPolicy, Algorithms, Domain};
 use aorta::limits::RESPONSE_BYTES_MAX;
+use aorta::shard::control::Control;
 use aorta::shard::mesh::{Endpoint, default_slots, mesh};
 use aorta::shard::owner::Ownership;
 use aorta::shard::{Datagram, Handled, Keys, ListenerId, Setup, Shard, ShardId};
@@ -26,6 +28,10 @@ pub struct Options {
     pub auth: config::Auth,
     pub algorithms: Algorithms,
     pub seed: u8,
+    /// Other names of the domain.
+    pub aliases: Vec<String>,
+    /// What holds for account `u<number>` alone.
+    pub policies: Vec<(u32, AccountPolicy)>,
 }
 
 impl Default for Options {
@@ -41,6 +47,8 @@ impl Default for Options {
             auth: config::Auth::default(),
             algorithms: Algorithms::MD5,
             seed: 7,
+            aliases: Vec::new(),
+            policies: Vec::new(),
         }
     }
 }
@@ -68,6 +76,7 @@ impl Cluster {
             identity: [options.seed; 16],
             spread: [options.seed.into(), 2],
         };
+        let now = Now { mono: Instant::from_secs(1000), wall: UnixTime(1_800_000_000), wall_us: 0 };
         let ownership = Ownership::new([options.seed; 16], options.shards);
         let shards = (0..options.shards)
             .map(|id| {
@@ -80,7 +89,7 @@ impl Cluster {
                     domains: vec![Domain {
                         name: DOMAIN.into(),
                         algorithms: options.algorithms,
-                        aliases: Vec::new(),
+                        aliases: options.aliases.clone(),
                     }],
                 });
                 shard.reserve(options.accounts as usize / usize::from(options.shards));
@@ -91,6 +100,19 @@ impl Cluster {
                         shard.insert_account(aor.as_bytes(), &ha1s).expect("distinct names");
                     }
                 }
+                let policies = || options.policies.iter().map(|(number, policy)| (number, policy));
+                for (number, policy) in policies() {
+                    let aor = format!("u{number}@{DOMAIN}");
+                    if shard.owns(aor.as_bytes()) {
+                        let ha1s = Ha1s::from_password(&aor, &format!("p{number}"), true);
+                        let policy = Some(Arc::new(policy.clone()));
+                        shard
+                            .put_account(now, aor.as_bytes(), &ha1s, policy.as_ref())
+                            .expect("there is room");
+                    }
+                }
+                let asks_owners = policies().any(|(_, policy)| policy.needs_no_digest());
+                shard.control(now, Control::AskOwners(asks_owners));
                 shard
             })
             .collect();
@@ -98,7 +120,7 @@ impl Cluster {
         Cluster {
             shards,
             mesh: mesh(count, default_slots(count)),
-            now: Now { mono: Instant::from_secs(1000), wall: UnixTime(1_800_000_000), wall_us: 0 },
+            now,
             out: vec![0; RESPONSE_BYTES_MAX],
         }
     }
@@ -106,7 +128,6 @@ impl Cluster {
     /// Gives one datagram to the shard `at`, follows it through the mesh, and returns what is
     /// sent.
     pub fn give(&mut self, at: usize, source: SocketAddr, bytes: &[u8]) -> Option<Sent> {
-        let at = at % self.shards.len();
         let datagram = Datagram {
             source,
             listener: ListenerId(0),
@@ -115,14 +136,20 @@ impl Cluster {
             bytes,
             link: None,
         };
-        match self.shards[at].receive(self.now, &datagram, &mut self.out) {
+        self.carry(at, &datagram)
+    }
+
+    /// The same for a message that came by whatever way.
+    pub fn carry(&mut self, at: usize, datagram: &Datagram<'_>) -> Option<Sent> {
+        let at = at % self.shards.len();
+        match self.shards[at].receive(self.now, datagram, &mut self.out) {
             Handled::Nothing => None,
             Handled::Reply { to, len } => {
                 Some(Sent { to, by: ShardId(at as u8), bytes: self.out[..len].to_vec() })
             }
             Handled::Handoff(owner) => {
                 assert_ne!(usize::from(owner.0), at, "nobody hands a datagram to itself");
-                self.mesh[at].push(owner, &datagram).expect("the ring is empty");
+                self.mesh[at].push(owner, datagram).expect("the ring is empty");
                 self.mesh[at].publish(|_| {});
                 self.drain(owner)
             }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use aorta::config::Registrar;
 use aorta::shard::counters::Counters;
+use aorta::shard::{Datagram, Link, ListenerId};
 
 use crate::common::cluster::{Cluster, Options, Sent};
 use crate::common::{Phone, Response};
@@ -81,6 +82,16 @@ impl Desk {
         // No two batches are received in one microsecond.
         self.cluster.now.wall_us += 1;
         self.cluster.give(at, source, request.as_bytes())
+    }
+
+    /// Gives a message that came by a connection, and returns what is sent back over it.
+    pub fn send_over(&mut self, link: Link<'_>, source: SocketAddr, request: &str) -> Option<Sent> {
+        self.cluster.now.wall_us += 1;
+        let received_at = self.cluster.now.mono;
+        let (listener, bytes) = (ListenerId(0), request.as_bytes());
+        let link = Some(link);
+        let message = Datagram { source, listener, local_ip: None, received_at, bytes, link };
+        self.cluster.carry(link.map_or(0, |link| usize::from(link.id.reactor)), &message)
     }
 
     /// The text of the answer.
