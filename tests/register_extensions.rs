@@ -1,5 +1,5 @@
 //! The extensions of registration as a client meets them at the built server, over UDP and over
-//! TCP: Path, Service-Route, Outbound, GRUU, keep, aliases of domains, and the redirect server.
+//! TCP: Path, Service-Route, Outbound, GRUU, keep, Date, and the redirect server.
 
 // The shell's clock is allowed here: deadlines of sockets are real time.
 #![allow(clippy::disallowed_methods)]
