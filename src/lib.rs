@@ -16,6 +16,10 @@
 //! replies leave as one batch; timers run; counters are per shard
 //! ```
 //!
+//! Connections (TCP, TLS, WebSocket) live on the reactor that accepted them. Their messages go the
+//! same way; the answer of another shard comes back over the mesh. A shard tells the reactor which
+//! connections its bindings live on, and the reactor tells it when one closes.
+//!
 //! What belongs to an account lives on one shard: nothing is locked, and nothing is shared but
 //! the rings. The layers, bottom up; each may use only those above its line here:
 //!

@@ -25,10 +25,13 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use aorta::limits::BATCH_MAX;
+use aorta::shard::Handled;
 use aorta::sip::header::contact::Contacts;
 use aorta::sip::header::via;
 use aorta::sip::{Framing, HeaderName, HeaderTable, Parsed, parse};
 use checks::shard::{Digests, check_state, give};
+use common::batch;
 use common::cluster::Cluster;
 use common::{Phone, Response};
 use memory::held;
@@ -156,6 +159,62 @@ fn mutated_messages_are_borne_by_parser_and_shards() {
         assert!(*accepted_percent >= 60, "phones are refused: {accepted_percent} % accepted");
         let growth = seen.held_at_end - seen.held_after_quarter;
         assert!(growth <= GROWTH_BYTES_MAX, "{shards} shards hold {growth} bytes more");
+    }
+}
+
+/// Two clusters get the same messages, mutated ones among good ones, one of them in batches: each
+/// answer, event and counter is the same, on the shard that received them and on the owners.
+#[test]
+fn mutated_messages_in_batches_are_answered_as_one_by_one() {
+    let messages = number("HOSTILE_MESSAGES").unwrap_or(MESSAGES_DEFAULT) / 4;
+    let seed = number("HOSTILE_SEED").unwrap_or(1);
+    for shards in [1, 3] {
+        let mut place = Place { seed, shards, message: 0 };
+        let mut rng = Rng::new(seed ^ u64::from(shards) << 48);
+        let options = options(shards);
+        // The phones are challenged by a cluster of their own; its nonces are good at the others.
+        let [mut home, mut single, mut batched] = [(); 3].map(|()| Cluster::new(&options));
+        let mut digests = Digests::new(2 * REGISTERS);
+        let mut pool = Pool::new(&mut rng, &mut home, &mut digests);
+        let (mut accepted, mut handed) = (0, 0);
+        while place.message < messages / 2 {
+            let count = 1 + rng.below(BATCH_MAX + 8);
+            let mut sent = Vec::with_capacity(count);
+            for _ in 0..count {
+                pool.renew(&mut rng, &mut home, &mut digests);
+                let from = rng.below(pool.messages.len());
+                let mut message = pool.messages[from].clone();
+                if rng.once_in(2) {
+                    mutate(&mut rng, &mut message, &pool.messages);
+                }
+                let source = if rng.once_in(4) { any_source(&mut rng) } else { pool.homes[from] };
+                sent.push((source, message));
+            }
+            place.message += count as u64;
+            let one = batch::give(&mut single, 0, &sent, false, 1);
+            let all = batch::give(&mut batched, 0, &sent, false, count);
+            let is_ok = |bytes: &[u8]| bytes.starts_with(b"SIP/2.0 200 ");
+            accepted += all.handled.iter().filter(|(_, bytes)| is_ok(bytes)).count();
+            assert_eq!(one, all);
+            for owner in 1..usize::from(shards) {
+                let sent = batch::handed_over(&all, &sent, owner);
+                handed += sent.len();
+                let one = batch::give(&mut single, owner, &sent, true, 1);
+                let all = batch::give(&mut batched, owner, &sent, true, count);
+                assert_eq!(one, all);
+                let again = |(handled, _): &(Handled, _)| matches!(handled, Handled::Handoff(_));
+                assert!(!all.handled.iter().any(again));
+            }
+            for (one, all) in single.shards.iter().zip(&batched.shards) {
+                assert_eq!(one.counters(), all.counters());
+            }
+            for cluster in [&mut home, &mut single, &mut batched] {
+                cluster.pass(Duration::from_millis(500));
+            }
+            check_state(&batched, &options);
+        }
+        println!("{shards} shards: {accepted} accepted at the first, {handed} handed over");
+        assert!(accepted > 0 && (handed > 0) == (shards > 1));
     }
 }
 

@@ -421,7 +421,6 @@ fn s21_4_1_a_malformed_contact_is_named_to_those_alone_who_may_register_it() {
 fn limits_whatever_is_accepted_can_be_answered() {
     each_way(&bindings_max(64), |desk| {
         let mut phone = desk.phone(3, "a");
-        let instance = format!("<{}>", "i".repeat(INSTANCE_BYTES_MAX - 2));
         let mut bound = Vec::new();
         while bound.len() < 64 {
             let contacts: Vec<String> = (0..CONTACTS_MAX)
@@ -429,6 +428,8 @@ fn limits_whatever_is_accepted_can_be_answered() {
                     let host = format!("{:03}{}", bound.len(), "h".repeat(CONTACT_BYTES_MAX - 10));
                     bound.push(format!("sip:u3@{host}"));
                     let uri = bound.last().unwrap();
+                    let instance = "i".repeat(INSTANCE_BYTES_MAX - 5);
+                    let instance = format!("<{:03}{instance}>", bound.len());
                     format!("<{uri}>;q=0.123;+sip.instance=\"{instance}\";reg-id={}", bound.len())
                 })
                 .collect();

@@ -6,15 +6,17 @@ use super::reload::Prepare;
 use crate::config::Settings;
 use crate::reactor::{CertificateSlots, Certificates};
 
-/// What TLS listeners present, where there are any.
+/// What TLS listeners present, where there are any, or where it is named all the same.
 ///
 /// # Errors
 /// One line with the setting, the file and what is wrong with it.
 pub fn load(settings: &Settings) -> Result<Option<Certificates>, Failure> {
-    if !settings.serve.listen.iter().any(|listen| listen.transport.is_secure()) {
+    let secure = settings.serve.listen.iter().any(|listen| listen.transport.is_secure());
+    let tls = &settings.streams.tls;
+    if !secure && tls.certificate.is_none() && tls.key.is_none() {
         return Ok(None);
     }
-    let loaded = Certificates::load(&settings.streams.tls);
+    let loaded = Certificates::load(tls);
     loaded.map(Some).map_err(|error| Failure::new(error.to_string()))
 }
 

@@ -2,7 +2,7 @@
 //! name and no range except those that are part of a value's form.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -274,6 +274,14 @@ fn listener(text: &str) -> Result<Listen, String> {
         }
         Some(_) => return Err("a port of 0-65535".to_owned()),
     };
+    // A link-local address is one only on its interface (RFC 4007 11); the kernel counts these.
+    let (host, interface) = match host.split_once('%') {
+        None => (host, 0),
+        Some((host, number)) => {
+            let number = number.parse().ok().filter(|&number| number > 0);
+            (host, number.ok_or("the number of an interface behind %, as `ip link` shows it")?)
+        }
+    };
     let ip = if host.eq_ignore_ascii_case("localhost") {
         IpAddr::V4(Ipv4Addr::LOCALHOST)
     } else {
@@ -282,7 +290,18 @@ fn listener(text: &str) -> Result<Listen, String> {
     if ip.is_ipv6() != rest.starts_with('[') {
         return Err(FORM.to_owned());
     }
-    Ok(Listen { transport, addr: SocketAddr::new(ip, port) })
+    let addr = match ip {
+        IpAddr::V6(ip) if ip.is_unicast_link_local() == (interface > 0) => {
+            SocketAddrV6::new(ip, port, 0, interface).into()
+        }
+        IpAddr::V4(_) if interface == 0 => SocketAddr::new(ip, port),
+        _ => {
+            const ONLY: &str = "an interface behind a link-local address and behind no other, \
+                                such as udp:[fe80::1%2]:5060";
+            return Err(ONLY.to_owned());
+        }
+    };
+    Ok(Listen { transport, addr })
 }
 
 /// The largest CPU number the kernel's affinity masks hold here, `CPU_SETSIZE - 1`.

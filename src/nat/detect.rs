@@ -1,6 +1,6 @@
-//! Is a phone behind NAT? It is if what it says of itself, in Contact and Via, names another address
-//! than the one its request came from. A phone on a private network whose private address is its
-//! source says the truth, and is not.
+//! Is a phone behind NAT? It is if what it says of itself, in Contact and Via, names another
+//! address than the one its request came from. A phone on a private network whose private address
+//! is its source says the truth, and is not.
 //!
 //! What is compared are addresses; a host name says nothing. An address of the other family says
 //! nothing either: a phone with IPv4 and IPv6 may register its one over the other. Ports are not

@@ -95,7 +95,9 @@ impl Control {
             // struct in6_pktinfo: address, interface.
             Some(IpAddr::V6(v6)) => {
                 let mut info = [0; size_of::<libc::in6_pktinfo>()];
-                info[..16].copy_from_slice(&v6.octets());
+                let (address, interface) = without_interface(v6);
+                info[..16].copy_from_slice(&address.octets());
+                info[16..20].copy_from_slice(&interface.to_ne_bytes());
                 len += self.put(len, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
             }
         }
@@ -129,10 +131,36 @@ pub(super) fn read_local_ip(control: &[u8]) -> Option<IpAddr> {
         }
         (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
             let ip = Ipv6Addr::from(array::<16>(data, 0)?);
-            (!ip.is_unspecified() && !ip.is_multicast()).then_some(ip.into())
+            let interface = u32::from_ne_bytes(array(data, 16)?);
+            let unicast = !ip.is_unspecified() && !ip.is_multicast();
+            unicast.then(|| with_interface(ip, interface).into())
         }
         _ => None,
     })
+}
+
+/// A link-local address means nothing without its interface. That is kept in bytes which are always
+/// zero in such an address (RFC 4291 2.5.6), so that a local address stays one address everywhere
+/// above; a phone that has reached us by its global address on the same link is answered so too.
+const INTERFACE_AT: std::ops::Range<usize> = 4..8;
+
+fn with_interface(ip: Ipv6Addr, interface: u32) -> Ipv6Addr {
+    let mut octets = ip.octets();
+    if ip.is_unicast_link_local() {
+        octets[INTERFACE_AT].copy_from_slice(&interface.to_be_bytes());
+    }
+    octets.into()
+}
+
+/// The address itself and its interface, 0 where any will do.
+fn without_interface(ip: Ipv6Addr) -> (Ipv6Addr, u32) {
+    let mut octets = ip.octets();
+    if !ip.is_unicast_link_local() {
+        return (ip, 0);
+    }
+    let interface = u32::from_be_bytes(octets[INTERFACE_AT].try_into().expect("four bytes"));
+    octets[INTERFACE_AT].fill(0);
+    (octets.into(), interface)
 }
 
 /// The length of the datagrams that were joined, of which only the last may be shorter; `None`
@@ -200,6 +228,23 @@ mod tests {
                 assert_eq!(read_local_ip(&control.0[..short]), None, "{short}");
             }
         }
+    }
+
+    #[test]
+    fn a_link_local_address_keeps_its_interface() {
+        let mut control = Control::EMPTY;
+        let ip: Ipv6Addr = "fe80::1".parse().unwrap();
+        let len = control.write(Some(with_interface(ip, 7).into()), None);
+        // As the kernel reads it: the address itself, and the interface beside it.
+        let info = &control.0[CONTROL_HEADER_BYTES..];
+        assert_eq!(info[..16], ip.octets());
+        assert_eq!(info[16..20], 7u32.to_ne_bytes());
+        let read = read_local_ip(&control.0[..len]);
+        assert_eq!(read, Some(with_interface(ip, 7).into()));
+        assert_ne!(read, Some(with_interface(ip, 8).into()));
+        // Every other address is what it is, wherever it was reached.
+        let global: Ipv6Addr = "2001:db8::1".parse().unwrap();
+        assert_eq!(without_interface(with_interface(global, 7)), (global, 0));
     }
 
     #[test]

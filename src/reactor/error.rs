@@ -149,8 +149,8 @@ impl fmt::Display for StartError {
             ),
             StartError::AddressNotAvailable { transport, address } => write!(
                 f,
-                "{transport} {address}: no interface has this address; give one that `ip address` lists, \
-                 a wildcard, or set net.ipv4.ip_nonlocal_bind=1 for a floating address"
+                "{transport} {address}: no interface has this address; give one that `ip address` \
+                 lists, a wildcard, or set net.ipv4.ip_nonlocal_bind=1 for a floating address"
             ),
             StartError::Socket { operation, transport, address, source } => {
                 write!(f, "{transport} {address}: {operation} failed: {source}; ")?;

@@ -38,6 +38,8 @@ pub(super) struct Mmsg {
     /// Whether datagrams may come joined: the buffers are large enough for whatever comes.
     joined: bool,
     left: Left,
+    /// Sockets that were asked for while the buffers held what came of another, a bit each.
+    passed_over: u32,
 }
 
 /// What the last system call brought and has not been shown yet. It has been of one socket, and the
@@ -50,6 +52,12 @@ struct Left {
     end: usize,
     /// Where the next datagram begins in the slot's payload.
     at: usize,
+}
+
+impl Left {
+    fn is_empty(self) -> bool {
+        self.slot == self.end
+    }
 }
 
 impl Mmsg {
@@ -83,8 +91,17 @@ impl Mmsg {
         if payload_bytes_max >= MESSAGE_BYTES_MAX {
             joined = listeners.iter().map(Listener::join_datagrams).fold(false, |a, b| a | b);
         }
-        let left = Left::default();
-        Ok(Mmsg { listeners, arena, slot_bytes, payload_bytes_max, headers, vectors, joined, left })
+        Ok(Mmsg {
+            listeners,
+            arena,
+            slot_bytes,
+            payload_bytes_max,
+            headers,
+            vectors,
+            joined,
+            left: Left::default(),
+            passed_over: 0,
+        })
     }
 
     /// Makes the headers ready for a receive; the kernel overwrote the lengths of those in use.
@@ -104,6 +121,19 @@ impl Mmsg {
                 header.msg_control = ptr::null_mut();
                 header.msg_controllen = 0;
             }
+        }
+    }
+
+    /// Takes what the socket asked for has, unless one that was passed over has something: the
+    /// sockets go in turn. What a full socket brings may be shown in as many batches as the loop
+    /// asks for in some turns, and it would be asked each time that the buffers are free.
+    fn take_in_turn(&mut self, asked: usize, counters: &mut Counters) {
+        self.passed_over |= 1 << asked;
+        while self.left.is_empty() && self.passed_over != 0 {
+            let after = self.passed_over & (u32::MAX << self.left.source << 1);
+            let next = if after == 0 { self.passed_over } else { after }.trailing_zeros();
+            self.passed_over &= !(1 << next);
+            self.take(next as usize, counters);
         }
     }
 
@@ -152,12 +182,15 @@ impl DatagramPath for Mmsg {
         show: &mut impl FnMut(Now, &[Datagram<'_>], &mut Counters),
     ) -> usize {
         // What is left of another socket goes first: it has the buffers. This one stays readable.
-        if self.left.slot == self.left.end {
-            self.take(source, counters);
+        if self.left.is_empty() {
+            self.take_in_turn(source, counters);
         }
         let mut left = self.left;
-        if left.slot == left.end {
+        if left.is_empty() {
             return 0;
+        }
+        if left.source != source {
+            self.passed_over |= 1 << source;
         }
         let now = clock.now();
         counters.batches_in += 1;
@@ -276,9 +309,53 @@ mod tests {
             batches.push(taken);
         }
         assert!(seen[0].iter().copied().eq(0..100) && seen[1].iter().copied().eq(100..200));
-        assert_eq!(batches[..9], [32, 32, 32, 4, 0, 32, 32, 32, 4]);
+        assert_eq!(batches[..9], [32, 32, 32, 4, 32, 32, 32, 4, 0]);
         assert_eq!((counters.datagrams_in, counters.bytes_in), (200, 1588));
         assert_eq!(counters.runs_in, 4);
+    }
+
+    #[test]
+    fn a_socket_full_of_runs_keeps_none_of_the_others_waiting() {
+        let mut listeners = Vec::new();
+        let mut bound = Vec::new();
+        for _ in 0..4 {
+            let (more, at) = bind_group("127.0.0.1:0".parse().unwrap(), 1, 4 << 20).unwrap();
+            listeners.extend(more);
+            bound.push(at.address);
+        }
+        let mut path = Mmsg::new(listeners).unwrap();
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        // What one system call takes is shown in 64 batches, as many as 4 sockets have turns in 16:
+        // the loud one would be asked again each time that the buffers are free.
+        let mut control = Control::EMPTY;
+        let len = control.write(None, Some(1));
+        peer.connect(bound[0]).unwrap();
+        for _ in 0..3 * BATCH_MAX {
+            send_with_control(&peer, &[b'x'; 64], &control.0[..len]);
+        }
+        for quiet in &bound[1..] {
+            peer.connect(quiet).unwrap();
+            peer.send(b"quiet").unwrap();
+        }
+        let (mut counters, clock) = (Counters::default(), Clock::start());
+        let mut heard = Vec::new();
+        let mut turns = 0;
+        let mut taken = 1;
+        while taken > 0 {
+            taken = 0;
+            for source in 0..4 {
+                taken += path.receive(source, &clock, &mut counters, &mut |_, datagrams, _| {
+                    for datagram in datagrams.iter().filter(|one| one.bytes == b"quiet") {
+                        heard.push((datagram.listener.0, turns));
+                    }
+                });
+            }
+            turns += 1;
+        }
+        assert_eq!(counters.datagrams_in, 3 * 64 * BATCH_MAX as u64 + 3, "none is left behind");
+        let listeners: Vec<u8> = heard.iter().map(|&(listener, _)| listener).collect();
+        assert_eq!(listeners, [1, 2, 3]);
+        assert!(heard.iter().all(|&(_, turn)| turn <= 17), "{heard:?}");
     }
 
     /// Sends one message with control messages.

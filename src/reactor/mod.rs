@@ -1,8 +1,9 @@
 //! L3, the shell: sockets, clocks, the runtime, system calls. The only layer that knows them; what
 //! to answer is the [`Plane`]'s.
 //!
-//! One reactor is one thread, pinned to a core: it owns a socket of each listening address, one
-//! end of the mesh, and a shard. [`Reactors::start`] starts them all or none.
+//! One reactor is one thread, pinned to a core: it owns a socket of each listening address, the
+//! connections that came to it, one end of the mesh, and a shard.
+//! [`Reactors::start`] starts them all or none.
 
 mod address;
 mod arena;
@@ -35,7 +36,7 @@ pub use self::error::StartError;
 pub use self::group::{CertificateSlots, Finished, Reactors, Running, Settings, TaskSpawner};
 pub use self::plane::Plane;
 pub use self::signals::{Signal, Signals};
-pub use self::socket::Bound;
+pub use self::socket::{Bound, interface_number};
 pub use self::start_check::{
     MEMLOCK_BYTES_MIN, allowed_cpus, connections_allowed, cpus_allowed, io_uring_allowed,
     memlock_allowed, multishot_receive_allowed,

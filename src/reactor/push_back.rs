@@ -10,9 +10,12 @@ use super::counters::Counters;
 
 /// How often in a row a batch is tried again when the kernel has no room, before it is shed.
 pub(super) const NO_ROOM_TRIES_MAX: u32 = 4;
-/// After so many runs refused in a row, no more are tried. One peer with a narrow path must not
-/// cost the others their runs; a kernel that takes none shall not be asked for ever.
+/// After so many runs refused in a row, none is tried for a while. One peer with a narrow path must
+/// not cost the others their runs; a kernel that takes none shall not be asked each time.
 const REFUSED_IN_A_ROW_MAX: u32 = 64;
+/// How many batches that while is: one refusal more for so many costs nothing. Not for ever: anyone
+/// who gets himself answers while it is quiet, over a path he made narrow, decides what comes last.
+const REST_BATCHES: u32 = 4096;
 
 /// What carries the replies of one batch: a socket, or the script of a test.
 pub(super) trait Wire {
@@ -30,17 +33,26 @@ pub(super) trait Wire {
 /// Whether a socket's replies leave in runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Offload {
-    on: bool,
+    known: bool,
     refused_in_a_row: u32,
+    /// Batches until runs are tried again, the one at hand included.
+    rest: u32,
 }
 
 impl Offload {
-    pub(super) fn new(on: bool) -> Offload {
-        Offload { on, refused_in_a_row: 0 }
+    /// `known`: the kernel knows runs at all.
+    pub(super) fn new(known: bool) -> Offload {
+        Offload { known, refused_in_a_row: 0, rest: 0 }
     }
 
-    pub(super) fn is_on(self) -> bool {
-        self.on
+    /// Begins a batch; returns whether its replies leave in runs.
+    pub(super) fn begin_batch(&mut self) -> bool {
+        self.rest = self.rest.saturating_sub(1);
+        self.is_on()
+    }
+
+    fn is_on(self) -> bool {
+        self.known && self.rest == 0
     }
 
     fn on_taken(&mut self) {
@@ -48,10 +60,12 @@ impl Offload {
     }
 
     fn on_refused(&mut self, errno: i32) {
-        self.refused_in_a_row += 1;
-        // The device, or the transformation in front of it (IPsec), cannot: it never will.
-        let never = matches!(errno, libc::EIO | libc::EOPNOTSUPP);
-        self.on &= !never && self.refused_in_a_row < REFUSED_IN_A_ROW_MAX;
+        // The device, or the transformation in front of it (IPsec), cannot: nor will it soon.
+        let cannot = matches!(errno, libc::EIO | libc::EOPNOTSUPP);
+        self.refused_in_a_row = (self.refused_in_a_row + 1).min(REFUSED_IN_A_ROW_MAX);
+        if cannot || self.refused_in_a_row == REFUSED_IN_A_ROW_MAX {
+            self.rest = REST_BATCHES;
+        }
     }
 }
 
@@ -321,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_cannot_segment_ends_runs_for_good() {
+    fn a_device_that_cannot_segment_gets_singles_at_once() {
         for errno in [libc::EIO, libc::EOPNOTSUPP] {
             let ended = run_runs(&[2, 3, 1, 4], &[Ok(1), Err(errno)]);
             assert_eq!(ended.asked[2], (2, vec![1; 8]));
@@ -341,6 +355,20 @@ mod tests {
         }
         (0..REFUSED_IN_A_ROW_MAX).for_each(|_| offload.on_refused(libc::EINVAL));
         assert!(!offload.is_on());
+    }
+
+    #[test]
+    fn runs_are_tried_again_after_a_rest_and_one_refusal_renews_it() {
+        let mut offload = Offload::new(true);
+        let resting = |offload: &mut Offload| (1..).find(|_| offload.begin_batch());
+        (0..REFUSED_IN_A_ROW_MAX).for_each(|_| offload.on_refused(libc::EMSGSIZE));
+        assert_eq!(resting(&mut offload), Some(REST_BATCHES));
+        offload.on_refused(libc::EMSGSIZE);
+        assert_eq!(resting(&mut offload), Some(REST_BATCHES));
+        offload.on_taken();
+        offload.on_refused(libc::EMSGSIZE);
+        assert!(offload.begin_batch());
+        assert!(!Offload::new(false).begin_batch(), "a kernel that knows no runs gets none");
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl Sender {
                 counters.send_failed += places.len() as u64;
                 continue;
             };
-            order.split(places.clone(), offload.is_on(), runs);
+            order.split(places.clone(), offload.begin_batch(), runs);
             let mut batch = Batch {
                 socket: *socket,
                 messages,

@@ -1,6 +1,7 @@
 //! The UDP sockets: one group per listening address, one socket of it per reactor, all bound to
 //! the same port with SO_REUSEPORT. What travels through them is [`super::datagram`]'s.
 
+use std::ffi::CString;
 use std::io;
 use std::mem::size_of;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -47,6 +48,15 @@ impl Listener {
         };
         if outcome == 0 { u64::from(info[libc::SK_MEMINFO_DROPS as usize]) } else { 0 }
     }
+}
+
+/// The number of an interface by its name.
+#[must_use]
+pub fn interface_number(name: &str) -> Option<u32> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: `name` ends with a NUL and outlives the call.
+    let number = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    (number > 0).then_some(number)
 }
 
 /// What a listening address became.

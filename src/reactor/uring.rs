@@ -60,6 +60,14 @@ struct Buffers {
     tail: u16,
 }
 
+/// A buffer that the kernel handed back.
+struct Used {
+    id: u16,
+    len: usize,
+    /// Whose message is in it.
+    socket: usize,
+}
+
 impl Buffers {
     fn new(payload_bytes_max: usize) -> io::Result<Buffers> {
         let buffer_bytes = OUT_HEADER_BYTES + NAME_BYTES + CONTROL_BYTES + payload_bytes_max;
@@ -172,6 +180,31 @@ impl Uring {
         }
     }
 
+    /// Reaps what has come, a batch at most.
+    fn reap(&mut self, counters: &mut Counters) -> ArrayVec<Used, BATCH_MAX> {
+        let mut used = ArrayVec::new();
+        let Uring { ring, buffers, unarmed, .. } = self;
+        let mut completions = ring.completion();
+        while !used.is_full() {
+            let Some(completion) = completions.next() else { break };
+            let socket = completion.user_data() as usize;
+            if !cqueue::more(completion.flags()) {
+                unarmed.push(socket);
+            }
+            let Some(id) = cqueue::buffer_select(completion.flags()) else {
+                // Out of buffers ends a receive like anything else and is no error: the socket
+                // keeps what it has until the receive is armed again.
+                if completion.result() < 0 && completion.result() != -libc::ENOBUFS {
+                    counters.receive_errors += 1;
+                }
+                continue;
+            };
+            let len = (completion.result().max(0) as usize).min(buffers.buffer_bytes);
+            used.push(Used { id, len, socket });
+        }
+        used
+    }
+
     fn enter_counted(&mut self, counters: &mut Counters) {
         if let Err(error) = self.enter() {
             let errno = error.raw_os_error();
@@ -264,29 +297,16 @@ impl DatagramPath for Uring {
             }
         }
         let now = clock.now();
-        let mut used: ArrayVec<(u16, usize, usize), BATCH_MAX> = ArrayVec::new();
-        let Uring { ring, buffers, messages, unarmed, .. } = self;
-        let mut completions = ring.completion();
-        while !used.is_full() {
-            let Some(completion) = completions.next() else { break };
-            let socket = completion.user_data() as usize;
-            if !cqueue::more(completion.flags()) {
-                unarmed.push(socket);
-            }
-            let Some(id) = cqueue::buffer_select(completion.flags()) else {
-                // Out of buffers ends a receive like anything else and is no error: the socket
-                // keeps what it has until the receive is armed again.
-                if completion.result() < 0 && completion.result() != -libc::ENOBUFS {
-                    counters.receive_errors += 1;
-                }
-                continue;
-            };
-            let len = (completion.result().max(0) as usize).min(buffers.buffer_bytes);
-            used.push((id, len, socket));
+        let mut used = self.reap(counters);
+        if used.is_empty() {
+            // Receives that have ended and no more: the sockets may hold what there were no buffers
+            // for, and nothing taken would mean that they do not.
+            self.arm_and_enter(counters);
+            used = self.reap(counters);
         }
-        drop(completions);
+        let Uring { buffers, messages, .. } = self;
         let mut batch: ArrayVec<Datagram<'_>, BATCH_MAX> = ArrayVec::new();
-        for &(id, len, socket) in &used {
+        for &Used { id, len, socket } in &used {
             // SAFETY: the kernel handed this buffer back with the completion and does not write to
             // it again until `give` and `publish`, which come after the batch's last use.
             let buffer = unsafe { buffers.arena.bytes(usize::from(id) * buffers.stride, len) };
@@ -296,7 +316,7 @@ impl DatagramPath for Uring {
         }
         show(now, &batch, counters);
         drop(batch);
-        for (id, ..) in &used {
+        for Used { id, .. } in &used {
             buffers.give(*id);
         }
         buffers.publish();

@@ -205,11 +205,14 @@ impl<'a> Room<'a> {
             return Ok(());
         }
         // Then what the device itself left behind when it gave up outbound.
-        let left_behind = self.others().find(|(_, binding)| {
+        let is_left_behind = |binding: &Binding| {
             let mut kept = plan.entries.iter().filter(|entry| entry.granted_s > 0);
             let own = kept.any(|entry| is_one(instance(self.contact(entry)), binding.instance()));
             own && !protected(binding)
-        });
+        };
+        let left_behind = self
+            .others()
+            .find(|(_, binding)| device_of_binding(binding).is_some() && is_left_behind(binding));
         let position = match left_behind {
             Some((position, _)) => position,
             None => {

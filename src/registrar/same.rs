@@ -3,7 +3,7 @@
 
 use crate::registrar::binding::Binding;
 use crate::registrar::plan::user_agent;
-use crate::registrar::request::Register;
+use crate::registrar::request::{Contacts, Register};
 use crate::sip::header::contact::Contact;
 use crate::sip::uri::Uri;
 
@@ -119,7 +119,9 @@ pub(super) fn is_own_device(
         // Behind two NATs two devices may well have one private address.
         return same_instance(new, old);
     }
-    if has_contact(binding, contact) {
+    // A contact that stands alone would have found a binding of the same contact before.
+    let several = matches!(request.contacts, Contacts::List([_, _, ..]));
+    if several && has_contact(binding, contact) {
         return true;
     }
     match (instance(contact), binding.instance()) {

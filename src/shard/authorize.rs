@@ -1,5 +1,5 @@
-//! Steps 3 and 4 of RFC 3261 10.3: who sent a request, and whether the address-of-record is his own.
-//! Also the challenges and refusals for those who have not shown it.
+//! Steps 3 and 4 of RFC 3261 10.3: who sent a request, and whether the address-of-record is his
+//! own. Also the challenges and refusals for those who have not shown it.
 
 use crate::auth::accounts::AccountId;
 use crate::auth::challenge::{HeaderNames, strongest_first, write_next_nonce, write_value};
@@ -195,8 +195,8 @@ pub(super) fn refuse_unaddressed(unaddressed: Unaddressed, answer: Answer<'_>) -
     refuse(answer, ParseError::header(HeaderName::To, fault))
 }
 
-/// 401 or 407 with a challenge for each algorithm of the domain (RFC 3261 22.2, RFC 8760 2.4). Equal
-/// for accounts that exist and those that do not.
+/// 401 or 407 with a challenge for each algorithm of the domain (RFC 3261 22.2, RFC 8760 2.4).
+/// Equal for accounts that exist and those that do not.
 pub(super) fn challenge(
     core: &mut Core,
     arrival: &Arrival<'_>,

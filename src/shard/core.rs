@@ -331,8 +331,8 @@ impl Core {
         }
     }
 
-    /// Counts the events of the call at hand, and notes the flows they leave; the first `counted`
-    /// have been counted.
+    /// Counts the events of the call at hand, the first `counted` of which have been counted, and
+    /// notes the flows they leave.
     pub fn count_events(&mut self, counted: usize) {
         let Core { counters, events, flows, .. } = self;
         for event in &events[counted..] {

@@ -6,9 +6,9 @@
 //!   trusted proxies and is off by default.
 //! - Contacts stand in q order with q and the time they have left (RFC 3261 20.10), so that nobody
 //!   keeps one for longer. Of several flows of one device the newest is given alone (RFC 5626 7).
-//! - A Contact that is reached over a Path is given with it as a Route of its URI (RFC 3261 19.1.1).
-//!   That is the only way to say it; 19.1.5 lets the receiver refuse to obey, so the proxy must be
-//!   one that does.
+//! - A Contact that is reached over a Path is given with it as a Route of its URI (RFC 3261
+//!   19.1.1). That is the only way to say it; 19.1.5 lets the receiver refuse to obey, so the proxy
+//!   must be one that does.
 //! - A phone behind NAT is given by the Contact it registered. Only this server can reach it by the
 //!   flow it came over.
 

@@ -2,6 +2,7 @@
 //! without a line of the server's own SIP or digest code, so that it can disagree with it.
 #![allow(dead_code, reason = "each test binary uses its own part of this module")]
 
+pub mod batch;
 pub mod cluster;
 
 use md5::{Digest, Md5};

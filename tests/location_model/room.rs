@@ -103,7 +103,7 @@ fn left_behind(all: &[Tentative]) -> Option<usize> {
     let lower = |t: &Tentative| t.now.instance.map(str::to_lowercase);
     fair(all).into_iter().find(|&at| {
         let own = |t: &Tentative| t.touched && !t.gone && lower(t) == lower(&all[at]);
-        lower(&all[at]).is_some() && all.iter().any(own)
+        all[at].now.device().is_some() && all.iter().any(own)
     })
 }
 

@@ -107,7 +107,7 @@ impl Handset {
         let own = format!("<{contact}>{contact_params}");
         let second = format!("<{}>;expires=90", self.second_contact);
         let expires = self.expires.to_string();
-        let headers: &[(&str, &str)] = match aim {
+        let own: &[(&str, &str)] = match aim {
             Aim::Register => &[("Contact", &own), ("Expires", &expires)],
             Aim::RegisterUnlimited => &[("Contact", &own)],
             Aim::RegisterBriefly => &[("Contact", &own), ("Expires", "7")],
@@ -117,7 +117,11 @@ impl Handset {
             Aim::BadWildcard => &[("Contact", "*"), ("Expires", "60")],
             Aim::Fetch => &[],
         };
-        let text = self.phone.request(headers);
+        let mut headers = own.to_vec();
+        if contact_params.contains(";reg-id=") {
+            headers.push(("Supported", "path, outbound"));
+        }
+        let text = self.phone.request(&headers);
         let ask = Ask::read(&text, self.honest);
         let bytes: Rc<[u8]> = text.into_bytes().into();
         self.transactions += 1;

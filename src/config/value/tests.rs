@@ -60,6 +60,10 @@ fn numbers_past_the_type_saturate() {
 #[test]
 fn listeners_name_transport_address_and_port() {
     let addr = |text: &str| listen(&[text]).map(|all| all[0].addr.to_string());
+    assert_eq!(addr("tcp:[fe80::1%3]:5060").as_deref(), Ok("[fe80::1%3]:5060"));
+    for wrong in ["udp:[fe80::1]:0", "udp:[::1%3]:0", "udp:127.0.0.1%3:0", "udp:[fe80::1%0]:0"] {
+        assert!(addr(wrong).is_err(), "{wrong}");
+    }
     assert_eq!(addr("udp:127.0.0.1:5070").as_deref(), Ok("127.0.0.1:5070"));
     assert_eq!(addr("UDP:0.0.0.0").as_deref(), Ok("0.0.0.0:5060"));
     assert_eq!(addr("udp:[::1]:0").as_deref(), Ok("[::1]:0"));

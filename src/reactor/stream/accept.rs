@@ -100,7 +100,7 @@ impl Streams {
         opened(transport, turn.counters);
         let now = turn.now.mono;
         let mut open = Box::new(Open {
-            connection: Connection::new(transport, session),
+            connection: Connection::new(transport, session, &self.rules),
             fd,
             source,
             opened_at: now,
@@ -121,8 +121,11 @@ impl Streams {
         self.table.put(key, open);
         let table = &mut self.table;
         self.newcomers.add(key, |key| is_newcomer(table.find(key)));
-        // Most clients speak at once: their first bytes are often there.
-        self.serve(key, turn);
+        // Most clients speak at once: their first bytes are often there. A handshake waits for its
+        // turn all the same.
+        if !transport.is_secure() {
+            self.serve(key, turn);
+        }
     }
 
     fn session(&mut self, transport: Transport) -> Result<Option<Session>, super::tls::Failed> {

@@ -3,11 +3,11 @@
 //! for how long, and what a message means are others' business.
 
 use super::close::CloseReason;
-use super::framing::{Frame, Framer};
 use super::tls::Session;
 use super::websocket::{frames, handshake};
 use crate::flow::Transport;
 use crate::sip::HeaderTable;
+use crate::sip::frame::{Broken, Frame, Scanner};
 
 /// What connections obey here.
 #[derive(Clone, Debug)]
@@ -51,7 +51,7 @@ enum Current {
 
 enum Protocol {
     /// SIP as a stream.
-    Stream(Framer),
+    Stream(Scanner),
     /// A WebSocket that is not open yet.
     Opening,
     /// SIP in WebSocket frames.
@@ -101,11 +101,11 @@ pub(super) struct Connection {
 
 impl Connection {
     /// A connection of `transport`; secure ones with their session.
-    pub(super) fn new(transport: Transport, session: Option<Session>) -> Connection {
+    pub(super) fn new(transport: Transport, session: Option<Session>, rules: &Rules) -> Connection {
         debug_assert_eq!(transport.is_secure(), session.is_some());
         let protocol = match transport {
             Transport::Ws | Transport::Wss => Protocol::Opening,
-            _ => Protocol::Stream(Framer::default()),
+            _ => Protocol::Stream(Scanner::new(rules.message_bytes_max)),
         };
         Connection {
             transport,
@@ -197,7 +197,7 @@ impl Connection {
                 Current::Fragments { .. } => return Step::Message { last: false },
             }
             let step = match &self.protocol {
-                Protocol::Stream(_) => self.next_in_stream(rules, table),
+                Protocol::Stream(_) => self.next_in_stream(table),
                 Protocol::Opening => self.open(rules),
                 Protocol::WebSocket(_) => self.next_frame(rules),
             };
@@ -211,31 +211,25 @@ impl Connection {
     }
 
     /// Each of these takes one thing from the text and says whether there was one.
-    fn next_in_stream(
-        &mut self,
-        rules: &Rules,
-        table: &mut HeaderTable,
-    ) -> Result<bool, CloseReason> {
-        let Protocol::Stream(framer) = &mut self.protocol else { return Ok(false) };
-        let frame = framer.next(&self.text[self.at..], rules.message_bytes_max, table);
+    fn next_in_stream(&mut self, table: &mut HeaderTable) -> Result<bool, CloseReason> {
+        let Protocol::Stream(scanner) = &mut self.protocol else { return Ok(false) };
         let at = self.at;
-        match frame {
-            Frame::More => return Ok(false),
-            Frame::Blank(len) => self.at += len,
-            Frame::Ping(len) => {
+        match scanner.look(&self.text[at..], table) {
+            Frame::Partial { .. } => return Ok(false),
+            Frame::LineEnd { len } => self.at += len,
+            Frame::Ping { len } => {
                 self.at += len;
                 self.pongs += 1;
                 self.put(b"\r\n").map_err(|_| CloseReason::Tls)?;
             }
-            Frame::Message(len) => {
-                framer.pass();
+            Frame::Message { len } => {
                 self.current = Current::Text { at, len, end: at + len, last: false };
             }
-            Frame::Last(len) => {
+            Frame::Last { reason: Broken::NotSip, .. } => return Err(CloseReason::Garbage),
+            Frame::Last { len, reason: Broken::NoLength | Broken::TooLong } => {
                 let end = self.text.len();
                 self.current = Current::Text { at, len, end, last: true };
             }
-            Frame::Garbage => return Err(CloseReason::Garbage),
         }
         Ok(true)
     }
@@ -425,7 +419,9 @@ impl Connection {
             Protocol::WebSocket(reader) => reader.is_open(),
             _ => false,
         };
-        fragments || self.at < self.text.len() || !self.records.is_empty()
+        // A line end that waits for its second half is a keepalive, not the begin of a message.
+        let begun = self.text.get(self.at).is_some_and(|byte| !b"\r\n".contains(byte));
+        fragments || begun || !self.records.is_empty()
     }
 
     /// Bytes of user space that buffers take; none while idle.

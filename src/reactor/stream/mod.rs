@@ -14,7 +14,6 @@ mod close;
 mod connection;
 mod deadlines;
 mod deliver;
-mod framing;
 mod os;
 mod serve;
 mod table;
@@ -49,6 +48,8 @@ use crate::time::{Instant, Now};
 
 /// Ready descriptors one turn looks at.
 const READY_PER_TURN_MAX: usize = 64;
+/// Handshakes of TLS that one turn goes on with: each may cost as much as a hundred messages.
+const HANDSHAKES_PER_TURN_MAX: usize = 8;
 /// How long output may make no progress before its reader is given up.
 const STALLED_MAX: Duration = Duration::from_secs(20);
 /// How long a connection that is refused may take to read why.
@@ -218,12 +219,25 @@ impl Streams {
                 self.serve(key, turn);
             }
         }
+        let mut handshakes = 0;
         for nth in 0..self.epoll.look() {
             let number = self.epoll.ready(nth);
-            match number.checked_sub(LISTENER) {
-                Some(listener) => self.accept(listener as usize, turn),
-                None => self.serve(Key::from_number(number), turn),
+            if let Some(listener) = number.checked_sub(LISTENER) {
+                self.accept(listener as usize, turn);
+                continue;
             }
+            let key = Key::from_number(number);
+            let shakes_hands = |open: &mut Open| {
+                open.connection.transport().is_secure() && !open.connection.is_open()
+            };
+            if self.table.find(key).is_some_and(shakes_hands) {
+                handshakes += 1;
+                if handshakes > HANDSHAKES_PER_TURN_MAX {
+                    // It stays ready.
+                    continue;
+                }
+            }
+            self.serve(key, turn);
         }
     }
 
@@ -297,3 +311,6 @@ impl Open {
         soonest
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,9 @@ const MESSAGES_PER_TURN_MAX: usize = 32;
 /// Output that is written before more is made.
 const OUTPUT_BYTES_FLUSHED: usize = 64 * 1024;
 
+/// Pieces of what a refused client still sends that are thrown away in one turn.
+const LINGER_READS_PER_TURN_MAX: usize = 4;
+
 /// What reading found.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Read {
@@ -170,17 +173,19 @@ impl Streams {
         if before && open.blocked_since.is_none() {
             os::shut_down_writing(open.fd.as_raw_fd());
         }
-        let mut rest = Vec::new();
-        loop {
+        for _ in 0..LINGER_READS_PER_TURN_MAX {
+            let rest = open.connection.input();
             rest.clear();
-            match os::read(open.fd.as_raw_fd(), &mut rest, READ_BYTES_MAX) {
+            match os::read(open.fd.as_raw_fd(), rest, READ_BYTES_MAX) {
                 Ok(0) => return Err(CloseReason::ByPeer),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(_) => return Err(CloseReason::Broken),
             }
         }
+        open.connection.input().clear();
+        Ok(())
     }
 
     /// Puts it back, with what the kernel has to watch and when it has to be looked at.

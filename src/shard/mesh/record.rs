@@ -245,8 +245,8 @@ mod tests {
                 Notice::Closed(id),
             ][which];
             let tag = notice_tag(ShardId(from), notice);
-            let Parcel::Notice { from: got, notice: same } = parcel(&Record { tag: &tag, body: &[] })
-            else {
+            let record = Record { tag: &tag, body: &[] };
+            let Parcel::Notice { from: got, notice: same } = parcel(&record) else {
                 panic!("a notice became something else")
             };
             prop_assert_eq!((got, same), (ShardId(from), notice));

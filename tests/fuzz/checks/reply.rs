@@ -7,7 +7,7 @@ use aorta::sip::{Framing, HeaderTable, Parsed, parse};
 use super::naive::{self, Naive, words};
 
 /// Every header the server ever writes.
-const NAMES: [&[u8]; 16] = [
+const NAMES: [&[u8]; 25] = [
     b"Via",
     b"From",
     b"To",
@@ -23,6 +23,15 @@ const NAMES: [&[u8]; 16] = [
     b"Unsupported",
     b"Min-Expires",
     b"Retry-After",
+    b"Path",
+    b"Require",
+    b"Flow-Timer",
+    b"Service-Route",
+    b"Date",
+    b"Authentication-Info",
+    b"Proxy-Authenticate",
+    b"Proxy-Authentication-Info",
+    b"Allow-Events",
     b"Content-Length",
 ];
 
@@ -89,7 +98,7 @@ pub fn check(request: &[u8], response: &[u8]) -> u16 {
     status
 }
 
-/// As many as there were, in their order; the top one but for `received` and `rport`.
+/// As many as there were, in their order; the top one but for `received`, `rport` and `keep`.
 fn check_vias(asked: &Naive, written: &[&[u8]], shown: &impl Fn() -> String) {
     let stood: Vec<&[u8]> = asked.all(b"Via", b"v").collect();
     assert_eq!(written.len(), stood.len(), "as many Via as before: {}", shown());
@@ -102,7 +111,7 @@ fn check_vias(asked: &Naive, written: &[&[u8]], shown: &impl Fn() -> String) {
     }
 }
 
-/// A Via without white space and without the two parameters that a server fills in.
+/// A Via without white space and without the parameters that a server fills in.
 fn own_params(via: &[u8]) -> Vec<Vec<u8>> {
     let end = via.iter().position(|&byte| byte == b',').unwrap_or(via.len());
     let bare = |piece: &[u8]| -> Vec<u8> {
@@ -110,7 +119,8 @@ fn own_params(via: &[u8]) -> Vec<Vec<u8>> {
     };
     let filled_in = |piece: &Vec<u8>| {
         let name = piece.split(|&byte| byte == b'=').next().unwrap_or_default();
-        name.eq_ignore_ascii_case(b"received") || name.eq_ignore_ascii_case(b"rport")
+        let ours: [&[u8]; 3] = [b"received", b"rport", b"keep"];
+        ours.iter().any(|own| name.eq_ignore_ascii_case(own))
     };
     via[..end].split(|&byte| byte == b';').map(bare).filter(|piece| !filled_in(piece)).collect()
 }

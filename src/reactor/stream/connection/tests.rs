@@ -33,7 +33,7 @@ struct Bench {
 impl Bench {
     fn new(transport: Transport, session: Option<Session>) -> Bench {
         Bench {
-            connection: Connection::new(transport, session),
+            connection: Connection::new(transport, session, &rules()),
             loan: Loan::new(),
             table: Box::new(HeaderTable::new()),
             messages: Vec::new(),
@@ -91,6 +91,10 @@ fn an_idle_connection_has_no_buffer() {
     bench.turn(&[MESSAGE, b"\r\n\r\n"].concat());
     assert_eq!((bench.messages.len(), &bench.output[..]), (1, &b"ok\r\n"[..]));
     assert_eq!(bench.connection.buffer_bytes(), 0);
+    bench.turn(b"\r\n");
+    assert!(!bench.connection.is_unfinished(), "half a keepalive is no message");
+    bench.turn(b"\r\n");
+    assert_eq!(bench.output, b"ok\r\n\r\n");
     bench.turn(&MESSAGE[..30]);
     assert!(bench.connection.is_unfinished());
     assert_eq!(bench.connection.buffer_bytes(), 30);

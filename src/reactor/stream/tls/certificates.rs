@@ -25,7 +25,9 @@ pub struct TlsError {
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.file {
-            Some(file) => write!(f, "{} ({}): {}", self.key, file.display(), self.what),
+            Some(file) => {
+                write!(f, "{}: cannot read {}: {}", self.key, file.display(), self.what)
+            }
             None => write!(f, "{}: {}", self.key, self.what),
         }
     }
@@ -110,7 +112,7 @@ impl Certificates {
         let mut sip = builder.with_single_cert(chain, private).map_err(|error| TlsError {
             key: KEY,
             file: Some(key.clone()),
-            what: format!("does not go with the certificate {}: {error}", certificate.display()),
+            what: format!("{error}; it must be that of {}", certificate.display()),
         })?;
         // A storm of phones that come back resumes without a signature each, on any reactor.
         sip.ticketer = aws_lc_rs::Ticketer::new()
@@ -160,7 +162,7 @@ mod tests {
         assert!(line(settings("", "k.pem")).starts_with("tls.certificate: "));
         assert!(line(settings("c.pem", "")).starts_with("tls.key: "));
         let line = line(settings("/nowhere/c.pem", "/nowhere/k.pem"));
-        assert!(line.starts_with("tls.certificate (/nowhere/c.pem): No such file"));
+        assert!(line.starts_with("tls.certificate: cannot read /nowhere/c.pem: No such file"));
     }
 
     #[test]

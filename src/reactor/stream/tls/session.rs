@@ -186,7 +186,7 @@ impl Session {
                     data.done();
                 }
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    append(output, 0, |room| data.encode(room).map_err(more_room_to_encode))?
+                    append(output, 0, |room| data.encode(room).map_err(more_room_to_encode))?;
                 }
                 // Told once; writing goes on (RFC 8446 6.1 closes one direction).
                 Ok(ConnectionState::PeerClosed) => {}
