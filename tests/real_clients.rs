@@ -1,7 +1,7 @@
 //! Real phones and tools against the built server, over UDP, TCP and TLS, at one and at two
 //! reactors: SIPp with its own digest code, sipsak and baresip register, refresh, replace each
-//! other, and are refused with a wrong password. Owns no protocol knowledge of its own: what a client must see stands in the
-//! SIPp scenarios beside this file, or is the client's own verdict.
+//! other, and are refused with a wrong password. Owns no protocol knowledge of its own: what a
+//! client must see stands in the SIPp scenarios beside this file, or is the client's own verdict.
 //!
 //! A tool that is not installed is skipped aloud; `AORTA_REQUIRE_CLIENTS=1` makes that a failure.
 //! `AORTA_TEST_TARGET=[TRANSPORT:]ADDRESS:PORT` (udp unless said) points the clients at another

@@ -15,7 +15,6 @@ mod common;
 #[allow(dead_code, reason = "another file looks at the server itself")]
 mod link;
 #[path = "common/serve.rs"]
-#[allow(dead_code, reason = "as in every test binary")]
 mod serve;
 
 use agent::Agent;

@@ -1,5 +1,5 @@
-//! `RFC.md` names a test for each rule of the RFCs that registration obeys. This keeps it true: each
-//! test it names is there, and each section that must have a row has one.
+//! `RFC.md` names a test for each rule of the RFCs that registration obeys. This keeps it true:
+//! each test it names is there, and each section that must have a row has one.
 
 use std::collections::BTreeSet;
 use std::fs;
