@@ -236,6 +236,60 @@ fn a_wildcard_listener_answers_from_the_address_that_was_asked() {
     }
 }
 
+/// Registers by an alias of the domain, and asks the redirect server for the domain's own name.
+#[test]
+fn aliases_policies_and_redirection_hold_across_reactors() {
+    let directory = std::env::temp_dir().join(format!("aorta-e2e-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let (config, subscribers) = (directory.join("aorta.toml"), directory.join("subscribers.txt"));
+    let accounts: String = (1..=32)
+        .map(|number| match number % 4 {
+            0 => format!("u{number}@example.com - auth=network allow=127.0.0.0/8\n"),
+            1 => format!("u{number}@example.com p{number} static=<sip:gw@192.0.2.1>\n"),
+            _ => format!("u{number}@example.com p{number}\n"),
+        })
+        .collect();
+    std::fs::write(&subscribers, accounts).unwrap();
+    let settings = "registrar.redirect = true\n\n\
+                    [domain.\"example.com\"]\naliases = [\"sip.example.com\"]\n";
+    std::fs::write(&config, settings).unwrap();
+    for reactors in ["1", "3"] {
+        let arguments = [
+            "--config",
+            config.to_str().unwrap(),
+            "--subscribers",
+            subscribers.to_str().unwrap(),
+            "--reactors",
+            reactors,
+            "--listen",
+            "udp:127.0.0.1:0",
+        ];
+        let Some(server) = Server::start_bare(&arguments) else { break };
+        for number in 1..=32 {
+            let mut caller = Caller::new(server.target(), number, "alias");
+            let alias = |request: String| request.replace("@example.com>", "@sip.example.com>");
+            let mut response = caller.wire.ask(&alias(caller.phone.register(600)));
+            assert_eq!(response.status == 200, number % 4 == 0, "u{number}: {}", response.reason);
+            if response.status == 401 {
+                caller.phone.take_challenge(&response);
+                response = caller.wire.ask(&alias(caller.phone.register(600)));
+            }
+            let bindings = if number % 4 == 1 { 2 } else { 1 };
+            assert_eq!((response.status, response.contacts().len()), (200, bindings), "u{number}");
+
+            let invite = options(&caller.wire, 1)
+                .replace("OPTIONS sip:", &format!("INVITE sip:u{number}@"))
+                .replace("OPTIONS", "INVITE");
+            let response = caller.wire.ask(&invite);
+            assert_eq!((response.status, response.contacts().len()), (302, bindings), "u{number}");
+        }
+        let counters = server.stop();
+        assert_eq!((counters.of("admitted"), counters.of("redirected")), (8, 32));
+        assert_eq!(counters.of("handoffs_in") > 0, reactors == "3");
+    }
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
 #[test]
 fn sigterm_answers_what_has_arrived_before_it_ends() {
     for backend in ["mmsg", "uring"] {

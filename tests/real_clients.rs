@@ -210,7 +210,7 @@ fn baresip_is_refused_with_a_wrong_password() {
     each_server("baresip", &EACH, &[], |target| {
         let Some(mut phone) = Baresip::start(target, 4, "wrong") else { return };
         let verdict = phone.verdict();
-        // It goes on until its session of challenges is over.
+        // It tries on until its authentication session is over.
         let refused = verdict.contains("401") || verdict.contains("403");
         assert!(refused, "a wrong password was taken: {verdict}");
         phone.hang_up();

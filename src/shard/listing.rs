@@ -17,7 +17,9 @@ pub(super) struct Listing<'a> {
     pub shard: ShardId,
     pub aor: &'a Aor<'a>,
     pub accepted: &'a Accepted,
-    pub negotiated: &'a Negotiated,
+    pub negotiated: Negotiated,
+    /// The Path of the request.
+    pub path: &'a [u8],
     pub now: UnixTime,
 }
 
@@ -85,10 +87,10 @@ impl Listing<'_> {
 
     #[cold]
     fn agreed(&self, response: &mut Response<'_>) -> Result<(), Full> {
-        let Listing { extensions, negotiated, .. } = *self;
+        let Listing { extensions, negotiated, path, .. } = *self;
         // RFC 3327 5.3: as it came.
-        if negotiated.echoes_path && !negotiated.path.is_empty() {
-            response.header_text("Path", &negotiated.path)?;
+        if negotiated.echoes_path && !path.is_empty() {
+            response.header_text("Path", path)?;
         }
         if negotiated.outbound {
             // RFC 5626 6

@@ -13,11 +13,12 @@ use crate::sip::header::option_tag::OptionSet;
 use crate::sip::header::route::first_hop_has_ob;
 use crate::sip::{HeaderName, Message, ParseError, RequestHead};
 
+/// The values of Path joined with commas, to be stored; empty without one.
+pub(super) type Path = ArrayVec<u8, PATH_BYTES_MAX>;
+
 /// What was agreed on.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Negotiated {
-    /// The values of Path joined with commas, to be stored; empty without one.
-    pub path: ArrayVec<u8, PATH_BYTES_MAX>,
     /// Path is answered: the phone supports it.
     pub echoes_path: bool,
     /// Instance and reg-id name the binding.
@@ -47,7 +48,7 @@ pub(super) enum Disagreed {
     ContactLoops,
 }
 
-/// Finds what a REGISTER with these contacts agrees on.
+/// Finds what a REGISTER with these contacts agrees on, and fills in its Path.
 ///
 /// # Errors
 /// See [`Disagreed`].
@@ -58,12 +59,13 @@ pub(super) fn negotiate(
     head: &RequestHead<'_>,
     aor: &Aor<'_>,
     contacts: &[Contact<'_>],
+    joined: &mut Path,
 ) -> Result<Negotiated, Disagreed> {
     let has = |name| message.first(name).is_some();
     if !has(HeaderName::Supported) && !has(HeaderName::Path) && !has(HeaderName::Require) {
         return Ok(Negotiated::default());
     }
-    negotiate_extensions(extensions, message, head, aor, contacts)
+    negotiate_extensions(extensions, message, head, aor, contacts, joined)
 }
 
 #[cold]
@@ -73,6 +75,7 @@ fn negotiate_extensions(
     head: &RequestHead<'_>,
     aor: &Aor<'_>,
     contacts: &[Contact<'_>],
+    joined: &mut Path,
 ) -> Result<Negotiated, Disagreed> {
     // What it requires it supports as well.
     let said = message.options(HeaderName::Supported).and(message.options(HeaderName::Require));
@@ -98,7 +101,7 @@ fn negotiate_extensions(
         let unfolded = route.text.split(|byte| matches!(byte, b'\r' | b'\n'));
         std::iter::once(comma)
             .chain(unfolded)
-            .try_for_each(|piece| negotiated.path.try_extend_from_slice(piece))
+            .try_for_each(|piece| joined.try_extend_from_slice(piece))
             .map_err(|_| Disagreed::PathTooLong)?;
     }
 

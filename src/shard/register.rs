@@ -10,7 +10,7 @@ use crate::shard::authorize::{Caller, challenge, identify, next_nonce, refuse_un
 use crate::shard::batch::{Addressed, Unaddressed};
 use crate::shard::core::Core;
 use crate::shard::listing::Listing;
-use crate::shard::negotiate::{Disagreed, negotiate};
+use crate::shard::negotiate::{Disagreed, Path, negotiate};
 use crate::shard::refused::RefuseReason;
 use crate::shard::request::{Arrival, Request, answer_of, refuse};
 use crate::sip::header::contact::{self, Contact, ContactError};
@@ -51,7 +51,8 @@ pub(super) fn handle<'a>(
         return refuse_contacts(error, answer_of(core, responder, identity, out));
     }
     let list = contacts.as_slice();
-    let agreed = negotiate(&core.extensions, *message, head, &addressed.aor, list);
+    let mut path = Path::new_const();
+    let agreed = negotiate(&core.extensions, *message, head, &addressed.aor, list, &mut path);
     let agreed = match agreed {
         Ok(agreed) => agreed,
         Err(disagreed) => {
@@ -71,7 +72,7 @@ pub(super) fn handle<'a>(
         },
         expires: message.expires(),
         user_agent: message.user_agent().unwrap_or_default(),
-        path: &agreed.path,
+        path: &path,
         source: datagram.source,
         flow: datagram.flow(),
         behind_nat,
@@ -117,7 +118,8 @@ pub(super) fn handle<'a>(
                 shard: *id,
                 aor: &addressed.aor,
                 accepted: &accepted,
-                negotiated: &agreed,
+                negotiated: agreed,
+                path: &path,
                 now: now.wall,
             };
             let answer = Answer { responder, to_tag: identity.to_tag, out, counters };

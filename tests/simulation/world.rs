@@ -119,6 +119,8 @@ impl World {
             auth: config::Auth {
                 nonce_lifetime_s: NONCE_LIFETIME_S,
                 algorithms: plan.algorithms,
+                // The model of accounts knows no sessions: every wrong answer is challenged again.
+                retry_max: 999,
                 ..config::Auth::default()
             },
             nonce_key: chance.bytes16(),
