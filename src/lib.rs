@@ -28,6 +28,7 @@
 //! | | [`time`], [`limits`], [`flow`], [`config`] | values everybody may read |
 //! | L0 | [`sip`] | bytes to borrowed views and back |
 //! | L1 | [`auth`], [`nat`], [`registrar`] | rules: input and time in, answers and events out |
+//! | L1 | [`reg_event`] | who watches registrations, and what they are told |
 //! | L2 | [`shard`] | a datagram's way through the rules; who owns what; the mesh |
 //! | L3 | [`reactor`] | the shell: sockets, clocks, glommio, io_uring, system calls |
 //! | L4 | [`store`], [`cli`] | what outlives the process; the programs |
@@ -46,6 +47,8 @@ pub mod sip;
 pub mod auth;
 pub mod nat;
 pub mod registrar;
+
+pub mod reg_event;
 
 pub mod shard;
 

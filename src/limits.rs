@@ -94,6 +94,25 @@ pub const ORIGINS_MAX: usize = 64;
 pub const URI_SETTING_BYTES_MAX: usize = 255;
 /// Accounts of one shard; ids are `u32`.
 pub const ACCOUNTS_MAX: usize = 1 << 28;
+/// Longest From tag that a subscription stores, bytes.
+pub const TAG_BYTES_MAX: usize = 128;
+/// Longest `id` of an Event header, bytes.
+pub const EVENT_ID_BYTES_MAX: usize = 64;
+/// Longest route set of a dialog (all Record-Route values together), bytes.
+pub const ROUTE_SET_BYTES_MAX: usize = 1024;
+/// Longest host and port by which a subscriber reaches us, bytes.
+pub const LOCAL_BYTES_MAX: usize = 272;
+/// Subscriptions to the registrations of one address-of-record.
+pub const SUBSCRIPTIONS_PER_AOR_MAX: usize = 32;
+/// Subscriptions of one shard. Each takes about half a kilobyte where texts are of usual length.
+pub const SUBSCRIPTIONS_MAX: usize = 1 << 20;
+/// Changes of one address-of-record that are kept for subscribers who have not heard of them.
+pub const REG_CHANGES_MAX: usize = 2 * BINDINGS_MAX;
+/// NOTIFYs of one shard that wait for their answers and may have to be sent again, bytes together.
+pub const NOTIFIES_KEPT_BYTES_MAX: usize = 64 << 20;
+/// Room that every NOTIFY finds in the buffer it is written to, bytes: its headers, whatever the
+/// subscriber put into the dialog, and at least one contact.
+pub const NOTIFY_ROOM_BYTES_MIN: usize = 20_480;
 /// Accounts of one order to a shard, so that traffic waits a tenth of a millisecond at most.
 pub const ACCOUNTS_PER_CONTROL_MAX: usize = 256;
 /// Accounts that one order may look at to see whether they go.

@@ -75,7 +75,8 @@ const SCRIPT_GARBAGE: u64 = 5;
 fn script(target: SocketAddr) {
     let mut first = Caller::new(target, 100, "first");
     let response = first.wire.ask(&options(&first.wire, 1));
-    assert_eq!((response.status, response.header("allow")), (200, Some("REGISTER, OPTIONS")));
+    let allow = Some("REGISTER, OPTIONS, SUBSCRIBE");
+    assert_eq!((response.status, response.header("allow")), (200, allow));
 
     let mut guesser = Caller::new(target, 100, "guesser");
     guesser.phone.password = "guess".into();

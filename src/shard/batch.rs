@@ -15,6 +15,7 @@ use crate::limits::{AOR_BYTES_MAX, BATCH_MAX};
 use crate::registrar::AorId;
 use crate::registrar::aor::{Aor, AorError};
 use crate::shard::core::Core;
+use crate::shard::subscribe::{is_watching, watches_all};
 use crate::shard::{Datagram, Handled};
 use crate::sip::header::from_to::FromTo;
 use crate::sip::uri::Uri;
@@ -158,7 +159,12 @@ fn address<'a>(
     buffer: &'a mut [u8; AOR_BYTES_MAX],
     renamed: &'a mut [u8; AOR_BYTES_MAX],
 ) -> Result<Addressed<'a>, Unaddressed> {
-    if message.method() != Some(Method::Register) || message.is_repeated(HeaderName::To) {
+    let is_subscribe = match message.method() {
+        Some(Method::Register) => false,
+        Some(Method::Subscribe) if is_watching(core, message, Method::Subscribe) => true,
+        _ => return Err(Unaddressed::To),
+    };
+    if message.is_repeated(HeaderName::To) {
         return Err(Unaddressed::To);
     }
     let to = message.to().map_err(|_| Unaddressed::To)?;
@@ -167,7 +173,8 @@ fn address<'a>(
     let header = HeaderNames::of(core.auth.challenge_code).credentials;
     let is_owners = message.first(header).is_some()
         || core.asks_owners
-        || datagram.link.is_some_and(|link| !link.peer.text().is_empty());
+        || datagram.link.is_some_and(|link| !link.peer.text().is_empty())
+        || (is_subscribe && watches_all(core, datagram.source.ip()));
     let key = is_owners.then(|| AorKey(core.ownership.hash(aor.text())));
     Ok(Addressed { to, aor, offered, key, account: None })
 }

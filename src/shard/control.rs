@@ -11,6 +11,7 @@ use crate::auth::account::Ha1s;
 use crate::auth::accounts::{AccountId, AorKey, InsertError};
 use crate::config::{self, AccountPolicy};
 use crate::limits::{ACCOUNTS_SWEPT_PER_CONTROL_MAX, EXPIRIES_PER_TURN_MAX};
+use crate::reg_event::EndReason;
 use crate::registrar::{AorId, LeaveReason, Which};
 use crate::shard::Shard;
 use crate::shard::core::Core;
@@ -178,6 +179,7 @@ impl Core {
         self.auth = auth.clone();
         self.domains = Domains::new(domains.clone());
         self.registrar.configure(registrar.clone());
+        self.subscriptions.configure(registrar.into());
     }
 
     fn put_accounts(&mut self, now: Now, accounts: &[NewAccount]) -> AccountsChanged {
@@ -263,6 +265,7 @@ impl Core {
     fn remove_account(&mut self, id: AccountId) -> usize {
         let (aor, reason) = (AorId(id.0), LeaveReason::AccountRemoved);
         let left = self.registrar.unregister(aor, Which::All, reason, &mut self.events);
+        self.subscriptions.end(aor, EndReason::NoResource);
         self.accounts.remove(id);
         left
     }

@@ -12,6 +12,7 @@ use crate::auth::nonce::{NonceKeys, NonceSequence};
 use crate::config;
 use crate::flow::ConnectionId;
 use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX};
+use crate::reg_event::{Notify, SubscriptionTable};
 use crate::registrar::{Event, LeaveReason, Registrar, TokenKeys};
 use crate::shard::batch::{Outlet, Read, Single, Slot, read_ahead};
 use crate::shard::control::{Control, Reply, Update};
@@ -94,6 +95,9 @@ pub(super) struct Core {
     pub counters: Counters,
     pub events: Vec<Event>,
     pub flows: Flows,
+    pub subscriptions: SubscriptionTable,
+    /// The clocks as they were read last.
+    pub now: Now,
     pub update: Option<Update>,
 }
 
@@ -109,6 +113,7 @@ impl Shard {
             auth,
             bindings_max: registrar.bindings_max,
             extensions: Extensions::from(&registrar),
+            subscriptions: SubscriptionTable::new((&registrar).into(), id.0),
             asks_owners: false,
             tokens: keys.tokens(),
             domains: Domains::new(domains),
@@ -120,9 +125,16 @@ impl Shard {
             counters: Counters::default(),
             events: Vec::new(),
             flows: Flows::default(),
+            now: Now::default(),
             update: None,
         };
         Shard { slots: Slot::batch(), core }
+    }
+
+    /// Which one it is.
+    #[must_use]
+    pub fn id(&self) -> ShardId {
+        self.core.id
     }
 
     /// Makes room for `accounts` accounts, and as many bindings, so that no table grows while
@@ -212,7 +224,7 @@ impl Shard {
                 }
             }
         }
-        core.flows.settle(&core.registrar);
+        core.settle(now);
     }
 
     /// Lets bindings go whose time is over, a bounded number at a time. Returns when to call
@@ -222,8 +234,12 @@ impl Shard {
         core.events.clear();
         let expired = core.registrar.expire(now, EXPIRIES_PER_TURN_MAX, &mut core.events);
         core.count_events(0);
-        core.flows.settle(&core.registrar);
-        if expired.more { Some(now.mono) } else { core.registrar.next_deadline() }
+        core.settle(now);
+        if expired.more {
+            return Some(now.mono);
+        }
+        let deadlines = [core.registrar.next_deadline(), core.subscriptions.next_deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// A connection is gone, and with it the bindings that lived on it (RFC 5626 4.2: a flow that
@@ -232,16 +248,28 @@ impl Shard {
         let core = &mut self.core;
         core.events.clear();
         core.flows.closed(id);
+        core.subscriptions.flow_closed(id);
         core.registrar.close_flow(now, id, &mut core.events);
         core.count_events(0);
-        core.flows.settle(&core.registrar);
+        core.settle(now);
     }
 
     /// The next thing for the reactor to do that is not the reply to a message. What is to be sent
-    /// stands at the start of `out`.
+    /// stands at the start of `out`, which has room for
+    /// [`RESPONSE_BYTES_MAX`](crate::limits::RESPONSE_BYTES_MAX) bytes.
     pub fn poll_order(&mut self, out: &mut [u8]) -> Option<Order> {
-        let _ = out;
-        self.core.flows.pop()
+        let Core { subscriptions, registrar, flows, now, .. } = &mut self.core;
+        // Before anything about connections: a kicked phone hears why before its own is closed.
+        match subscriptions.poll_notify(*now, registrar, out) {
+            Some(Notify { to, flow, len }) => Some(Order::Send { to, flow, len }),
+            None => flows.pop(),
+        }
+    }
+
+    /// Who watches registrations.
+    #[must_use]
+    pub fn subscriptions(&self) -> &SubscriptionTable {
+        &self.core.subscriptions
     }
 
     /// Carries out an order from outside; see [`Control`] for what each does and costs.
@@ -250,7 +278,7 @@ impl Shard {
         core.events.clear();
         let reply = core.control(now, order);
         core.count_events(0);
-        core.flows.settle(&core.registrar);
+        core.settle(now);
         reply
     }
 
@@ -329,6 +357,18 @@ impl Core {
                 Handled::Nothing
             }
         }
+    }
+
+    /// Ends a call: those who watch are told what happened in it, and connections are held and
+    /// released.
+    fn settle(&mut self, now: Now) {
+        self.now = now;
+        if !self.subscriptions.is_empty() {
+            for event in &self.events {
+                self.subscriptions.on_event(now, event);
+            }
+        }
+        self.flows.settle(&self.registrar, &self.subscriptions);
     }
 
     /// Counts the events of the call at hand, the first `counted` of which have been counted, and

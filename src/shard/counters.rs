@@ -136,6 +136,12 @@ counters! {
     interval_too_brief,
     /// Requests refused because the account holds as many bindings as it may.
     too_many_bindings,
+    /// Subscriptions to registrations begun, prolonged or ended by their subscribers.
+    subscribed,
+    /// SUBSCRIBEs refused for what they ask, or because there are too many.
+    subscriptions_refused,
+    /// Answers to NOTIFYs.
+    notify_answers,
 }
 
 /// Answers counted by status code, 200 to 699.

@@ -1,6 +1,8 @@
 //! What the configuration turns on beside RFC 3261 itself, made ready once so that no request pays
 //! for it.
 
+use ipnet::IpNet;
+
 use crate::config::{PathMode, Registrar, UserParameters};
 use crate::sip::header::option_tag::OptionSet;
 
@@ -23,6 +25,10 @@ pub(super) struct Extensions {
     pub date: bool,
     /// Requests for users are redirected to their contacts.
     pub redirect: bool,
+    /// Registrations can be watched (RFC 3680).
+    pub reg_event: bool,
+    /// Networks whose hosts may watch every address-of-record.
+    pub watchers: Vec<IpNet>,
     /// What a contact that never expires is listed with, seconds: the longest a registration could
     /// have.
     pub static_expires_s: u32,
@@ -41,16 +47,18 @@ impl From<&Registrar> for Extensions {
         Extensions {
             supported,
             supported_text: supported.names().collect::<Vec<_>>().join(", "),
-            allow: if config.redirect {
-                "REGISTER, OPTIONS, INVITE, ACK, MESSAGE, SUBSCRIBE, REFER, PUBLISH"
-            } else {
-                "REGISTER, OPTIONS"
+            allow: match (config.redirect, config.reg_event) {
+                (true, _) => "REGISTER, OPTIONS, INVITE, ACK, MESSAGE, SUBSCRIBE, REFER, PUBLISH",
+                (false, true) => "REGISTER, OPTIONS, SUBSCRIBE",
+                (false, false) => "REGISTER, OPTIONS",
             },
             path: config.path,
             flow_timer_s: config.flow_timer_s,
             keep: config.keep,
             date: config.date,
             redirect: config.redirect,
+            reg_event: config.reg_event,
+            watchers: config.watchers.clone(),
             static_expires_s: config.expires_max_s,
             user_parameters: config.user_parameters,
             service_route: config

@@ -2,10 +2,11 @@
 //! that have them. A reactor keeps a connection for the shards that hold it, and tells them when
 //! it closes.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use crate::flow::{ConnectionId, Flow};
+use crate::reg_event::SubscriptionTable;
 use crate::registrar::Registrar;
 
 /// Something for a reactor to do that is not the reply to the message at hand.
@@ -40,8 +41,6 @@ pub enum Order {
 #[derive(Debug, Default)]
 pub(super) struct Flows {
     held: BTreeSet<ConnectionId>,
-    /// Connections kept for other things than bindings, and for how many.
-    pinned: BTreeMap<ConnectionId, u32>,
     /// Connections whose bindings may have changed, and whether one of them was kicked.
     touched: Vec<(ConnectionId, bool)>,
     orders: VecDeque<Order>,
@@ -58,40 +57,26 @@ impl Flows {
         self.touched.extend(flow.connection().map(|id| (id, kicked)));
     }
 
-    /// Something else, such as a subscription, lives on the connection from now on.
-    #[allow(dead_code, reason = "for subscriptions")]
-    pub fn pin(&mut self, id: ConnectionId) {
-        *self.pinned.entry(id).or_default() += 1;
-        self.touch(id, false);
-    }
-
-    /// It lives there no more.
-    #[allow(dead_code, reason = "for subscriptions")]
-    pub fn unpin(&mut self, id: ConnectionId) {
-        if let Some(count) = self.pinned.get_mut(&id) {
-            *count -= 1;
-            if *count == 0 {
-                self.pinned.remove(&id);
-            }
-        }
-        self.touch(id, false);
-    }
-
     /// Holds what has come into use since the last call, and releases what is in use no more.
+    ///
+    /// A subscription holds its connection too, but not against a kick: a device that was kicked
+    /// hears of it, and then loses the connection that only its own subscription is left on.
     #[inline]
-    pub fn settle(&mut self, registrar: &Registrar) {
+    pub fn settle(&mut self, registrar: &Registrar, subscriptions: &SubscriptionTable) {
         if !self.touched.is_empty() {
-            self.settle_touched(|id| registrar.has_bindings_on(id));
+            self.settle_touched(|id, kicked| {
+                registrar.has_bindings_on(id) || (!kicked && subscriptions.uses(id))
+            });
         }
     }
 
-    fn settle_touched(&mut self, has_bindings: impl Fn(ConnectionId) -> bool) {
-        let Flows { held, pinned, touched, orders } = self;
+    fn settle_touched(&mut self, is_in_use: impl Fn(ConnectionId, bool) -> bool) {
+        let Flows { held, touched, orders } = self;
         // Those with a kick first: it is the last look that counts, and the first that tells.
         touched.sort_by_key(|&(id, kicked)| (id, !kicked));
         touched.dedup_by_key(|&mut (id, _)| id);
         for (id, kicked) in touched.drain(..) {
-            let in_use = pinned.contains_key(&id) || has_bindings(id);
+            let in_use = is_in_use(id, kicked);
             if in_use && held.insert(id) {
                 orders.push_back(Order::Hold(id));
             } else if !in_use && held.remove(&id) {
@@ -103,7 +88,6 @@ impl Flows {
     /// The connection is gone.
     pub fn closed(&mut self, id: ConnectionId) {
         self.held.remove(&id);
-        self.pinned.remove(&id);
     }
 
     /// A request that came by the connection has passed authentication.
@@ -127,7 +111,7 @@ mod tests {
     }
 
     fn orders(flows: &mut Flows, bound: &[ConnectionId]) -> Vec<Order> {
-        flows.settle_touched(|id| bound.contains(&id));
+        flows.settle_touched(|id, _| bound.contains(&id));
         std::iter::from_fn(|| flows.pop()).collect()
     }
 
@@ -162,15 +146,17 @@ mod tests {
     }
 
     #[test]
-    fn a_pin_keeps_a_connection_without_bindings() {
+    fn a_subscription_keeps_a_connection_but_not_against_a_kick() {
         let mut flows = Flows::default();
-        flows.pin(id(1));
-        assert_eq!(orders(&mut flows, &[]), [Order::Hold(id(1))]);
-        flows.touch(id(1), true);
-        assert_eq!(orders(&mut flows, &[]), []);
-        flows.unpin(id(1));
-        let release = Order::Release { id: id(1), close_if_unused: false };
-        assert_eq!(orders(&mut flows, &[]), [release]);
+        let mut orders_with_subscription = |kicked| {
+            flows.touch(id(1), kicked);
+            flows.settle_touched(|_, kicked| !kicked);
+            std::iter::from_fn(|| flows.pop()).collect::<Vec<_>>()
+        };
+        assert_eq!(orders_with_subscription(false), [Order::Hold(id(1))]);
+        assert_eq!(orders_with_subscription(false), []);
+        let release = Order::Release { id: id(1), close_if_unused: true };
+        assert_eq!(orders_with_subscription(true), [release]);
     }
 
     #[test]

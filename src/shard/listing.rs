@@ -1,6 +1,7 @@
 //! The 200 to a REGISTER (RFC 3261 10.3 step 8): all current bindings, and what was agreed on.
 
 use crate::limits::{CONTACT_LINE_BYTES_MAX, GRUU_BYTES_MAX, LISTING_TAIL_BYTES_MAX};
+use crate::reg_event::request::PACKAGE;
 use crate::registrar::gruu::{GruuText, write_public};
 use crate::registrar::{Accepted, Aor, Listed, Registrar, TokenKeys};
 use crate::shard::ShardId;
@@ -40,6 +41,10 @@ impl Listing<'_> {
         }
         if negotiated.tells || negotiated.echoes_path || negotiated.outbound {
             self.agreed(response)?;
+        }
+        if extensions.reg_event {
+            // RFC 6665 4.4.4: a phone learns here that it can watch its own registration.
+            response.header_text("Allow-Events", PACKAGE.as_bytes())?;
         }
         // RFC 3608 6.3
         if !extensions.service_route.is_empty() {

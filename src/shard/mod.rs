@@ -20,6 +20,7 @@ mod redirect;
 pub mod refused;
 mod register;
 mod request;
+mod subscribe;
 
 use std::net::{IpAddr, SocketAddr};
 

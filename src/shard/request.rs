@@ -2,6 +2,7 @@
 //! answers to all methods but REGISTER.
 
 use crate::limits::COPIED_BYTES_MAX;
+use crate::reg_event::request::PACKAGE;
 use crate::shard::answer::Answer;
 use crate::shard::batch::{Addressed, Unaddressed};
 use crate::shard::core::Core;
@@ -9,7 +10,7 @@ use crate::shard::counters::DropReason;
 use crate::shard::extensions::Extensions;
 use crate::shard::identity::Identity;
 use crate::shard::refused::RefuseReason;
-use crate::shard::{Datagram, Handled, redirect, register};
+use crate::shard::{Datagram, Handled, redirect, register, subscribe};
 use crate::sip::header::option_tag::OptionSet;
 use crate::sip::uri::Scheme;
 use crate::sip::write::{Full, Responder, Response};
@@ -50,9 +51,7 @@ pub(super) fn handle<'a>(
 ) -> Handled {
     match message.method() {
         None => {
-            // "A response where there was no request is discarded" (RFC 3261 18.1.2).
-            core.counters.drop(DropReason::StrayResponse);
-            return Handled::Nothing;
+            return subscribe::take_response(core, arrival, message);
         }
         Some(Method::Ack) => {
             core.counters.drop(DropReason::Ack);
@@ -89,6 +88,9 @@ pub(super) fn handle<'a>(
     match check(core, arrival, message, head) {
         Ok(()) if head.method == Method::Register => {
             register::handle(core, arrival, &request, addressed, out)
+        }
+        Ok(()) if subscribe::is_watching(core, message, head.method) => {
+            subscribe::handle(core, arrival, &request, addressed, out)
         }
         Ok(()) if redirect::is_redirected(core, head.method, &head.uri) => {
             redirect::handle(core, arrival, &request, out)
@@ -129,11 +131,14 @@ fn check(
     message: Message<'_>,
     head: &RequestHead<'_>,
 ) -> Result<(), Refusal> {
-    let redirected = redirect::is_redirected(core, head.method, &head.uri);
+    let watching = subscribe::is_watching(core, message, head.method);
+    let redirected = !watching && redirect::is_redirected(core, head.method, &head.uri);
     match head.method {
         // REGISTER makes no dialog, so a tag in its To means nothing (RFC 3261 10.2).
         Method::Register => {}
         Method::Options if head.to.tag.is_none() => {}
+        // Its dialog is looked for by those who keep it.
+        Method::Subscribe if watching => {}
         // There are no calls and no transactions that could be cancelled (RFC 3261 9.2, 15.1.2).
         Method::Cancel | Method::Bye => return Err(NO_DIALOG),
         _ if head.to.tag.is_none() && redirected => {}
@@ -232,6 +237,10 @@ impl Refusal {
 /// What a 200 to OPTIONS says (RFC 3261 11.2). No method takes a body.
 fn capabilities(response: &mut Response<'_>, extensions: &Extensions) -> Result<(), Full> {
     response.header_text("Allow", extensions.allow.as_bytes())?;
+    if extensions.reg_event {
+        // RFC 6665 4.4.4
+        response.header_text("Allow-Events", PACKAGE.as_bytes())?;
+    }
     response.header_text("Accept", b"")?;
     response.header_text("Accept-Encoding", b"identity")?;
     response.header_text("Accept-Language", b"en")?;

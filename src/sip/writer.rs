@@ -51,6 +51,17 @@ impl<'b> Writer<'b> {
         &self.buf[..self.len]
     }
 
+    /// Bytes there is still room for.
+    #[must_use]
+    pub const fn room(&self) -> usize {
+        self.buf.len() - self.len
+    }
+
+    /// Takes back everything behind the first `len` bytes.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
     /// Writes `bytes` as they are. They must not come from the network: see [`Writer::text`].
     ///
     /// # Errors
@@ -243,6 +254,17 @@ mod tests {
         let mut buffer = vec![0; 2 * MESSAGE_BYTES_MAX];
         let long = Writer::new(&mut buffer).body(|b| b.put(&vec![0; MESSAGE_BYTES_MAX + 1]));
         assert_eq!(long, Err(Full));
+    }
+
+    #[test]
+    fn what_is_taken_back_leaves_its_room() {
+        let mut buf = [0; 4];
+        let mut out = Writer::new(&mut buf);
+        out.put(b"abc").unwrap();
+        out.truncate(1);
+        assert_eq!((out.written(), out.room()), (&b"a"[..], 3));
+        out.truncate(9);
+        assert_eq!(out.len(), 1);
     }
 
     #[test]

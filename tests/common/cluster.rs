@@ -12,7 +12,7 @@ use aorta::limits::RESPONSE_BYTES_MAX;
 use aorta::shard::control::Control;
 use aorta::shard::mesh::{Endpoint, default_slots, mesh};
 use aorta::shard::owner::Ownership;
-use aorta::shard::{Datagram, Handled, Keys, ListenerId, Setup, Shard, ShardId};
+use aorta::shard::{Datagram, Handled, Keys, ListenerId, Order, Setup, Shard, ShardId};
 use aorta::time::{Instant, Now, UnixTime};
 
 use super::Response;
@@ -59,6 +59,8 @@ pub struct Cluster {
     mesh: Vec<Endpoint>,
     pub now: Now,
     out: Vec<u8>,
+    /// What shards have sent of their own accord and nobody has asked for yet.
+    ordered: Vec<Sent>,
 }
 
 /// Something to send.
@@ -122,6 +124,7 @@ impl Cluster {
             mesh: mesh(count, default_slots(count)),
             now,
             out: vec![0; RESPONSE_BYTES_MAX],
+            ordered: Vec::new(),
         }
     }
 
@@ -157,7 +160,7 @@ impl Cluster {
     }
 
     fn drain(&mut self, owner: ShardId) -> Option<Sent> {
-        let Cluster { shards, mesh, now, out } = self;
+        let Cluster { shards, mesh, now, out, .. } = self;
         let mut sent = None;
         let drained = mesh[usize::from(owner.0)].drain(16, |datagram| {
             match shards[usize::from(owner.0)].receive_handoff(*now, &datagram, out) {
@@ -172,6 +175,14 @@ impl Cluster {
         sent
     }
 
+    /// What the shards send of their own accord.
+    pub fn orders(&mut self) -> Vec<Sent> {
+        for shard in &mut self.shards {
+            poll_orders(shard, &mut self.out, &mut self.ordered);
+        }
+        std::mem::take(&mut self.ordered)
+    }
+
     /// Gives a request and reads the response.
     pub fn ask(&mut self, at: usize, source: SocketAddr, request: &str) -> Option<Response> {
         self.give(at, source, request.as_bytes()).map(|sent| Response::parse(&sent.bytes))
@@ -184,7 +195,9 @@ impl Cluster {
             let step = (end.mono.saturating_since(self.now.mono)).min(Duration::from_secs(1));
             self.now = self.now.after(step);
             for shard in &mut self.shards {
-                while shard.turn(self.now).is_some_and(|next| next <= self.now.mono) {}
+                while shard.turn(self.now).is_some_and(|next| next <= self.now.mono) {
+                    poll_orders(shard, &mut self.out, &mut self.ordered);
+                }
             }
         }
     }
@@ -203,5 +216,13 @@ impl Cluster {
                 })
             })
             .collect()
+    }
+}
+
+fn poll_orders(shard: &mut Shard, out: &mut [u8], ordered: &mut Vec<Sent>) {
+    while let Some(order) = shard.poll_order(out) {
+        if let Order::Send { to, len, .. } = order {
+            ordered.push(Sent { to, by: shard.id(), bytes: out[..len].to_vec() });
+        }
     }
 }

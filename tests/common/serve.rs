@@ -240,13 +240,15 @@ impl Wire {
         Response::parse(&self.receive_bytes())
     }
 
-    /// The next datagram as it is.
+    /// Whatever comes next.
     pub fn receive_bytes(&self) -> Vec<u8> {
-        let mut buffer = [0; 65_536];
-        match self.socket.recv(&mut buffer) {
-            Ok(length) => buffer[..length].to_vec(),
+        let mut buffer = vec![0; 65_536];
+        let length = match self.socket.recv(&mut buffer) {
+            Ok(length) => length,
             Err(error) => panic!("no answer from {} to {}: {error}", self.to, self.local()),
-        }
+        };
+        buffer.truncate(length);
+        buffer
     }
 
     /// The answer to a request, told by Call-ID and CSeq.

@@ -7,7 +7,7 @@ use aorta::sip::{Framing, HeaderTable, Parsed, parse};
 use super::naive::{self, Naive, words};
 
 /// Every header the server ever writes.
-const NAMES: [&[u8]; 25] = [
+const NAMES: [&[u8]; 27] = [
     b"Via",
     b"From",
     b"To",
@@ -32,6 +32,8 @@ const NAMES: [&[u8]; 25] = [
     b"Proxy-Authenticate",
     b"Proxy-Authentication-Info",
     b"Allow-Events",
+    b"Record-Route",
+    b"Expires",
     b"Content-Length",
 ];
 

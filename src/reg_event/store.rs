@@ -1,0 +1,262 @@
+//! Where subscriptions live and how they are found: by the tag of their dialog, by the
+//! address-of-record they watch, by the connection they came by. It decides nothing.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
+
+use hashbrown::HashTable;
+
+use crate::flow::{ConnectionId, Flow};
+use crate::reg_event::changes::Changes;
+use crate::reg_event::identity::LocalTag;
+use crate::reg_event::subscription::Subscription;
+use crate::registrar::AorId;
+use crate::registrar::wheel::Token;
+
+/// An address-of-record that somebody watches.
+#[derive(Debug)]
+pub(super) struct Watched {
+    aor: AorId,
+    /// Canonical, `user@domain`.
+    pub text: Box<[u8]>,
+    pub changes: Changes,
+    /// Slots of the subscriptions, the oldest first.
+    pub subscriptions: Vec<u32>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    generation: u32,
+    tenant: Option<Box<Subscription>>,
+}
+
+/// The subscriptions, and the queue of those that wait to be looked at.
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    slots: Vec<Slot>,
+    vacant: Vec<u32>,
+    by_tag: HashTable<u32>,
+    by_connection: BTreeSet<(ConnectionId, u32)>,
+    watched: HashTable<Watched>,
+    queue: VecDeque<Token>,
+}
+
+/// Numbers of accounts are dense, and nobody outside chooses them.
+fn hash_of(aor: AorId) -> u64 {
+    u64::from(aor.0).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+fn tag_of(slots: &[Slot], index: u32) -> u64 {
+    slots[index as usize].tenant.as_ref().map_or(0, |subscription| subscription.local_tag.0)
+}
+
+impl Store {
+    pub fn len(&self) -> usize {
+        self.by_tag.len()
+    }
+
+    /// Slots there ever were at once.
+    pub fn size(&self) -> usize {
+        self.slots.len()
+    }
+
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.by_tag.is_empty()
+    }
+
+    pub fn find(&self, tag: LocalTag) -> Option<u32> {
+        self.by_tag.find(tag.0, |&index| tag_of(&self.slots, index) == tag.0).copied()
+    }
+
+    pub fn watched(&self, aor: AorId) -> Option<&Watched> {
+        self.watched.find(hash_of(aor), |watched| watched.aor == aor)
+    }
+
+    pub fn tenant(&self, index: u32) -> Option<&Subscription> {
+        self.slots[index as usize].tenant.as_deref()
+    }
+
+    pub fn tenant_mut(&mut self, index: u32) -> Option<&mut Subscription> {
+        self.slots[index as usize].tenant.as_deref_mut()
+    }
+
+    /// A subscription and what it watches.
+    pub fn pair_mut(&mut self, index: u32) -> Option<(&mut Subscription, &Watched)> {
+        let subscription = self.slots[index as usize].tenant.as_deref_mut()?;
+        let aor = subscription.aor;
+        let watched = self.watched.find(hash_of(aor), |watched| watched.aor == aor)?;
+        Some((subscription, watched))
+    }
+
+    /// Names the tenant of a slot.
+    pub fn token(&self, index: u32) -> Token {
+        Token { index, generation: self.slots[index as usize].generation }
+    }
+
+    /// Whether that tenant still lives.
+    pub fn is_current(&self, token: Token) -> bool {
+        self.slots.get(token.index as usize).is_some_and(|s| s.generation == token.generation)
+    }
+
+    /// A subscription that came by this connection.
+    pub fn on_connection(&self, connection: ConnectionId) -> Option<u32> {
+        let range = (connection, 0)..=(connection, u32::MAX);
+        self.by_connection.range(range).next().map(|&(_, index)| index)
+    }
+
+    /// Adds a subscription, and has it looked at.
+    pub fn insert(&mut self, subscription: Subscription, aor_text: &[u8]) {
+        let (aor, tag) = (subscription.aor, subscription.local_tag);
+        let index = self.vacant.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            self.slots.len() as u32 - 1
+        });
+        if let Some(connection) = subscription.flow.connection() {
+            self.by_connection.insert((connection, index));
+        }
+        let slot = &mut self.slots[index as usize];
+        slot.generation = slot.generation.wrapping_add(1);
+        slot.tenant = Some(Box::new(subscription));
+        let slots = &self.slots;
+        self.by_tag.insert_unique(tag.0, index, |&index| tag_of(slots, index));
+        let is = |watched: &Watched| watched.aor == aor;
+        let watched = self
+            .watched
+            .entry(hash_of(aor), is, |watched| hash_of(watched.aor))
+            .or_insert_with(|| Watched {
+                aor,
+                text: aor_text.into(),
+                changes: Changes::default(),
+                subscriptions: Vec::new(),
+            })
+            .into_mut();
+        // Numbers of accounts are used again.
+        if *watched.text != *aor_text {
+            watched.text = aor_text.into();
+        }
+        watched.subscriptions.push(index);
+        self.enqueue(index);
+    }
+
+    /// Takes a subscription out; with the last one of an address-of-record goes what was kept of
+    /// its changes.
+    pub fn remove(&mut self, index: u32) -> Option<Box<Subscription>> {
+        let tag = tag_of(&self.slots, index);
+        if let Ok(entry) = self.by_tag.find_entry(tag, |&other| other == index) {
+            entry.remove();
+        }
+        let slot = &mut self.slots[index as usize];
+        let subscription = slot.tenant.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.vacant.push(index);
+        if let Some(connection) = subscription.flow.connection() {
+            self.by_connection.remove(&(connection, index));
+        }
+        let aor = subscription.aor;
+        let found = self.watched.find_entry(hash_of(aor), |watched| watched.aor == aor);
+        if let Ok(mut entry) = found {
+            entry.get_mut().subscriptions.retain(|&other| other != index);
+            if entry.get().subscriptions.is_empty() {
+                entry.remove();
+            } else {
+                self.forget_heard(aor);
+            }
+        }
+        Some(subscription)
+    }
+
+    /// The subscriber is found elsewhere from now on.
+    pub fn move_to(&mut self, index: u32, source: SocketAddr, flow: Flow) {
+        let Some(subscription) = self.slots[index as usize].tenant.as_mut() else { return };
+        if let Some(connection) = subscription.flow.connection() {
+            self.by_connection.remove(&(connection, index));
+        }
+        if let Some(connection) = flow.connection() {
+            self.by_connection.insert((connection, index));
+        }
+        subscription.source = source;
+        subscription.flow = flow;
+    }
+
+    /// Notes a change of an address-of-record, if anybody watches it, and has each of its
+    /// subscriptions looked at.
+    pub fn wake(
+        &mut self,
+        aor: AorId,
+        change: impl FnOnce(&mut Changes),
+        mut each: impl FnMut(&mut Subscription),
+    ) {
+        let Store { slots, watched, queue, .. } = self;
+        let Some(watched) = watched.find_mut(hash_of(aor), |watched| watched.aor == aor) else {
+            return;
+        };
+        change(&mut watched.changes);
+        for &index in &watched.subscriptions {
+            let slot = &mut slots[index as usize];
+            if let Some(subscription) = slot.tenant.as_mut() {
+                each(subscription);
+                enqueue(queue, slot, index);
+            }
+        }
+    }
+
+    /// Drops the changes that every subscriber has heard of.
+    pub fn forget_heard(&mut self, aor: AorId) {
+        let find = |watched: &Watched| watched.aor == aor;
+        let Some(watched) = self.watched.find_mut(hash_of(aor), find) else { return };
+        let heard = watched.subscriptions.iter().filter_map(|&index| {
+            self.slots[index as usize].tenant.as_ref().map(|subscription| subscription.heard)
+        });
+        watched.changes.forget(heard.min().unwrap_or(u64::MAX));
+    }
+
+    /// Has a subscription looked at.
+    pub fn enqueue(&mut self, index: u32) {
+        enqueue(&mut self.queue, &mut self.slots[index as usize], index);
+    }
+
+    /// The next one to look at; it may have gone.
+    pub fn dequeue(&mut self) -> Option<Token> {
+        self.queue.pop_front()
+    }
+
+    pub fn has_queued(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Checks everything against everything; `each` sees every subscription.
+    ///
+    /// # Panics
+    /// If something is broken, which is a bug of ours.
+    pub fn check_invariants(&self, mut each: impl FnMut(Token, &Subscription)) {
+        let (mut tenants, mut connections) = (0, 0);
+        for index in 0..self.slots.len() as u32 {
+            let Some(subscription) = self.tenant(index) else {
+                assert!(self.vacant.contains(&index), "slot {index} is known to be vacant");
+                continue;
+            };
+            tenants += 1;
+            connections += usize::from(subscription.flow.connection().is_some());
+            assert_eq!(self.find(subscription.local_tag), Some(index), "found by its tag");
+            let watched = self.watched(subscription.aor).expect("its AOR is watched");
+            assert!(watched.subscriptions.contains(&index), "its AOR knows of it");
+            assert!(subscription.heard <= watched.changes.last(), "nobody hears the future");
+            each(self.token(index), subscription);
+        }
+        assert_eq!(tenants, self.by_tag.len(), "tags");
+        assert_eq!(tenants + self.vacant.len(), self.slots.len(), "every slot is in one list");
+        assert_eq!(connections, self.by_connection.len(), "connections");
+        let watchers = self.watched.iter().map(|watched| watched.subscriptions.len());
+        assert_eq!(watchers.sum::<usize>(), tenants, "each watches one AOR");
+    }
+}
+
+fn enqueue(queue: &mut VecDeque<Token>, slot: &mut Slot, index: u32) {
+    if let Some(subscription) = slot.tenant.as_mut()
+        && !subscription.queued
+    {
+        subscription.queued = true;
+        queue.push_back(Token { index, generation: slot.generation });
+    }
+}

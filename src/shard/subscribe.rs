@@ -1,0 +1,170 @@
+//! SUBSCRIBE to the registrations of an address-of-record, and the answers to the NOTIFYs that
+//! follow: who may watch, and which shard they are for. What watchers are told is
+//! [`reg_event`](crate::reg_event)'s.
+
+use std::net::IpAddr;
+
+use arrayvec::ArrayVec;
+
+use crate::limits::LOCAL_BYTES_MAX;
+use crate::reg_event::{self, Answer, LocalTag, Refusal, Subscribe, notify, request as package};
+use crate::registrar::AorId;
+use crate::shard::authorize::{Caller, challenge, identify, refuse_unaddressed};
+use crate::shard::batch::{Addressed, Unaddressed};
+use crate::shard::core::Core;
+use crate::shard::counters::DropReason;
+use crate::shard::request::{Arrival, Request, answer_of};
+use crate::shard::{Handled, ShardId};
+use crate::sip::writer::{Full, Writer};
+use crate::sip::{HeaderName, Message, Method, Uri};
+
+/// A SUBSCRIBE that is for this registrar.
+pub(super) fn handle<'a>(
+    core: &mut Core,
+    arrival: Arrival<'a>,
+    request: &Request<'a>,
+    addressed: &Result<Addressed<'a>, Unaddressed>,
+    out: &mut [u8],
+) -> Handled {
+    let Request { message, head, identity, responder } = request;
+    let addressed = match addressed {
+        Ok(addressed) => addressed,
+        &Err(unaddressed) => {
+            return refuse_unaddressed(unaddressed, answer_of(core, responder, identity, out));
+        }
+    };
+    let Arrival { now, datagram, .. } = arrival;
+    let asked = match reg_event::Request::read(*message, head) {
+        Ok(asked) => asked,
+        Err(refusal) => return refuse(core, refusal, request, out),
+    };
+    let caller = match watches_all(core, datagram.source.ip()) {
+        true => addressed.account.map(Caller::trusted),
+        false => match identify(core, &arrival, request, addressed, out) {
+            Ok(caller) => Some(caller),
+            Err(handled) => return handled,
+        },
+    };
+    // Only a watcher can meet an account that is not there: others are challenged.
+    let Some(Caller { account, replayed, .. }) = caller else {
+        return answer_of(core, responder, identity, out).plain(404);
+    };
+    let Some(local) = local_of(&head.uri) else {
+        return refuse(core, Refusal::TooLong("Request-URI"), request, out);
+    };
+    if let Some(link) = datagram.link
+        && !link.authenticated
+    {
+        core.flows.authenticated(link.id);
+    }
+    let flow = datagram.flow();
+    let transport = flow.transport();
+    let subscribe = Subscribe {
+        request: asked,
+        aor: AorId(account.0),
+        aor_text: addressed.aor.text(),
+        permitted: true,
+        local_tag: LocalTag::parse(&identity.to_tag).expect("a To tag is the hex of one"),
+        local: &local,
+        source: datagram.source,
+        flow,
+    };
+    if replayed && !core.subscriptions.is_repeated(&subscribe) {
+        // Its nonce count was used by another request (RFC 7616 3.4.5: a new challenge).
+        core.counters.stale += 1;
+        return challenge(core, &arrival, addressed, request, true, out);
+    }
+    match core.subscriptions.subscribe(now, &subscribe) {
+        Ok(accepted) => {
+            core.counters.retransmissions += u64::from(accepted.retransmission);
+            core.counters.subscribed += u64::from(!accepted.retransmission);
+            answer_of(core, responder, identity, out).with(200, |response| {
+                // RFC 3261 12.1.1: the dialog's route set, as it came.
+                for route in message.all(HeaderName::RecordRoute) {
+                    response.header_text("Record-Route", route)?;
+                }
+                response.header("Contact", |out| notify::put_contact(out, &local, transport))?;
+                response.header_number("Expires", accepted.expires_s.into())
+            })
+        }
+        Err(refusal) => refuse(core, refusal, request, out),
+    }
+}
+
+/// Whether a message is a SUBSCRIBE that is answered here. Where users are redirected, those to
+/// other packages are theirs.
+pub(super) fn is_watching(core: &Core, message: Message<'_>, method: Method) -> bool {
+    method == Method::Subscribe
+        && core.extensions.reg_event
+        && (!core.extensions.redirect
+            || message.event().ok().flatten().is_some_and(|event| {
+                event.package.eq_ignore_ascii_case(package::PACKAGE.as_bytes())
+            }))
+}
+
+/// Whether a source may watch every address-of-record (RFC 3680 4.6).
+pub(super) fn watches_all(core: &Core, source: IpAddr) -> bool {
+    let source = source.to_canonical();
+    core.extensions.watchers.iter().any(|network| network.contains(&source))
+}
+
+/// How the sender of a request reaches this process: the host and port it asked for. They come
+/// back to us in requests of the dialog, and name a domain that is served.
+fn local_of(uri: &Uri<'_>) -> Option<ArrayVec<u8, LOCAL_BYTES_MAX>> {
+    let mut buffer = [0; LOCAL_BYTES_MAX];
+    let mut out = Writer::new(&mut buffer);
+    let mut put = || {
+        out.put(uri.host)?;
+        if let Some(port) = uri.port {
+            out.put(b":")?;
+            out.number(port.into())?;
+        }
+        Ok::<(), Full>(())
+    };
+    put().ok()?;
+    out.written().try_into().ok()
+}
+
+#[cold]
+fn refuse(core: &mut Core, refusal: Refusal, request: &Request<'_>, out: &mut [u8]) -> Handled {
+    core.counters.subscriptions_refused += 1;
+    let answer = answer_of(core, &request.responder, &request.identity, out);
+    answer.phrased(refusal.status(), &refusal.phrase(), |response| match refusal {
+        // RFC 6665 8.3.2
+        Refusal::BadEvent => response.header_text("Allow-Events", package::PACKAGE.as_bytes()),
+        Refusal::NotAcceptable => response.header_text("Accept", package::CONTENT_TYPE.as_bytes()),
+        Refusal::IntervalTooBrief { min_expires_s } => {
+            response.header_number("Min-Expires", min_expires_s.into())
+        }
+        Refusal::TooManySubscriptions { retry_after_s } => {
+            response.header_number("Retry-After", retry_after_s.into())
+        }
+        _ => Ok(()),
+    })
+}
+
+/// A response: to a NOTIFY of the shard that its branch names, or to nothing.
+#[cold]
+pub(super) fn take_response(
+    core: &mut Core,
+    arrival: Arrival<'_>,
+    message: Message<'_>,
+) -> Handled {
+    let answer = Answer::read(message);
+    match answer {
+        Some(answer) if answer.branch.shard == core.id.0 => {
+            core.counters.notify_answers += 1;
+            core.subscriptions.on_response(arrival.now, &answer);
+            Handled::Nothing
+        }
+        Some(answer) if answer.branch.shard < core.ownership.shards() => {
+            core.counters.handoffs_out += 1;
+            Handled::Handoff(ShardId(answer.branch.shard))
+        }
+        // "A response where there was no request is discarded" (RFC 3261 18.1.2).
+        _ => {
+            core.counters.drop(DropReason::StrayResponse);
+            Handled::Nothing
+        }
+    }
+}
