@@ -1,5 +1,5 @@
-//! Messages longer than a packet: requests and answers over UDP from 1300 bytes to the longest
-//! datagram there is, in one piece and in fragments, and beside them over TCP.
+//! Messages longer than a packet: requests, answers and NOTIFYs over UDP from 1300 bytes to the
+//! longest datagram there is, in one piece and in fragments, and requests and answers over TCP.
 
 // The shell's clock is allowed here: deadlines of sockets are real time.
 #![allow(clippy::disallowed_methods)]
@@ -8,15 +8,22 @@
 #[allow(dead_code, reason = "only its TCP is used here")]
 mod client;
 mod common;
+#[path = "reg_event_core/document.rs"]
+#[allow(dead_code, reason = "only what a NOTIFY says is read here")]
+mod document;
 #[path = "common/serve.rs"]
 mod serve;
+#[path = "common/watcher.rs"]
+mod watcher;
 
 use std::io::Write;
 use std::process::Command;
 
 use client::Client;
 use common::{Phone, Response};
+use document::Notification;
 use serve::{Server, Wire};
+use watcher::Watcher;
 
 /// The longest payload of a UDP datagram over IPv4.
 const DATAGRAM_BYTES_MAX: usize = 65_507;
@@ -70,6 +77,29 @@ fn adds_contacts(phone: &mut Phone, count: usize, mut ask: impl FnMut(&str) -> R
     }
 }
 
+/// Subscribes to the phone's own registrations, and is sent all its contacts in one NOTIFY that is
+/// longer than any packet.
+fn hears_a_long_notify(phone: &Phone, contacts: usize, wire: &Wire) {
+    let mut watcher = Watcher::new(phone);
+    watcher.take(&wire.ask(&watcher.clone().subscribe(600)));
+    watcher.cseq += 1;
+    wire.send(watcher.subscribe(600).as_bytes());
+    let (mut answered, mut heard) = (false, false);
+    while !(answered && heard) {
+        let bytes = wire.receive_bytes();
+        if bytes.starts_with(b"NOTIFY ") {
+            assert!(bytes.len() > 2000, "{} bytes", bytes.len());
+            let notification = Notification::parse(&bytes);
+            wire.send(notification.answer(200, "").as_bytes());
+            assert_eq!(notification.document.contacts.len(), contacts);
+            heard = true;
+        } else {
+            assert_eq!(Response::parse(&bytes).status, 200);
+            answered = true;
+        }
+    }
+}
+
 const LENGTHS: [usize; 7] = [1300, 1301, 1472, 1473, 2000, 8000, 16_000];
 
 #[test]
@@ -114,7 +144,7 @@ fn a_message_at_the_limit_of_what_is_taken_is_answered_or_refused_and_never_harm
 }
 
 #[test]
-fn an_answer_with_sixty_contacts_goes_out_whole() {
+fn an_answer_and_a_notify_with_sixty_contacts_go_out_whole() {
     for backend in ["mmsg", "uring"] {
         let listen = ["--listen", "udp:127.0.0.1:0", "--listen", "tcp:127.0.0.1:0"];
         let more = ["--backend", backend, "--set", "registrar.bindings_max=60"];
@@ -125,6 +155,7 @@ fn an_answer_with_sixty_contacts_goes_out_whole() {
         assert!(phone.take_challenge(&challenge));
         let listed = 60;
         adds_contacts(&mut phone, listed, |request| wire.ask(request));
+        hears_a_long_notify(&phone, listed, &wire);
         let mut client = Client::tcp(server.targets[1]);
         phone.challenge = None;
         let challenge = client.ask(&phone.request(&[]));
@@ -140,11 +171,11 @@ const INSIDE: &str = "AORTA_TEST_SMALL_MTU";
 /// Loopback carries 64 KiB in one packet. A namespace of our own has a loopback whose packets are
 /// as long as Ethernet's, so that there long datagrams travel in fragments.
 #[test]
-fn fragmented_requests_and_answers_arrive_whole() {
+fn fragmented_messages_arrive_whole_both_ways() {
     if std::env::var_os(INSIDE).is_none() {
         let test = std::env::current_exe().expect("this program");
         let inside = "ip link set lo mtu 1500 up && exec \"$0\" --exact --nocapture \
-                      fragmented_requests_and_answers_arrive_whole";
+                      fragmented_messages_arrive_whole_both_ways";
         let arguments = ["--user", "--map-root-user", "--net", "sh", "-c", inside];
         let allowed = Command::new("unshare")
             .args(&arguments[..4])
@@ -177,6 +208,7 @@ fn fragmented_requests_and_answers_arrive_whole() {
         let gone = phone.request(&[("Contact", "*"), ("Expires", "0")]);
         assert_eq!(wire.ask(&gone).status, 200);
         adds_contacts(&mut phone, 20, |request| wire.ask(request));
+        hears_a_long_notify(&phone, 20, &wire);
         server.stop();
     }
 }
