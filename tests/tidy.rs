@@ -132,7 +132,7 @@ fn tree() -> Vec<Source> {
         entries.sort();
         for path in entries {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let built = name == "target" || name.ends_with("-out");
+            let built = matches!(name, "target" | "node_modules") || name.ends_with("-out");
             if built || (name.starts_with('.') && name != ".ci") || path.is_symlink() {
                 continue;
             }

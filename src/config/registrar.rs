@@ -145,7 +145,7 @@ words! {
 words! {
     /// Which binding makes room for a new one.
     pub enum Evict: "oldest or unreachable_first" {
-        /// The one that was refreshed the longest time ago.
+        /// The one that registered first; refreshing makes none younger.
         #[default]
         Oldest = "oldest",
         /// The oldest of those that are known not to answer; where all answer, the oldest.

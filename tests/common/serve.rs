@@ -215,8 +215,12 @@ pub struct Wire {
 
 impl Wire {
     pub fn to(target: SocketAddr) -> Wire {
-        let any = if target.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-        let socket = UdpSocket::bind(any).expect("a port");
+        Wire::from(if target.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }, target)
+    }
+
+    /// One from an address of this side's choice.
+    pub fn from(local: &str, target: SocketAddr) -> Wire {
+        let socket = UdpSocket::bind(local).expect("a port");
         socket.connect(target).expect("a route to loopback");
         socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
         Wire { socket, to: target }

@@ -1,14 +1,14 @@
 //! The clients: how each is called, and how its verdict is read.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::process::Process;
-use super::server::skipped;
+use super::server::{Target, Transport, skipped};
+use super::tunnel;
 
 /// Whether a client or a server that cannot run is a failure.
 pub fn clients_required() -> bool {
@@ -44,40 +44,60 @@ pub struct Sipp {
 }
 
 impl Sipp {
-    /// One call of `scenario` by one user.
-    pub fn new(target: SocketAddr, scenario: &str, user: &str, password: &str) -> Sipp {
+    /// One call of `scenario` by test account `number`.
+    pub fn new(target: &Target, scenario: &str, number: u32) -> Sipp {
+        Sipp::with_password(target, scenario, number, &target.password(number))
+    }
+
+    /// The same with a password that may be another's.
+    pub fn with_password(target: &Target, scenario: &str, number: u32, password: &str) -> Sipp {
+        Sipp::by(target, scenario, &target.user(number), password)
+    }
+
+    /// One call of `scenario` by any user.
+    pub fn by(target: &Target, scenario: &str, user: &str, password: &str) -> Sipp {
         let mut sipp = Sipp::call(target, scenario);
+        sipp.command.args(["-t", if target.transport == Transport::Udp { "u1" } else { "t1" }]);
         sipp.command.args(["-m", "1", "-s", user, "-au", user, "-ap", password]);
         sipp
     }
 
-    /// Users `uN` at once, each from a socket of its own.
-    pub fn many(target: SocketAddr, users: RangeInclusive<u32>) -> Sipp {
+    /// Test accounts at once, each from a socket of its own.
+    pub fn many(target: &Target, numbers: RangeInclusive<u32>) -> Sipp {
         let mut sipp = Sipp::call(target, "many");
         let mut lines = "SEQUENTIAL\n".to_owned();
-        let phones = users.clone().count();
-        for n in users {
-            lines += &format!("u{n};[authentication username=u{n} password=p{n}]\n");
+        let phones = numbers.clone().count();
+        for number in numbers {
+            let (user, password) = (target.user(number), target.password(number));
+            lines += &format!("{user};[authentication username={user} password={password}]\n");
         }
         fs::write(sipp.dir.join("users.csv"), lines).expect("the folder is ours");
-        sipp.command.args(["-inf", "users.csv", "-t", "un", "-max_socket", "1000", "-r", "1000"]);
-        sipp.command.args(["-m", &phones.to_string()]);
+        let sockets = if target.transport == Transport::Udp { "un" } else { "tn" };
+        sipp.command.args(["-inf", "users.csv", "-t", sockets, "-max_socket", "1000"]);
+        sipp.command.args(["-r", "1000", "-m", &phones.to_string()]);
         sipp
     }
 
-    fn call(target: SocketAddr, scenario: &str) -> Sipp {
+    fn call(target: &Target, scenario: &str) -> Sipp {
         let dir = scratch("sipp");
         let file = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("tests/real_clients")
             .join(format!("{scenario}.xml"));
+        // SIPp as Debian builds it has no TLS of its own.
+        let remote = match target.transport {
+            Transport::Tls => tunnel::open(target.address, target.certificate.clone()),
+            Transport::Udp | Transport::Tcp => target.address,
+        };
         let mut command = Command::new("sipp");
-        command.current_dir(&dir).arg(target.to_string()).arg("-sf").arg(file);
-        if target.ip().is_loopback() {
-            command.args(["-i", &target.ip().to_string()]);
+        command.current_dir(&dir).arg(remote.to_string()).arg("-sf").arg(file);
+        if remote.ip().is_loopback() {
+            command.args(["-i", &remote.ip().to_string()]);
         }
+        command.args(["-key", "via_transport", target.transport.via()]);
         // SIPp puts the target's address into the digest's uri unless told the domain.
         command.args(["-auth_uri", "example.com", "-recv_timeout", "20s", "-nostdin"]);
-        command.args(["-trace_err", "-error_file", "errors"]);
+        command.args(["-trace_err", "-error_file", "errors", "-trace_msg"]);
+        command.args(["-message_file", "messages"]);
         Sipp { dir, command, scenario: scenario.to_owned() }
     }
 
@@ -87,33 +107,45 @@ impl Sipp {
         let mut process = Process::start(command);
         let status = process.finish();
         if !status.success() {
-            let errors = fs::read_to_string(dir.join("errors")).unwrap_or_default();
-            panic!("{scenario}.xml: SIPp ended with {status}\n{errors}\n{}", process.output);
+            let read = |name| fs::read_to_string(dir.join(name)).unwrap_or_default();
+            let (errors, messages) = (read("errors"), read("messages"));
+            panic!(
+                "{scenario}.xml: SIPp ended with {status}\n{errors}\n{messages}\n{}",
+                process.output
+            );
         }
         let _ = fs::remove_dir_all(dir);
     }
 }
 
 /// Runs sipsak through `target`; whether it was content, and what it printed.
-pub fn sipsak(target: SocketAddr, arguments: &[&str]) -> (bool, String) {
+pub fn sipsak(target: &Target, arguments: &[&str]) -> (bool, String) {
     let mut command = Command::new("sipsak");
-    command.args(["-p", &target.to_string(), "-vvv"]).args(arguments);
+    command.args(["-p", &target.address.to_string(), "-vvv"]).args(arguments);
+    command.args(["-E", target.transport.word()]);
+    let dir = scratch("sipsak");
+    if target.transport == Transport::Tls {
+        command.arg("--tls-ca-cert").arg(&target.certificate.certificate);
+        // It compares the certificate with the host of the URI in a way of its own.
+        command.arg("--tls-ignore-cert-failure");
+        // It takes a session ticket of TLS 1.3 for the end of the connection.
+        let priorities = dir.join("gnutls");
+        fs::write(&priorities, "[overrides]\ndisabled-version = tls1.3\n").expect("ours");
+        command.env("GNUTLS_SYSTEM_PRIORITY_FILE", priorities);
+    }
     let mut process = Process::start(command);
     let status = process.finish();
+    let _ = fs::remove_dir_all(dir);
     (status.success(), std::mem::take(&mut process.output))
 }
 
-/// Registers `sip:USER@127.0.0.1:PORT` with sipsak.
-pub fn sipsak_register(
-    target: SocketAddr,
-    user: &str,
-    password: &str,
-    port: u16,
-) -> (bool, String) {
+/// Registers `sip:USER@127.0.0.1:PORT` for test account `number` with sipsak.
+pub fn sipsak_register(target: &Target, number: u32, password: &str, port: u16) -> (bool, String) {
+    let user = target.user(number);
     let contact = format!("sip:{user}@127.0.0.1:{port}");
     let aor = format!("sip:{user}@example.com");
     // Its own default of 15 seconds is below every registrar's minimum.
-    let arguments = ["-U", "-C", &contact, "-x", "120", "-u", user, "-a", password, "-s", &aor];
+    let arguments = ["-U", "-C", &contact, "-x", "120", "-u", &user, "-a", password, "-s", &aor];
     sipsak(target, &arguments)
 }
 
@@ -125,7 +157,7 @@ pub struct Baresip {
 
 impl Baresip {
     /// `None` where its modules are in a place not known here, said aloud.
-    pub fn start(target: SocketAddr, user: &str, password: &str) -> Option<Baresip> {
+    pub fn start(target: &Target, number: u32, password: &str) -> Option<Baresip> {
         let places = [
             "/usr/lib/baresip/modules",
             "/usr/lib/x86_64-linux-gnu/baresip/modules",
@@ -138,13 +170,16 @@ impl Baresip {
             return None;
         };
         let dir = scratch("baresip");
+        let (user, transport) = (target.user(number), target.transport.word());
         let config = format!(
-            "sip_listen {}:0\nmodule_path {modules}\nmodule_app account.so\n",
-            if target.is_ipv6() { "[::1]" } else { "127.0.0.1" },
+            "sip_listen {}:0\nsip_cafile {}\nmodule_path {modules}\nmodule_app account.so\n",
+            if target.address.is_ipv6() { "[::1]" } else { "127.0.0.1" },
+            target.certificate.certificate.display(),
         );
         let account = format!(
-            "<sip:{user}@example.com;transport=udp>;auth_user={user};auth_pass={password};\
-             outbound=\"sip:{target};transport=udp\";regint=120\n"
+            "<sip:{user}@example.com;transport={transport}>;auth_user={user};\
+             auth_pass={password};outbound=\"sip:{};transport={transport}\";regint=120\n",
+            target.address
         );
         for (name, text) in [("config", &*config), ("accounts", &account), ("contacts", "")] {
             fs::write(dir.join(name), text).expect("the folder is ours");
