@@ -9,7 +9,6 @@
 mod client;
 mod common;
 #[path = "reg_event_core/document.rs"]
-#[allow(dead_code, reason = "only what a NOTIFY says is read here")]
 mod document;
 #[path = "common/serve.rs"]
 mod serve;
