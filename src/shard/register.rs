@@ -104,7 +104,7 @@ pub(super) fn handle<'a>(
         Some(Ok(accepted)) => {
             core.counters.retransmissions += u64::from(accepted.retransmission);
             let next_nonce = next_nonce_due.then(|| next_nonce(core, &arrival, addressed));
-            // RFC 6223 4.3: asked of the one who sent it here, with what it registers.
+            // RFC 6223 4.4: asked of the one who sent it here, with what it registers.
             let keeps = core.extensions.keep && head.via.keep == Keep::Offered;
             let responder = match keeps {
                 true => &responder.asking_keep(core.extensions.flow_timer_s),

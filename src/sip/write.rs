@@ -46,7 +46,7 @@ impl<'a> Responder<'a> {
     }
 
     /// Asks the client for a keepalive at least every `seconds`, if it offers any with `keep` in
-    /// its Via (RFC 6223 4.3); 0 leaves the time to it.
+    /// its Via (RFC 6223 4.4); 0 leaves the time to it.
     #[must_use]
     pub fn asking_keep(self, seconds: u32) -> Self {
         Responder { keep_s: Some(seconds), ..self }
