@@ -160,6 +160,34 @@ fn rfc5627_s6_a_gruu_leads_to_its_instance_alone() {
 }
 
 #[test]
+fn rfc5627_s5_4_a_gruu_that_cannot_be_read_is_not_taken_for_the_address_of_record() {
+    each_way(&on(), |desk| {
+        desk.registered(1, "a", 600);
+        let long = format!("sip:u1@example.com;gr={}", "a".repeat(2000));
+        for uri in ["sip:u1@example.com;gr", "sip:tgruu.@example.com;gr", &long] {
+            let response = invite(desk, uri);
+            assert_eq!((response.status, contacts(&response).len()), (404, 0), "{uri:.60}");
+        }
+        assert_eq!(invite(desk, "sip:u1@example.com").status, 302);
+    });
+}
+
+#[test]
+fn s8_3_a_request_is_never_redirected_to_its_own_uri() {
+    each_way(&on(), |desk| {
+        let mut phone = desk.phone(1, "a");
+        register(desk, &mut phone, "<sip:u1@EXAMPLE.com>", &[]);
+        assert_eq!(invite(desk, "sip:u1@example.com").status, 404);
+        register(desk, &mut phone, "<sip:u1@a.test>", &[]);
+        let response = invite(desk, "sip:u1@example.com");
+        assert_eq!(contacts(&response), ["<sip:u1@a.test>;expires=600"]);
+        // A contact that only looks like it is another URI: it names a port (19.1.4).
+        register(desk, &mut phone, "<sip:u1@example.com:5070>", &[]);
+        assert_eq!(contacts(&invite(desk, "sip:u1@example.com")).len(), 2);
+    });
+}
+
+#[test]
 fn s8_1_3_4_a_sips_uri_leads_to_sips_uris_only() {
     each_way(&on(), |desk| {
         let mut phone = desk.phone(1, "a");

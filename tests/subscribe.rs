@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 
 use aorta::config::Registrar;
 use aorta::shard::control::Control;
+use aorta::shard::refused::RefuseReason;
 
 use common::cluster::{Options, Sent};
 use common::{Phone, Response};
@@ -154,6 +155,7 @@ fn nobody_watches_another_account_unless_his_network_may_rfc_3680_4_6() {
         server.aor = "sip:nobody@example.com".into();
         server.call_id.push('2');
         assert_eq!(desk.ask_from(from, &server.subscribe(600)).status, 404);
+        assert_eq!(desk.counters().refused(RefuseReason::UnknownUser), 1);
         server.call_id.push('3');
         assert_eq!(desk.ask(&server.subscribe(600)).status, 401);
     });

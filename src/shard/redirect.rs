@@ -64,6 +64,9 @@ impl Target {
                 };
             }
             Some(Gruu::Public(instance)) => Some(instance),
+            // RFC 5627 5.4: what claims to be a GRUU and is none of ours is never taken for the
+            // address-of-record: it was meant for one device, not for all of them.
+            None if uri.gr().is_some() => return Target::Nobody,
             None => None,
         };
         let (mut buffer, mut renamed) = ([0; AOR_BYTES_MAX], [0; AOR_BYTES_MAX]);
@@ -129,7 +132,14 @@ pub(super) fn handle(
     let Core { registrar, counters, .. } = core;
     let mut targets: ArrayVec<&Binding, REDIRECT_CONTACTS_MAX> = ArrayVec::new();
     let found = registrar.lookup(aor, arrival.now, whom);
+    let mut is_loop = false;
     for &(_, binding) in &found {
+        // RFC 3261 8.3: "redirect servers MUST NOT redirect a request to a URI equal to the one in
+        // the Request-URI".
+        if Uri::parse(binding.contact()).is_ok_and(|contact| contact.equals(&head.uri)) {
+            is_loop = true;
+            continue;
+        }
         // RFC 3261 8.1.3.4: from a SIPS URI only to SIPS URIs.
         let is_secure =
             binding.contact().get(..5).is_some_and(|s| s.eq_ignore_ascii_case(b"sips:"));
@@ -146,6 +156,8 @@ pub(super) fn handle(
         // RFC 5627 5.4: a temporary GRUU ends with its registration, and names nobody then.
         let (status, reason) = match whom {
             Whom::Epoch(_) => (404, RefuseReason::UnknownUser),
+            // RFC 3261 8.3: what leads to itself alone is rejected with 404.
+            _ if is_loop => (404, RefuseReason::UnknownUser),
             Whom::Aor | Whom::Instance(_) => (480, RefuseReason::Unavailable),
         };
         let answer = Answer { responder, to_tag: identity.to_tag, out, counters };

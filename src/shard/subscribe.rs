@@ -13,6 +13,7 @@ use crate::shard::authorize::{Caller, challenge, identify, refuse_unaddressed};
 use crate::shard::batch::{Addressed, Unaddressed};
 use crate::shard::core::Core;
 use crate::shard::counters::DropReason;
+use crate::shard::refused::RefuseReason;
 use crate::shard::request::{Arrival, Request, answer_of};
 use crate::shard::{Handled, ShardId};
 use crate::sip::writer::{Full, Writer};
@@ -47,7 +48,8 @@ pub(super) fn handle<'a>(
     };
     // Only a watcher can meet an account that is not there: others are challenged.
     let Some(Caller { account, replayed, .. }) = caller else {
-        return answer_of(core, responder, identity, out).plain(404);
+        let answer = answer_of(core, responder, identity, out);
+        return answer.refusing(RefuseReason::UnknownUser).plain(404);
     };
     let Some(local) = local_of(&head.uri) else {
         return refuse(core, Refusal::TooLong("Request-URI"), request, out);
