@@ -6,6 +6,7 @@
 
 #[path = "streams/authority.rs"]
 mod authority;
+#[allow(dead_code, reason = "each test binary uses its own part of this module")]
 #[path = "streams/client.rs"]
 mod client;
 mod common;

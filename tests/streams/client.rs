@@ -177,6 +177,19 @@ impl Client {
         self.try_receive().expect("an answer")
     }
 
+    /// A message of the stream with its body, whatever it is.
+    pub fn message(&mut self) -> io::Result<Vec<u8>> {
+        let mut message = self.until(b"\r\n\r\n")?;
+        let head = String::from_utf8_lossy(&message);
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+        let length: usize = length.map_or(0, |length| length.parse().expect("a number"));
+        while self.pending.len() < length {
+            self.more()?;
+        }
+        message.extend(self.pending.drain(..length));
+        Ok(message)
+    }
+
     pub fn try_receive(&mut self) -> io::Result<Response> {
         let bytes = if self.websocket {
             let (opcode, payload) = self.frame()?;

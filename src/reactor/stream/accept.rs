@@ -110,6 +110,7 @@ impl Streams {
             armed: None,
             ending: None,
             holders: 0,
+            kickers: 0,
             interest: interest::READ,
             authenticated: false,
             greeted: false,

@@ -62,6 +62,7 @@ impl Streams {
                 let key = Streams::key(id);
                 let Some(open) = self.table.find(key) else { return };
                 open.holders &= !bit;
+                open.kickers |= if close_if_unused { bit } else { 0 };
                 let unused = open.holders == 0 && open.ending.is_none();
                 if close_if_unused
                     && unused

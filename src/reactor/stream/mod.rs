@@ -77,6 +77,8 @@ struct Open {
     ending: Option<Instant>,
     /// The shards with bindings, or anything else, on it, a bit each.
     holders: u128,
+    /// The shards that let go of it with a kick: a subscription may have been left on it.
+    kickers: u128,
     /// What the kernel watches.
     interest: u32,
     /// A request of it passed authentication.

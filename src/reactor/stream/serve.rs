@@ -222,8 +222,8 @@ impl Streams {
             open.connection.say_goodbye(reason);
             // Whether it goes out or not, the connection ends.
             let written = flush(&mut open, turn);
-            let holders = std::mem::take(&mut open.holders);
-            self.tell_closed(self.id(key), holders, turn);
+            let concerned = std::mem::take(&mut open.holders) | open.kickers;
+            self.tell_closed(self.id(key), concerned, turn);
             if reason.is_told() && written.is_ok() {
                 if open.blocked_since.is_none() {
                     os::shut_down_writing(open.fd.as_raw_fd());
