@@ -39,6 +39,8 @@ pub(super) struct Store {
     by_connection: BTreeSet<(ConnectionId, u32)>,
     watched: HashTable<Watched>,
     queue: VecDeque<Token>,
+    /// Connections that subscriptions have left since they were last asked for.
+    left: Vec<ConnectionId>,
 }
 
 /// Numbers of accounts are dense, and nobody outside chooses them.
@@ -105,6 +107,11 @@ impl Store {
         self.by_connection.range(range).next().map(|&(_, index)| index)
     }
 
+    /// The connections that subscriptions have left since the last call.
+    pub fn take_left(&mut self) -> impl Iterator<Item = ConnectionId> + '_ {
+        self.left.drain(..)
+    }
+
     /// Adds a subscription, and has it looked at.
     pub fn insert(&mut self, subscription: Subscription, aor_text: &[u8]) {
         let (aor, tag) = (subscription.aor, subscription.local_tag);
@@ -152,6 +159,7 @@ impl Store {
         self.vacant.push(index);
         if let Some(connection) = subscription.flow.connection() {
             self.by_connection.remove(&(connection, index));
+            self.left.push(connection);
         }
         let aor = subscription.aor;
         let found = self.watched.find_entry(hash_of(aor), |watched| watched.aor == aor);
@@ -171,6 +179,7 @@ impl Store {
         let Some(subscription) = self.slots[index as usize].tenant.as_mut() else { return };
         if let Some(connection) = subscription.flow.connection() {
             self.by_connection.remove(&(connection, index));
+            self.left.push(connection);
         }
         if let Some(connection) = flow.connection() {
             self.by_connection.insert((connection, index));

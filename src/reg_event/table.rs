@@ -126,6 +126,11 @@ impl SubscriptionTable {
         self.store.on_connection(connection).is_some()
     }
 
+    /// The connections that subscriptions have left since the last call.
+    pub fn take_left(&mut self) -> impl Iterator<Item = ConnectionId> + '_ {
+        self.store.take_left()
+    }
+
     /// What happened so far.
     #[must_use]
     pub fn counters(&self) -> &Counters {

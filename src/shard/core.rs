@@ -368,6 +368,9 @@ impl Core {
                 self.subscriptions.on_event(now, event);
             }
         }
+        for id in self.subscriptions.take_left() {
+            self.flows.touch(id, false);
+        }
         self.flows.settle(&self.registrar, &self.subscriptions);
     }
 

@@ -183,6 +183,23 @@ fn a_closed_connection_takes_its_subscriptions_and_no_others() {
 }
 
 #[test]
+fn a_connection_that_a_subscription_leaves_is_told_once() {
+    let mut world = World::new(1);
+    let id = |slot| ConnectionId { reactor: 0, slot, generation: 1 };
+    let left = |world: &mut World| world.table.take_left().collect::<Vec<_>>();
+    let mut w = Subscriber::new("w", "192.0.2.5:1").on_connection(1, Transport::Tcp);
+    world.subscribe(&mut w, Some(600)).unwrap();
+    assert_eq!(left(&mut world), []);
+    // The dialog goes on over another connection, then ends there.
+    let mut w = w.on_connection(2, Transport::Tcp);
+    world.subscribe(&mut w, Some(600)).unwrap();
+    assert_eq!(left(&mut world), [id(1)]);
+    assert_eq!(world.table.flow_closed(id(2)), 1);
+    assert_eq!(left(&mut world), [id(2)]);
+    assert_eq!(left(&mut world), []);
+}
+
+#[test]
 fn the_route_set_is_that_of_the_subscribe_rfc_3261_12_1_1() {
     let mut world = World::new(1);
     let mut w = watcher();
