@@ -188,6 +188,17 @@ fn refusals_say_what_would_be_accepted() {
         let require = |w: &mut Watcher| w.headers = "Require: eventlist\r\n".into();
         assert_eq!(refused(&require, 600, "unsupported"), (420, Some("eventlist".into())));
         assert_eq!(refused(&|w| w.host = "elsewhere.test".into(), 600, "x").0, 404);
+        let reasons = [
+            RefuseReason::BadEvent,
+            RefuseReason::NotAcceptable,
+            RefuseReason::SubscriptionTooBrief,
+            RefuseReason::NoDialog,
+            RefuseReason::Extension,
+            RefuseReason::ForeignDomain,
+        ];
+        for reason in reasons {
+            assert_eq!(desk.counters().refused(reason), 1, "{}", reason.name());
+        }
         assert_eq!(heard(desk).len(), 0);
     });
 }

@@ -54,7 +54,7 @@ impl DropReason {
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
         /// The counters of one shard since its start.
-        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct Counters {
             $($(#[$doc])* pub $name: u64,)*
             /// Silences by [`DropReason`].
@@ -63,6 +63,17 @@ macro_rules! counters {
             pub refused: [u64; RefuseReason::ALL.len()],
             /// Answers by status: `answered[status - 200]` for 200 to 699.
             pub answered: StatusCounts,
+        }
+
+        impl Default for Counters {
+            fn default() -> Self {
+                Counters {
+                    $($name: 0,)*
+                    dropped: [0; DropReason::ALL.len()],
+                    refused: [0; RefuseReason::ALL.len()],
+                    answered: StatusCounts::default(),
+                }
+            }
         }
 
         impl Counters {

@@ -61,11 +61,23 @@ pub enum RefuseReason {
     FlowForged,
     /// A Route with the token of a flow that is gone: 430.
     FlowGone,
+    /// A subscription to another event package, or to none: 489.
+    BadEvent,
+    /// A subscription by somebody who takes no reginfo documents: 406.
+    NotAcceptable,
+    /// A SUBSCRIBE that came by another way already: 482.
+    Merged,
+    /// A SUBSCRIBE older than the last of its dialog: 500.
+    SubscriptionOrder,
+    /// A subscription for less than the minimum: 423.
+    SubscriptionTooBrief,
+    /// As many subscriptions as there may be: 500.
+    TooManySubscriptions,
 }
 
 impl RefuseReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [RefuseReason; 29] = [
+    pub const ALL: [RefuseReason; 35] = [
         RefuseReason::Malformed,
         RefuseReason::Version,
         RefuseReason::TooLarge,
@@ -95,6 +107,12 @@ impl RefuseReason {
         RefuseReason::Unavailable,
         RefuseReason::FlowForged,
         RefuseReason::FlowGone,
+        RefuseReason::BadEvent,
+        RefuseReason::NotAcceptable,
+        RefuseReason::Merged,
+        RefuseReason::SubscriptionOrder,
+        RefuseReason::SubscriptionTooBrief,
+        RefuseReason::TooManySubscriptions,
     ];
 
     /// Its name in metrics and in the final counters.
@@ -130,6 +148,12 @@ impl RefuseReason {
             RefuseReason::Unavailable => "unavailable",
             RefuseReason::FlowForged => "flow_forged",
             RefuseReason::FlowGone => "flow_gone",
+            RefuseReason::BadEvent => "bad_event",
+            RefuseReason::NotAcceptable => "not_acceptable",
+            RefuseReason::Merged => "merged",
+            RefuseReason::SubscriptionOrder => "subscription_order",
+            RefuseReason::SubscriptionTooBrief => "subscription_too_brief",
+            RefuseReason::TooManySubscriptions => "too_many_subscriptions",
         }
     }
 }

@@ -131,6 +131,18 @@ fn local_of(uri: &Uri<'_>) -> Option<ArrayVec<u8, LOCAL_BYTES_MAX>> {
 fn refuse(core: &mut Core, refusal: Refusal, request: &Request<'_>, out: &mut [u8]) -> Handled {
     core.counters.subscriptions_refused += 1;
     let answer = answer_of(core, &request.responder, &request.identity, out);
+    let answer = answer.refusing(match refusal {
+        Refusal::BadEvent => RefuseReason::BadEvent,
+        Refusal::NotAcceptable => RefuseReason::NotAcceptable,
+        Refusal::Forbidden => RefuseReason::AccountMismatch,
+        Refusal::UnknownDialog => RefuseReason::NoDialog,
+        Refusal::StaleCSeq => RefuseReason::SubscriptionOrder,
+        Refusal::Merged => RefuseReason::Merged,
+        Refusal::IntervalTooBrief { .. } => RefuseReason::SubscriptionTooBrief,
+        Refusal::TooManySubscriptions { .. } => RefuseReason::TooManySubscriptions,
+        Refusal::Missing(_) | Refusal::Malformed(_) => RefuseReason::Malformed,
+        Refusal::TooLong(_) => RefuseReason::TooLong,
+    });
     answer.phrased(refusal.status(), &refusal.phrase(), |response| match refusal {
         // RFC 6665 8.3.2
         Refusal::BadEvent => response.header_text("Allow-Events", package::PACKAGE.as_bytes()),
