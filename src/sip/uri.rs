@@ -210,9 +210,12 @@ pub fn split_host(text: &[u8]) -> Result<(&[u8], &[u8]), UriError> {
     if host.is_empty() || empty_label {
         return Err(UriError::Host);
     }
-    // A name may end in a dot (the root); an address may not.
-    if before.is_ascii_digit() && ipv4(host).is_none() {
-        let label = host.rsplit(|&b| b == b'.').next().unwrap_or_default();
+    // A name may end in a dot (the root), behind what would be a name without it; an address may
+    // not.
+    let name = host.strip_suffix(b".").unwrap_or(host);
+    let ends_in_digit = name.last().is_some_and(u8::is_ascii_digit);
+    if ends_in_digit && (name.len() < host.len() || ipv4(host).is_none()) {
+        let label = name.rsplit(|&b| b == b'.').next().unwrap_or_default();
         if label.iter().all(u8::is_ascii_digit) {
             return Err(UriError::Host);
         }
@@ -376,6 +379,9 @@ mod tests {
             "sip:h x",
             "sip:a@01.2.3.4",
             "sip:a@1.2.3.4.5",
+            "sip:a@1.2.3.4.",
+            "sip:a@192.",
+            "sip:a@h.192.",
             "sip:a@[fe80::1%25eth0]",
             "sip:;lr",
             "sip:::1",
