@@ -217,7 +217,7 @@ fn exchange(bench: &mut Bench, client: &mut ClientConnection, piece: usize) -> V
         while !heard.is_empty() {
             client.read_tls(&mut heard).unwrap();
             client.process_new_packets().unwrap();
-            // "would block" says that there is no more for now.
+            // It ends with "would block", since the connection goes on.
             let _ = client.reader().read_to_end(&mut text);
         }
     }
