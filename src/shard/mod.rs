@@ -16,6 +16,7 @@ pub mod mesh;
 mod negotiate;
 pub mod owner;
 mod peer;
+mod ping;
 mod redirect;
 pub mod refused;
 mod register;
