@@ -1,5 +1,6 @@
 //! L1: phones behind network address translation: how one is known. Nothing here sends.
 
 pub mod detect;
+pub mod probe;
 
 pub use detect::{Claims, Signs};
