@@ -120,6 +120,8 @@ counters! {
     closed_unauthenticated,
     /// Connections closed because nothing was heard for too long.
     closed_idle,
+    /// Connections closed because their client was silent for longer than it had agreed to.
+    closed_unheard,
     /// Connections closed because the client did not read.
     closed_slow_reader,
     /// Connections closed because the binding that lived on them was kicked.
@@ -136,6 +138,12 @@ counters! {
     stream_bytes_out,
     /// Keepalives of connections answered.
     pongs,
+    /// Keepalives sent to the clients of connections.
+    pings,
+    /// Keepalives not sent: older output still waited, or the connection was not open.
+    pings_skipped,
+    /// Keepalives for connections of other reactors shed because the ring there was full.
+    pings_shed,
     /// Messages of connections that had to wait because the ring to their owner was full.
     handoffs_deferred,
     /// Messages of shards written to connections, replies to messages at hand left out.

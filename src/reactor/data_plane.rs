@@ -252,6 +252,8 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
                 Order::Release { id, close_if_unused } => {
                     (id, Notice::Release { id, close_if_unused })
                 }
+                Order::Ping(id) => (id, Notice::Ping(id)),
+                Order::Expect { id, silence_max_s } => (id, Notice::Expect { id, silence_max_s }),
             };
             // Every reactor listens as the others do, so where there are connections, each has
             // its own.
@@ -305,6 +307,12 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
                         let turn = &mut stream::Turn { now, plane, outbound, counters };
                         streams.deliver(connection, bytes, turn);
                     }
+                }
+                Parcels::Notice { notice: Notice::Unreachable { to }, .. } => {
+                    plane.unreachable(now, to);
+                }
+                Parcels::Notice { notice: Notice::Heard { source }, .. } => {
+                    plane.heard(now, source);
                 }
                 Parcels::Notice { from, notice } => {
                     if let Some(streams) = streams {

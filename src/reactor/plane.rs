@@ -1,6 +1,8 @@
 //! What a reactor drives: the shard, seen through the few things a reactor does with it. A seam,
 //! so that tests and benches drive the reactors without a registrar.
 
+use std::net::SocketAddr;
+
 use crate::flow::ConnectionId;
 use crate::shard::control::{Control, Reply};
 use crate::shard::counters::Counters;
@@ -57,6 +59,18 @@ pub trait Plane: 'static {
     /// A connection that this shard holds, or was about to, is gone.
     fn connection_closed(&mut self, now: Now, id: ConnectionId) {
         let _ = (now, id);
+    }
+
+    /// ICMP has reported that a datagram sent to `to`, by this reactor or another, did not arrive.
+    /// Anybody can forge that: it is a hint, never a verdict.
+    fn unreachable(&mut self, now: Now, to: SocketAddr) {
+        let _ = (now, to);
+    }
+
+    /// A keepalive that is no SIP has come as a datagram from `source`, here or at another reactor.
+    /// A source is told of once in some seconds, however often it sends.
+    fn heard(&mut self, now: Now, source: SocketAddr) {
+        let _ = (now, source);
     }
 
     /// The next thing to do that is not the reply to a message. What is to be sent is written to

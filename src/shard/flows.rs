@@ -35,6 +35,17 @@ pub enum Order {
     },
     /// A request that came by the connection has passed authentication.
     Authenticated(ConnectionId),
+    /// Send the client of the connection a keepalive: the ping of RFC 5626 4.4.1 on a stream, a
+    /// ping frame on a WebSocket (RFC 6455 5.5.2). It is skipped where older output still waits.
+    Ping(ConnectionId),
+    /// The client of the connection has agreed to be heard at least every so often (RFC 5626
+    /// Flow-Timer, RFC 6223): the connection closes when it is silent for longer.
+    Expect {
+        /// Which connection.
+        id: ConnectionId,
+        /// How long it may be silent, grace included, seconds; 0 ends the agreement.
+        silence_max_s: u32,
+    },
 }
 
 /// What is held, and the orders that wait.

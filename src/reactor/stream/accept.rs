@@ -111,6 +111,7 @@ impl Streams {
             ending: None,
             holders: 0,
             kickers: 0,
+            agreement: None,
             interest: interest::READ,
             authenticated: false,
             greeted: false,

@@ -44,6 +44,8 @@ reasons! {
     Unauthenticated => closed_unauthenticated,
     /// Nothing was heard for too long.
     Idle => closed_idle,
+    /// It was silent for longer than its client had agreed to.
+    Unheard => closed_unheard,
     /// It did not read what was sent to it.
     SlowReader => closed_slow_reader,
     /// Its binding was kicked, and nobody else used it.

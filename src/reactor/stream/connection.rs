@@ -340,6 +340,21 @@ impl Connection {
         }
     }
 
+    /// Queues a keepalive: the double CRLF of a stream (RFC 5626 4.4.1), the ping frame of a
+    /// WebSocket (RFC 6455 5.5.2).
+    ///
+    /// # Errors
+    /// If the handshakes are not behind it, or TLS has failed.
+    pub(super) fn ping(&mut self) -> Result<(), NotOpen> {
+        if !self.is_open() {
+            return Err(NotOpen);
+        }
+        match self.protocol {
+            Protocol::WebSocket(_) => self.put(&frames::PING_FRAME),
+            _ => self.put(b"\r\n\r\n"),
+        }
+    }
+
     /// Says goodbye as far as the protocol has a word for it.
     pub(super) fn say_goodbye(&mut self, reason: CloseReason) {
         let said = matches!(reason, CloseReason::WebSocket | CloseReason::ByPeer);

@@ -1,5 +1,5 @@
 //! What shards ask of connections, and what connections tell shards. Between reactors it goes over
-//! the mesh: messages may be shed there, notices never are.
+//! the mesh: messages and pings may be shed there, other notices never are.
 
 use super::close::CloseReason;
 use super::serve::flush;
@@ -62,6 +62,7 @@ impl Streams {
                 let key = Streams::key(id);
                 let Some(open) = self.table.find(key) else { return };
                 open.holders &= !bit;
+                open.agreement = open.agreement.filter(|agreement| agreement.with != from);
                 open.kickers |= if close_if_unused { bit } else { 0 };
                 let unused = open.holders == 0 && open.ending.is_none();
                 if close_if_unused
@@ -73,6 +74,10 @@ impl Streams {
                 }
             }
             Notice::Closed(id) => turn.plane.connection_closed(turn.now, id),
+            Notice::Ping(id) => self.ping(id, turn),
+            Notice::Expect { id, silence_max_s } => self.expect(from, id, silence_max_s),
+            Notice::Unreachable { to } => turn.plane.unreachable(turn.now, to),
+            Notice::Heard { source } => turn.plane.heard(turn.now, source),
         }
     }
 
@@ -102,6 +107,8 @@ impl Streams {
     ) {
         if id.reactor == self.shard.0 {
             self.notified(self.shard, notice, turn);
+        } else if let Notice::Ping(_) = notice {
+            self.pass_on_ping(id, turn);
         } else {
             self.unsent.push_back((ShardId(id.reactor), notice));
             self.post(turn);

@@ -14,6 +14,7 @@ mod close;
 mod connection;
 mod deadlines;
 mod deliver;
+mod keepalive;
 mod os;
 mod serve;
 mod table;
@@ -31,6 +32,7 @@ use crossbeam::queue::ArrayQueue;
 use self::close::CloseReason;
 use self::connection::{Connection, Loan, Rules};
 use self::deadlines::Deadlines;
+use self::keepalive::Agreement;
 pub(super) use self::os::StreamListener;
 use self::os::{Epoll, SpareFile, interest};
 use self::table::{Key, Newcomers, Sources, Table};
@@ -79,6 +81,8 @@ struct Open {
     holders: u128,
     /// The shards that let go of it with a kick: a subscription may have been left on it.
     kickers: u128,
+    /// What its client has agreed to.
+    agreement: Option<Agreement>,
     /// What the kernel watches.
     interest: u32,
     /// A request of it passed authentication.
@@ -302,6 +306,9 @@ impl Open {
                 soonest = (since + wait, reason);
             }
         };
+        if let Some(Agreement { silence_max, .. }) = self.agreement {
+            also(Some(self.heard_at), silence_max, CloseReason::Unheard);
+        }
         let since = |is: bool| is.then_some(self.opened_at);
         also(since(!self.authenticated), limits.authentication, CloseReason::Unauthenticated);
         also(since(!self.greeted), limits.greeting, CloseReason::Silent);

@@ -211,6 +211,95 @@ fn whoever_does_not_read_is_closed_by_time_or_by_bytes() {
 }
 
 #[test]
+fn a_client_is_pinged_unless_older_output_waits_or_it_is_gone() {
+    let mut bench = Bench::new(&settings());
+    let (mut client, id) = bench.client();
+    bench.notify(1, Notice::Ping(id));
+    let mut ping = [0; 4];
+    client.read_exact(&mut ping).unwrap();
+    assert_eq!((&ping, bench.counters.pings), (b"\r\n\r\n", 1));
+    let message = vec![b'x'; 30_000];
+    let blocked = |bench: &mut Bench| {
+        bench.streams.table.find(Streams::key(id)).unwrap().blocked_since.is_some()
+    };
+    while !blocked(&mut bench) {
+        bench.with(|streams, turn| streams.deliver(id, &message, turn));
+    }
+    bench.notify(1, Notice::Ping(id));
+    assert_eq!((bench.counters.pings, bench.counters.pings_skipped), (1, 1));
+    bench.notify(1, Notice::Ping(ConnectionId { slot: 77, ..id }));
+    bench.notify(1, Notice::Ping(ConnectionId { generation: id.generation + 1, ..id }));
+    assert_eq!((bench.counters.pings, bench.counters.pings_skipped), (1, 3));
+}
+
+#[test]
+fn pings_for_another_reactor_wait_for_room_within_a_bound_and_are_then_shed() {
+    let mut bench = Bench::new(&settings());
+    let far = ConnectionId { reactor: 1, slot: 3, generation: 1 };
+    let order = |bench: &mut Bench| {
+        bench.with(|streams, turn| streams.pass_on(far, Notice::Ping(far), turn));
+    };
+    order(&mut bench);
+    bench.endpoint.publish(|_| ());
+    assert_eq!(bench.notices(), [Notice::Ping(far)]);
+    while bench.endpoint.outbound().push_send(far, b"").is_ok() {}
+    (0..2000).for_each(|_| order(&mut bench));
+    assert_eq!((bench.streams.unsent.len(), bench.counters.pings_shed), (1024, 976));
+    bench.endpoint.publish(|_| ());
+    bench.other.drain_parcels(10_000, |_, _| ());
+    let mut arrived = 0;
+    while bench.streams.is_due(bench.now.mono) {
+        bench.turn();
+        arrived += bench.other.drain_parcels(10_000, |_, _| ());
+    }
+    assert_eq!(arrived, 1024);
+}
+
+#[test]
+fn a_client_that_breaks_its_agreement_by_silence_is_closed_and_the_holders_hear_of_it() {
+    let mut bench = Bench::new(&settings());
+    let (mut client, id) = bench.client();
+    bench.notify(0, Notice::Authenticated(id));
+    bench.notify(1, Notice::Hold(id));
+    bench.notify(1, Notice::Expect { id, silence_max_s: 132 });
+    for _ in 0..3 {
+        bench.after(131);
+        let before = bench.counters.pongs;
+        client.write_all(b"\r\n\r\n").unwrap();
+        bench.until(|bench| bench.counters.pongs > before);
+    }
+    bench.after(131);
+    assert_eq!(bench.counters.closed_unheard, 0);
+    bench.after(2);
+    assert_eq!(bench.counters.closed_unheard, 1);
+    assert_eq!(bench.notices(), [Notice::Closed(id)]);
+}
+
+#[test]
+fn an_agreement_ends_by_word_or_with_the_shard_that_made_it() {
+    let mut bench = Bench::new(&settings());
+    for by_word in [true, false] {
+        let (_client, id) = bench.client();
+        bench.notify(0, Notice::Authenticated(id));
+        bench.notify(0, Notice::Hold(id));
+        bench.notify(1, Notice::Hold(id));
+        bench.notify(1, Notice::Expect { id, silence_max_s: 60 });
+        bench.notify(0, Notice::Release { id, close_if_unused: false });
+        assert!(bench.streams.table.find(Streams::key(id)).unwrap().agreement.is_some());
+        bench.notify(
+            1,
+            match by_word {
+                true => Notice::Expect { id, silence_max_s: 0 },
+                false => Notice::Release { id, close_if_unused: false },
+            },
+        );
+        bench.after(100);
+        assert_eq!((bench.counters.closed_unheard, bench.counters.closed_idle), (0, 0));
+        assert!(bench.streams.table.find(Streams::key(id)).is_some());
+    }
+}
+
+#[test]
 fn the_shards_that_hold_a_connection_hear_of_its_end() {
     let mut bench = Bench::new(&settings());
     let (client, id) = bench.client();

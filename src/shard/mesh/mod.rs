@@ -19,6 +19,7 @@ mod sync;
 mod interleavings;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
 use arrayvec::ArrayVec;
@@ -130,6 +131,26 @@ pub enum Notice {
     },
     /// To a shard that holds a connection: it is gone.
     Closed(ConnectionId),
+    /// To the reactor of a connection: send its client a keepalive.
+    Ping(ConnectionId),
+    /// To the reactor of a connection: its client has agreed to be heard at least every so often.
+    Expect {
+        /// Which connection.
+        id: ConnectionId,
+        /// How long it may be silent before it is closed, seconds; 0 ends the agreement.
+        silence_max_s: u32,
+    },
+    /// To every other shard: ICMP has reported that a datagram to this address did not arrive.
+    /// Anybody can forge that.
+    Unreachable {
+        /// Where it was sent.
+        to: SocketAddr,
+    },
+    /// To every other shard: a keepalive has come as a datagram.
+    Heard {
+        /// Who sent it.
+        source: SocketAddr,
+    },
 }
 
 /// What came in from another shard: the closed set of what shards send each other.
@@ -144,7 +165,7 @@ pub enum Parcels<'a> {
         /// The message.
         bytes: &'a [u8],
     },
-    /// A notice about a connection.
+    /// A notice.
     Notice {
         /// The shard that sent it.
         from: ShardId,

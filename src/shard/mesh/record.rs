@@ -21,6 +21,10 @@ const KIND_HOLD: u8 = 5;
 const KIND_RELEASE: u8 = 6;
 const KIND_RELEASE_AND_CLOSE: u8 = 7;
 const KIND_CLOSED: u8 = 8;
+const KIND_PING: u8 = 9;
+const KIND_EXPECT: u8 = 10;
+const KIND_UNREACHABLE: u8 = 11;
+const KIND_HEARD: u8 = 12;
 
 const FAMILY_NONE: u8 = 0;
 const FAMILY_V4: u8 = 4;
@@ -37,20 +41,12 @@ pub(super) enum Parcel<'a> {
 /// The fixed fields of a message; its bytes are the body, after the identities of its client.
 #[inline]
 pub(super) fn message_tag(datagram: &Datagram<'_>) -> Tag {
-    // A link-local peer cannot be answered without its scope.
-    let (flowinfo, scope) = match datagram.source {
-        SocketAddr::V4(_) => (0, 0),
-        SocketAddr::V6(source) => (source.flowinfo(), source.scope_id()),
-    };
     let mut tag = [0; TAG_BYTES];
     let mut out = &mut tag[..];
     out.put_u8(if datagram.link.is_some() { KIND_OF_CONNECTION } else { KIND_DATAGRAM });
     out.put_u8(datagram.listener.0);
     out.put_u64_ne(datagram.received_at.as_nanos());
-    put_ip(&mut out, Some(datagram.source.ip()));
-    out.put_u16_ne(datagram.source.port());
-    out.put_u32_ne(flowinfo);
-    out.put_u32_ne(scope);
+    put_address(&mut out, datagram.source);
     match &datagram.link {
         None => put_ip(&mut out, datagram.local_ip),
         Some(link) => {
@@ -75,18 +71,30 @@ pub(super) fn send_tag(connection: ConnectionId) -> Tag {
 
 /// A notice, which has no body.
 pub(super) fn notice_tag(from: ShardId, notice: Notice) -> Tag {
-    let (kind, connection) = match notice {
+    let mut tag = [0; TAG_BYTES];
+    let mut out = &mut tag[..];
+    let (kind, id) = match notice {
         Notice::Authenticated(id) => (KIND_AUTHENTICATED, id),
         Notice::Hold(id) => (KIND_HOLD, id),
         Notice::Release { id, close_if_unused: false } => (KIND_RELEASE, id),
         Notice::Release { id, close_if_unused: true } => (KIND_RELEASE_AND_CLOSE, id),
         Notice::Closed(id) => (KIND_CLOSED, id),
+        Notice::Ping(id) => (KIND_PING, id),
+        Notice::Expect { id, .. } => (KIND_EXPECT, id),
+        Notice::Unreachable { to: address } | Notice::Heard { source: address } => {
+            let unreachable = matches!(notice, Notice::Unreachable { .. });
+            out.put_u8(if unreachable { KIND_UNREACHABLE } else { KIND_HEARD });
+            out.put_u8(from.0);
+            put_address(&mut out, address);
+            return tag;
+        }
     };
-    let mut tag = [0; TAG_BYTES];
-    let mut out = &mut tag[..];
     out.put_u8(kind);
-    put_connection(&mut out, connection);
     out.put_u8(from.0);
+    put_connection(&mut out, id);
+    if let Notice::Expect { silence_max_s, .. } = notice {
+        out.put_u32_ne(silence_max_s);
+    }
     tag
 }
 
@@ -101,30 +109,37 @@ pub(super) fn parcel<'a>(record: &Record<'a>) -> Parcel<'a> {
     if kind == KIND_DATAGRAM || kind == KIND_OF_CONNECTION {
         return Parcel::Message(message(tag, kind, record.body));
     }
+    if kind == KIND_SEND {
+        return Parcel::Send { connection: take_connection(&mut tag), bytes: record.body };
+    }
+    let from = ShardId(tag.get_u8());
+    if kind == KIND_UNREACHABLE || kind == KIND_HEARD {
+        let address = take_address(&mut tag);
+        let notice = match kind {
+            KIND_UNREACHABLE => Notice::Unreachable { to: address },
+            _ => Notice::Heard { source: address },
+        };
+        return Parcel::Notice { from, notice };
+    }
     let id = take_connection(&mut tag);
     let notice = match kind {
-        KIND_SEND => return Parcel::Send { connection: id, bytes: record.body },
         KIND_AUTHENTICATED => Notice::Authenticated(id),
         KIND_HOLD => Notice::Hold(id),
         KIND_RELEASE => Notice::Release { id, close_if_unused: false },
         KIND_RELEASE_AND_CLOSE => Notice::Release { id, close_if_unused: true },
         KIND_CLOSED => Notice::Closed(id),
+        KIND_PING => Notice::Ping(id),
+        KIND_EXPECT => Notice::Expect { id, silence_max_s: tag.get_u32_ne() },
         other => panic!("a record of an unknown kind, {other}"),
     };
-    Parcel::Notice { from: ShardId(tag.get_u8()), notice }
+    Parcel::Notice { from, notice }
 }
 
 #[inline]
 fn message<'a>(mut tag: &[u8], kind: u8, body: &'a [u8]) -> Datagram<'a> {
     let listener = ListenerId(tag.get_u8());
     let received_at = Instant::from_nanos(tag.get_u64_ne());
-    let ip = take_ip(&mut tag).expect("a datagram without a source");
-    let port = tag.get_u16_ne();
-    let (flowinfo, scope) = (tag.get_u32_ne(), tag.get_u32_ne());
-    let source = match ip {
-        IpAddr::V4(ip) => SocketAddr::from((ip, port)),
-        IpAddr::V6(ip) => SocketAddr::V6(SocketAddrV6::new(ip, port, flowinfo, scope)),
-    };
+    let source = take_address(&mut tag);
     if kind == KIND_DATAGRAM {
         let local_ip = take_ip(&mut tag);
         return Datagram { source, listener, local_ip, received_at, bytes: body, link: None };
@@ -159,6 +174,30 @@ fn put_ip(out: &mut impl BufMut, ip: Option<IpAddr>) {
     };
     out.put_u8(family);
     out.put_u128_ne(bits);
+}
+
+/// A link-local peer cannot be answered without its scope.
+#[inline]
+fn put_address(out: &mut impl BufMut, address: SocketAddr) {
+    let (flowinfo, scope) = match address {
+        SocketAddr::V4(_) => (0, 0),
+        SocketAddr::V6(address) => (address.flowinfo(), address.scope_id()),
+    };
+    put_ip(out, Some(address.ip()));
+    out.put_u16_ne(address.port());
+    out.put_u32_ne(flowinfo);
+    out.put_u32_ne(scope);
+}
+
+#[inline]
+fn take_address(tag: &mut impl Buf) -> SocketAddr {
+    let ip = take_ip(tag).expect("a record without its address");
+    let port = tag.get_u16_ne();
+    let (flowinfo, scope) = (tag.get_u32_ne(), tag.get_u32_ne());
+    match ip {
+        IpAddr::V4(ip) => SocketAddr::from((ip, port)),
+        IpAddr::V6(ip) => SocketAddr::V6(SocketAddrV6::new(ip, port, flowinfo, scope)),
+    }
 }
 
 #[inline]
@@ -236,13 +275,23 @@ mod tests {
         }
 
         #[test]
-        fn every_notice_survives(id in any_id(), from in any::<u8>(), which in 0usize..5) {
+        fn every_notice_survives(
+            id in any_id(),
+            address in any_source(),
+            silence_max_s in any::<u32>(),
+            from in any::<u8>(),
+            which in 0usize..9,
+        ) {
             let notice = [
                 Notice::Authenticated(id),
                 Notice::Hold(id),
                 Notice::Release { id, close_if_unused: false },
                 Notice::Release { id, close_if_unused: true },
                 Notice::Closed(id),
+                Notice::Ping(id),
+                Notice::Expect { id, silence_max_s },
+                Notice::Unreachable { to: address },
+                Notice::Heard { source: address },
             ][which];
             let tag = notice_tag(ShardId(from), notice);
             let record = Record { tag: &tag, body: &[] };
@@ -271,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "without a source")]
+    #[should_panic(expected = "without its address")]
     fn a_datagram_comes_from_somewhere() {
         let mut tag = [0; TAG_BYTES];
         tag[0] = KIND_DATAGRAM;

@@ -200,6 +200,9 @@ pub(in super::super) fn write_pong(payload: &[u8], out: &mut Vec<u8>) {
     write(PONG, payload, out);
 }
 
+/// A ping with nothing in it.
+pub(in super::super) const PING_FRAME: [u8; 2] = [0x80 | PING, 0];
+
 /// Writes a close frame.
 pub(in super::super) fn write_close(code: u16, out: &mut Vec<u8>) {
     write(CLOSE, &code.to_be_bytes(), out);
