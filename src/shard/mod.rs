@@ -14,6 +14,7 @@ mod identity;
 mod listing;
 pub mod mesh;
 mod negotiate;
+pub mod options;
 pub mod owner;
 mod peer;
 mod ping;
