@@ -19,8 +19,10 @@ mod peer;
 mod redirect;
 pub mod refused;
 mod register;
+pub mod registrations;
 mod request;
 mod subscribe;
+pub mod tally;
 
 use std::net::{IpAddr, SocketAddr};
 
