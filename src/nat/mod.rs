@@ -7,5 +7,6 @@ pub mod liveness;
 pub mod probe;
 pub mod recent;
 pub mod silence;
+pub mod stun;
 
 pub use detect::{Claims, Signs};
