@@ -216,6 +216,14 @@ impl Shard {
         for batch in datagrams.chunks(BATCH_MAX) {
             let reads = read_ahead(core, batch, slots);
             for (datagram, read) in batch.iter().zip(&reads) {
+                if let Some(ping) = read.ping {
+                    let handled = ping.take(datagram, outlet.room(), &mut core.counters);
+                    outlet.handled(datagram, handled);
+                    if ping.is_from_a_phone(datagram) {
+                        outlet.heard(datagram);
+                    }
+                    continue;
+                }
                 let arrival = Arrival { now, datagram, handed_over };
                 let handled = core.answer(arrival, read, outlet.room());
                 outlet.handled(datagram, handled);
@@ -383,7 +391,7 @@ impl Core {
                 Event::Refreshed { old_flow: Some(flow), .. } => flows.touch_flow(flow, false),
                 Event::Retargeted { old, .. } => flows.touch_flow(&old.flow(), false),
                 Event::Left { old, reason, .. } => {
-                    flows.touch_flow(&old.flow(), *reason == LeaveReason::Kicked);
+                    flows.touch_flow(&old.flow(), reason.is_kick());
                 }
                 _ => {}
             }
