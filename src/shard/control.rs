@@ -1,5 +1,6 @@
-//! Orders to a running shard from outside its datagrams: other settings, other accounts. Each is
-//! bounded, so that traffic never waits long behind one; what is longer is asked for in pieces.
+//! Orders to a running shard from outside its datagrams: other settings, other accounts, what
+//! operators ask for. Each is bounded, so that traffic never waits long behind one; what is longer
+//! is asked for in pieces.
 //!
 //! Accounts are replaced as a whole by [`Control::BeginAccounts`], any number of
 //! [`Control::PutAccounts`] and as many [`Control::EndAccounts`] as say that more is left: what was
@@ -18,6 +19,8 @@ use crate::shard::Shard;
 use crate::shard::core::Core;
 use crate::shard::domains::Domains;
 use crate::shard::extensions::Extensions;
+use crate::shard::registrations::{Chosen, Find, Page, Shown, Unfound, Unregistered};
+use crate::shard::tally::Tally;
 use crate::time::Now;
 
 /// An order.
@@ -39,15 +42,32 @@ pub enum Control {
     /// Accounts that were there and have not been put since the update began go, with their
     /// bindings ([`LeaveReason::AccountRemoved`]). To be given again while the reply says `more`.
     EndAccounts,
+    /// Give one page of the bindings there are.
+    Find(Find),
+    /// Show an account and its bindings. Its address-of-record is given as an operator writes it.
+    Show(Box<[u8]>),
+    /// Take bindings of an account out ([`LeaveReason::ForcedUnregister`]). From the reply on they
+    /// are gone for everybody.
+    Unregister(Box<[u8]>, Chosen),
+    /// Give the counters, and how much of everything there is.
+    Count,
 }
 
 /// What became of an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// The configuration holds.
     Configured,
     /// Accounts came, changed or went.
     Accounts(AccountsChanged),
+    /// What was found.
+    Found(Page),
+    /// An account, or why it is not here.
+    Shown(Result<Shown, Unfound>),
+    /// What was taken out of an account, or why that is not here.
+    Unregistered(Result<Unregistered, Unfound>),
+    /// The counters.
+    Counted(Box<Tally>),
 }
 
 /// What one order did to the accounts.
@@ -176,6 +196,12 @@ impl Core {
             }
             Control::PutAccounts(accounts) => Reply::Accounts(self.put_accounts(now, &accounts)),
             Control::EndAccounts => Reply::Accounts(self.end_accounts()),
+            Control::Find(find) => Reply::Found(self.find_registrations(now, &find)),
+            Control::Show(aor) => Reply::Shown(self.show_registrations(now, &aor)),
+            Control::Unregister(aor, chosen) => {
+                Reply::Unregistered(self.force_unregister(now, &aor, &chosen))
+            }
+            Control::Count => Reply::Counted(Box::new(self.tally())),
         }
     }
 
@@ -317,7 +343,7 @@ mod tests {
     fn give(shard: &mut Shard, order: Control) -> AccountsChanged {
         match shard.control(NOW, order) {
             Reply::Accounts(changed) => changed,
-            Reply::Configured => panic!("no order of accounts"),
+            other => panic!("no order of accounts: {other:?}"),
         }
     }
 

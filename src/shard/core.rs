@@ -405,7 +405,7 @@ impl Core {
                 Event::Refreshed { old_flow: Some(flow), .. } => flows.touch_flow(flow, false),
                 Event::Retargeted { old, .. } => flows.touch_flow(&old.flow(), false),
                 Event::Left { old, reason, .. } => {
-                    flows.touch_flow(&old.flow(), *reason == LeaveReason::Kicked);
+                    flows.touch_flow(&old.flow(), reason.is_kick());
                 }
                 _ => {}
             }

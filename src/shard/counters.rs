@@ -56,11 +56,11 @@ impl DropReason {
 }
 
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+    ($($(#[doc = $doc:literal])+ $name:ident),* $(,)?) => {
         /// The counters of one shard since its start.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct Counters {
-            $($(#[$doc])* pub $name: u64,)*
+            $($(#[doc = $doc])+ pub $name: u64,)*
             /// Silences by [`DropReason`].
             pub dropped: [u64; DropReason::ALL.len()],
             /// Refusals by [`RefuseReason`].
@@ -84,6 +84,11 @@ macro_rules! counters {
             /// Name and value of every counter, silences, refusals and statuses left out.
             pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name),)*].into_iter()
+            }
+
+            /// The same, each with its meaning between.
+            pub fn described(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                [$((stringify!($name), concat!($($doc),+), self.$name),)*].into_iter()
             }
         }
 

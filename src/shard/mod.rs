@@ -21,8 +21,10 @@ mod ping;
 mod redirect;
 pub mod refused;
 mod register;
+pub mod registrations;
 mod request;
 mod subscribe;
+pub mod tally;
 
 use std::net::{IpAddr, SocketAddr};
 
