@@ -13,6 +13,7 @@ mod flows;
 mod identity;
 mod listing;
 pub mod mesh;
+mod nat;
 mod negotiate;
 pub mod options;
 pub mod owner;
