@@ -17,6 +17,7 @@ use super::data_plane::{DataPlane, Shared};
 use super::datagram::{Backend, DatagramPath, Outbox};
 use super::error::StartError;
 use super::executor::{Executor, TurnSignal, Turner, rings_lock};
+use super::hearsay::Hearsay;
 use super::idle::Idle;
 use super::mmsg::Mmsg;
 use super::plane::Plane;
@@ -316,6 +317,7 @@ impl<P: Plane> Seat<P> {
             hot: ((1u64 << path.sources()) - 1) as u32,
             path,
             outbox,
+            hearsay: Hearsay::new(self.reactors, sockets.clone()),
             sender: Sender::new(sockets),
             endpoint: self.endpoint,
             streams,

@@ -20,6 +20,8 @@ const TIMER_GRAIN: Duration = Duration::from_millis(1);
 pub(super) struct Readiness {
     /// Bit `n`: source `n` of the datagram path has something to take.
     pub(super) sources: u32,
+    /// Bit `n`: an error waits at the `n`th descriptor of the datagram path.
+    pub(super) errors: u32,
     /// Another thread wrote a wake.
     pub(super) woken: bool,
     /// A connection or a stream listener has something.
@@ -54,7 +56,8 @@ impl Idle {
         streams: Option<RawFd>,
         tasks: &[RawFd],
     ) -> Result<Idle, StartError> {
-        assert!(polled.iter().all(|&(_, source)| source < 32), "sources fit a mask");
+        let fit = polled.len() <= 32 && polled.iter().all(|&(_, source)| source < 32);
+        assert!(fit, "sources fit a mask");
         // SAFETY: no memory is passed.
         let fd = unsafe {
             libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_NONBLOCK | libc::TFD_CLOEXEC)
@@ -139,9 +142,10 @@ impl Idle {
         readiness.woken = self.polls[WAKER].revents != 0;
         let (polled, others) = self.polls[SOURCES..].split_at(self.sources.len());
         let (streams, tasks) = others.split_at(self.streams);
-        for (&source, poll) in self.sources.iter().zip(polled) {
-            // Errors count as ready: receiving takes them.
+        for (nth, (&source, poll)) in self.sources.iter().zip(polled).enumerate() {
+            // Errors count as ready: receiving may meet them.
             readiness.sources |= u32::from(poll.revents != 0) << source;
+            readiness.errors |= u32::from(poll.revents & libc::POLLERR != 0) << nth;
         }
         readiness.streams = streams.iter().any(|poll| poll.revents != 0);
         readiness.tasks = tasks.iter().any(|poll| poll.revents != 0);

@@ -136,6 +136,12 @@ fn bind_one(address: SocketAddr, buffer_bytes: usize) -> Result<Listener, StartE
         IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DONT),
     };
     set_option(&socket, level, option, fragment).map_err(failed("IP_MTU_DISCOVER"))?;
+    // ICMP errors of what was sent are queued, to be read with the destination they are about.
+    let (level, option) = match address.ip() {
+        IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_RECVERR),
+        IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
+    };
+    set_flag(&socket, level, option).map_err(failed("IP_RECVERR"))?;
     let wildcard = address.ip().is_unspecified();
     if wildcard {
         match address.ip() {

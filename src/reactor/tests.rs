@@ -62,7 +62,7 @@ fn mine(shard: ShardId, _: &[u8]) -> ShardId {
     shard
 }
 
-fn settings(backend: Backend, listen: &[&str]) -> Settings {
+pub(super) fn settings(backend: Backend, listen: &[&str]) -> Settings {
     Settings {
         listen: listen.iter().map(|address| address.parse().unwrap()).collect(),
         backend,
@@ -81,7 +81,7 @@ fn start_with(
 }
 
 /// The backends this host permits; the other is skipped aloud.
-fn backends() -> Vec<Backend> {
+pub(super) fn backends() -> Vec<Backend> {
     let _lock = executor::rings_lock();
     if let Err(error) = io_uring_allowed() {
         eprintln!("SKIPPED: reactors need io_uring: {error}");
@@ -103,14 +103,14 @@ fn has_ipv6() -> bool {
     has
 }
 
-fn client(local: &str) -> UdpSocket {
+pub(super) fn client(local: &str) -> UdpSocket {
     let socket = UdpSocket::bind((local.parse::<IpAddr>().unwrap(), 0)).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     socket
 }
 
 /// Awaits one datagram. A ring that was closed on this thread may interrupt the call.
-fn hear(socket: &UdpSocket, buffer: &mut [u8]) -> (usize, SocketAddr) {
+pub(super) fn hear(socket: &UdpSocket, buffer: &mut [u8]) -> (usize, SocketAddr) {
     loop {
         match socket.recv_from(buffer) {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
