@@ -149,8 +149,8 @@ struct Turned {
 
 impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
     /// Serves until the process stops, then drains what has arrived. Returns the plane's last
-    /// word and the final counters.
-    pub(super) async fn run(mut self, turner: Option<&Turner>) -> (Counters, P::Final) {
+    /// word and the final counters, and the path, whose ring is not closed while others are made.
+    pub(super) async fn run(mut self, turner: Option<&Turner>) -> (Counters, P::Final, D) {
         let mut since_look = 0;
         while !self.shared.stop.load(Ordering::Relaxed) {
             let turned = self.turn();
@@ -189,7 +189,7 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
         self.close_streams(now);
         self.counters.kernel_drops = self.path.kernel_drops();
         self.shared.counters[usize::from(self.shard.0)].publish(&self.counters);
-        (self.counters, self.plane.finish(now))
+        (self.counters, self.plane.finish(now), self.path)
     }
 
     /// One turn of the loop.
@@ -373,7 +373,8 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
         }
         self.counters.sleeps += 1;
         self.publish_counters(turned.now);
-        let readiness = self.idle.sleep(turned.now.mono, turned.deadline);
+        // The turn took its time, which the timer must not add to the deadline.
+        let readiness = self.idle.sleep(self.clock.now().mono, turned.deadline);
         self.endpoint.awake();
         Some(self.take(readiness))
     }

@@ -335,9 +335,9 @@ impl<P: Plane> Seat<P> {
             drop((data_plane, executor));
             return None;
         }
-        let (counters, value) = executor.run(serve(data_plane, tasks));
+        let (counters, value, path) = executor.run(serve(data_plane, tasks));
         let _lock = rings_lock();
-        drop(executor);
+        drop((path, executor));
         Some(Finished { shard, counters, value })
     }
 }
@@ -345,7 +345,7 @@ impl<P: Plane> Seat<P> {
 async fn serve<P: Plane, D: DatagramPath>(
     data_plane: DataPlane<P, D>,
     tasks: Option<(TaskSpawner, TurnSignal)>,
-) -> (Counters, P::Final) {
+) -> (Counters, P::Final, D) {
     let Some((spawn, signal)) = tasks else { return data_plane.run(None).await };
     let turner = Turner::new(signal);
     spawn(data_plane.shard);

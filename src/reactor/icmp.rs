@@ -132,15 +132,11 @@ mod tests {
 
     use super::*;
     use crate::reactor::socket::bind_group;
-
-    /// An address nobody listens at.
-    fn closed(local: &str) -> SocketAddr {
-        UdpSocket::bind(local).unwrap().local_addr().unwrap()
-    }
+    use crate::reactor::tests::deaf;
 
     #[test]
     fn an_error_names_the_destination_it_is_about_and_is_gone_then() {
-        for local in ["127.0.0.1:0", "[::1]:0"] {
+        for (local, ip) in [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::1")] {
             if UdpSocket::bind(local).is_err() {
                 eprintln!("SKIPPED: {local} cannot be bound here");
                 continue;
@@ -149,7 +145,8 @@ mod tests {
             let fd = listeners[0].fd();
             let mut errors = IcmpErrors::new(vec![fd]);
             let mut counters = Counters::default();
-            let gone = [closed(local), closed(local)];
+            let deaf = [deaf(ip), deaf(ip)];
+            let gone = deaf.each_ref().map(|socket| socket.local_addr().unwrap());
             for to in gone {
                 // Each send may meet the error of the one before: then it is tried again.
                 while send_to(fd, to).is_err() {}
@@ -175,7 +172,8 @@ mod tests {
         let fd = listeners[0].fd();
         let mut errors = IcmpErrors::new(vec![fd]);
         let mut counters = Counters::default();
-        let to = closed("127.0.0.1:0");
+        let deaf = deaf("127.0.0.1");
+        let to = deaf.local_addr().unwrap();
         let mut sent = 0;
         while sent < 3 * ERRORS_PER_TURN_MAX {
             sent += usize::from(send_to(fd, to).is_ok());

@@ -48,6 +48,8 @@ pub use self::stream::{Certificates, TlsError};
 pub use self::wake::Waker;
 
 #[cfg(test)]
+mod deadline_tests;
+#[cfg(test)]
 mod hearsay_tests;
 #[cfg(test)]
 mod tests;

@@ -109,6 +109,14 @@ pub(super) fn client(local: &str) -> UdpSocket {
     socket
 }
 
+/// A socket that keeps its port from everybody and hears only one who never speaks: whoever else
+/// sends there is told by ICMP that nobody listens.
+pub(super) fn deaf(local: &str) -> UdpSocket {
+    let socket = client(local);
+    socket.connect((local.parse::<IpAddr>().unwrap(), 1)).unwrap();
+    socket
+}
+
 /// Awaits one datagram. A ring that was closed on this thread may interrupt the call.
 pub(super) fn hear(socket: &UdpSocket, buffer: &mut [u8]) -> (usize, SocketAddr) {
     loop {
@@ -348,7 +356,8 @@ fn a_stranger_on_the_port_calls_the_whole_start_off() {
 #[test]
 fn a_stop_leaves_the_port_free_for_the_next_server() {
     for backend in backends() {
-        let mut taken = settings(backend, &["127.0.0.1:0"]);
+        // No other test has sockets at this address, to which the port might go in between.
+        let mut taken = settings(backend, &["127.0.0.5:0"]);
         for _ in 0..8 {
             let running = start_with(taken.clone(), 2, mine, None).unwrap();
             taken.listen = vec![running.bound()[0].address];
