@@ -20,7 +20,7 @@ mod streams;
 mod words;
 
 pub use account::{AccountAuthentication, AccountPolicy, StaticContact};
-pub use auth::{Algorithms, Auth, ChallengeCode, Domain};
+pub use auth::{Algorithms, Auth, ChallengeCode, Domain, Suspension};
 pub use describe::Described;
 pub use file::load;
 pub(crate) use nearest::nearest;

@@ -21,6 +21,7 @@ pub mod refused;
 mod register;
 mod request;
 mod subscribe;
+pub mod suspend;
 
 use std::net::{IpAddr, SocketAddr};
 
