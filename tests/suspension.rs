@@ -358,6 +358,9 @@ fn a_suspension_survives_reloads_and_keeps_the_time_it_began_with() {
         let configuration = Configuration {
             registrar: config::Registrar::default(),
             auth: config::Auth { suspension, ..config::Auth::default() },
+            nat: config::Nat::default(),
+            liveness: config::Liveness::default(),
+            networks: Default::default(),
             domains: vec![config::Domain {
                 name: "example.com".into(),
                 algorithms: config::Algorithms::MD5,

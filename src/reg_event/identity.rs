@@ -1,6 +1,8 @@
 //! Names that travel: the tag that names a subscription to its subscriber, and the branch that
 //! names a NOTIFY to whichever shard its answer comes to.
 
+use crate::sip::hex;
+
 /// Length of a local tag as text, bytes.
 pub const LOCAL_TAG_BYTES: usize = 16;
 
@@ -15,14 +17,14 @@ impl LocalTag {
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<LocalTag> {
         let digits: &[u8; LOCAL_TAG_BYTES] = text.try_into().ok()?;
-        hex(digits).map(LocalTag)
+        hex::parse(digits).map(LocalTag)
     }
 
     /// As it stands in a message.
     #[must_use]
     pub fn text(self) -> [u8; LOCAL_TAG_BYTES] {
         let mut text = [0; LOCAL_TAG_BYTES];
-        put_hex(&mut text, self.0);
+        hex::put(&mut text, self.0);
         text
     }
 }
@@ -56,9 +58,9 @@ impl Branch {
             return None;
         }
         Some(Branch {
-            shard: hex(shard)? as u8,
+            shard: hex::parse(shard)? as u8,
             tag: LocalTag::parse(tag)?,
-            cseq: hex(cseq)? as u32,
+            cseq: hex::parse(cseq)? as u32,
         })
     }
 
@@ -70,28 +72,10 @@ impl Branch {
         let (shard, rest) = rest.split_at_mut(SHARD_DIGITS);
         let (tag, cseq) = rest.split_at_mut(LOCAL_TAG_BYTES);
         prefix.copy_from_slice(PREFIX);
-        put_hex(shard, self.shard.into());
-        put_hex(tag, self.tag.0);
-        put_hex(cseq, self.cseq.into());
+        hex::put(shard, self.shard.into());
+        hex::put(tag, self.tag.0);
+        hex::put(cseq, self.cseq.into());
         text
-    }
-}
-
-fn hex(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0, |number, &digit| {
-        let value = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
-        };
-        Some(number << 4 | u64::from(value))
-    })
-}
-
-fn put_hex(text: &mut [u8], mut number: u64) {
-    for digit in text.iter_mut().rev() {
-        *digit = b"0123456789abcdef"[(number & 15) as usize];
-        number >>= 4;
     }
 }
 

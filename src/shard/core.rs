@@ -13,6 +13,7 @@ use crate::auth::suspension::Suspensions;
 use crate::config;
 use crate::flow::ConnectionId;
 use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX};
+use crate::nat::Networks;
 use crate::reg_event::{Notify, SubscriptionTable};
 use crate::registrar::{Event, LeaveReason, Registrar, TokenKeys};
 use crate::shard::batch::{Outlet, Read, Single, Slot, read_ahead};
@@ -67,6 +68,12 @@ pub struct Setup {
     pub registrar: config::Registrar,
     /// What authentication obeys.
     pub auth: config::Auth,
+    /// How phones behind NAT are known and kept reachable.
+    pub nat: config::Nat,
+    /// How phones that are gone are noticed.
+    pub liveness: config::Liveness,
+    /// What holds for phones of one network, each network once.
+    pub networks: Vec<config::Network>,
     /// The domains served.
     pub domains: Vec<config::Domain>,
 }
@@ -83,6 +90,9 @@ pub(super) struct Core {
     pub ownership: Ownership,
     pub keys: Keys,
     pub auth: config::Auth,
+    pub nat: config::Nat,
+    pub liveness: config::Liveness,
+    pub networks: Networks,
     pub bindings_max: u8,
     pub extensions: Extensions,
     /// Some account may be let in without a digest, so requests without credentials are for the
@@ -109,11 +119,15 @@ impl Shard {
     /// A shard without accounts.
     #[must_use]
     pub fn new(setup: Setup) -> Shard {
-        let Setup { id, ownership, keys, registrar, auth, domains } = setup;
+        let Setup { id, ownership, keys, registrar, auth, nat, liveness, networks, domains } =
+            setup;
         let shards = ownership.shards();
         let core = Core {
             id,
             auth,
+            nat,
+            liveness,
+            networks: Networks::new(networks),
             bindings_max: registrar.bindings_max,
             extensions: Extensions::from(&registrar),
             subscriptions: SubscriptionTable::new((&registrar).into(), id.0),
@@ -223,6 +237,14 @@ impl Shard {
         for batch in datagrams.chunks(BATCH_MAX) {
             let reads = read_ahead(core, batch, slots);
             for (datagram, read) in batch.iter().zip(&reads) {
+                if let Some(ping) = read.ping {
+                    let handled = ping.take(datagram, outlet.room(), &mut core.counters);
+                    outlet.handled(datagram, handled);
+                    if ping.is_from_a_phone(datagram) {
+                        outlet.heard(datagram);
+                    }
+                    continue;
+                }
                 let arrival = Arrival { now, datagram, handed_over };
                 let handled = core.answer(arrival, read, outlet.room());
                 outlet.handled(datagram, handled);
@@ -413,7 +435,7 @@ impl Core {
                 Event::Refreshed { old_flow: Some(flow), .. } => flows.touch_flow(flow, false),
                 Event::Retargeted { old, .. } => flows.touch_flow(&old.flow(), false),
                 Event::Left { old, reason, .. } => {
-                    flows.touch_flow(&old.flow(), *reason == LeaveReason::Kicked);
+                    flows.touch_flow(&old.flow(), reason.is_kick());
                 }
                 _ => {}
             }

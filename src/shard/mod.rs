@@ -14,14 +14,18 @@ mod identity;
 mod listing;
 pub mod mesh;
 mod negotiate;
+pub mod options;
 pub mod owner;
 mod peer;
+mod ping;
 mod redirect;
 pub mod refused;
 mod register;
+pub mod registrations;
 mod request;
 mod subscribe;
 pub mod suspend;
+pub mod tally;
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -9,6 +9,7 @@ pub mod cursor;
 pub mod error;
 pub mod frame;
 pub mod header;
+pub mod hex;
 pub mod message;
 pub mod method;
 pub mod parse;
