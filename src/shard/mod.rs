@@ -21,8 +21,11 @@ mod ping;
 mod redirect;
 pub mod refused;
 mod register;
+pub mod registrations;
 mod request;
 mod subscribe;
+pub mod suspend;
+pub mod tally;
 
 use std::net::{IpAddr, SocketAddr};
 
