@@ -416,7 +416,7 @@ impl Binding {
         self.flags & BEHIND_NAT != 0
     }
 
-    /// Whether the source of its last REGISTER has proved that it receives what is sent there: by a
+    /// Whether the source of its last REGISTER proved that it receives what is sent there: by a
     /// digest over a nonce that was given to it, or by a connection. To nobody else may be sent what
     /// he has not asked for.
     #[must_use]
