@@ -24,13 +24,15 @@ pub enum DropReason {
     AnswerTooLong,
     /// Handed over by a shard that obeys other settings: a new configuration is on its way.
     Unowned,
+    /// Of nobody who is known, and those who are not hear nothing.
+    Unauthorized,
     /// The account is suspended for this source, and those who are not known hear nothing.
     Suspended,
 }
 
 impl DropReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [DropReason; 9] = [
+    pub const ALL: [DropReason; 10] = [
         DropReason::Keepalive,
         DropReason::Stun,
         DropReason::Unparseable,
@@ -39,6 +41,7 @@ impl DropReason {
         DropReason::NoReturnPath,
         DropReason::AnswerTooLong,
         DropReason::Unowned,
+        DropReason::Unauthorized,
         DropReason::Suspended,
     ];
 
@@ -54,6 +57,7 @@ impl DropReason {
             DropReason::NoReturnPath => "no_return_path",
             DropReason::AnswerTooLong => "answer_too_long",
             DropReason::Unowned => "unowned",
+            DropReason::Unauthorized => "unauthorized",
             DropReason::Suspended => "suspended",
         }
     }

@@ -24,6 +24,7 @@ pub mod refused;
 mod register;
 pub mod registrations;
 mod request;
+mod silence;
 mod subscribe;
 pub mod suspend;
 pub mod tally;
