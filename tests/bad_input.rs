@@ -5,7 +5,9 @@ mod common;
 #[path = "common/desk.rs"]
 mod desk;
 
+use aorta::flow::Transport;
 use aorta::limits::{COPIED_BYTES_MAX, HEADERS_MAX, MESSAGE_BYTES_MAX};
+use aorta::nat::OwnAddresses;
 use aorta::shard::counters::{Counters, DropReason};
 use aorta::shard::refused::RefuseReason;
 use aorta::sip::frame::{Broken, Frame, Scanner};
@@ -390,7 +392,77 @@ const ROWS: &[Row] = &[
         "Malformed Contact",
         RefuseReason::Contact,
     ),
+    row(
+        "Contact at a multicast address",
+        |p| contact(p, "<sip:u3@224.0.1.75:5060>"),
+        403,
+        "Contact Is Multicast",
+        RefuseReason::ContactMulticast,
+    ),
+    row(
+        "Contact at a multicast address of IPv6",
+        |p| contact(p, "<sip:u3@[ff0e::1]>"),
+        403,
+        "Contact Is Multicast",
+        RefuseReason::ContactMulticast,
+    ),
+    row(
+        "a second Contact whose maddr is a multicast address",
+        |p| contact(p, "<sip:u3@h>, <sip:u3@192.0.2.7;maddr=239.255.255.250>"),
+        403,
+        "Contact Is Multicast",
+        RefuseReason::ContactMulticast,
+    ),
+    row(
+        "Contact at the broadcast address",
+        |p| contact(p, "<sip:u3@255.255.255.255>"),
+        403,
+        "Contact Is Broadcast",
+        RefuseReason::ContactBroadcast,
+    ),
+    row(
+        "Contact at the broadcast address of a network",
+        |p| contact(p, "<sip:u3@203.0.113.255:40000>"),
+        403,
+        "Contact Is Broadcast",
+        RefuseReason::ContactBroadcast,
+    ),
+    row(
+        "Contact where the server listens",
+        |p| contact(p, "<sip:u3@203.0.113.1>"),
+        403,
+        "Contact Is This Server",
+        RefuseReason::ContactOwn,
+    ),
+    row(
+        "Contact where the server listens, on loopback",
+        |p| contact(p, "<sip:u3@127.0.0.1:5060;transport=udp>"),
+        403,
+        "Contact Is This Server",
+        RefuseReason::ContactOwn,
+    ),
+    row(
+        "Contact where the server listens with TLS",
+        |p| contact(p, "<sips:u3@203.0.113.1>"),
+        403,
+        "Contact Is This Server",
+        RefuseReason::ContactOwn,
+    ),
 ];
+
+/// A server at every address of its host.
+fn options() -> Options {
+    let listening = [
+        (Transport::Udp, "0.0.0.0:5060".parse().unwrap()),
+        (Transport::Tls, "0.0.0.0:5061".parse().unwrap()),
+    ];
+    let own = OwnAddresses::new(
+        listening,
+        vec!["203.0.113.1".parse().unwrap()],
+        vec!["203.0.113.255".parse().unwrap()],
+    );
+    Options { own, ..Options::default() }
+}
 
 /// The counters that say something has changed.
 fn changes(counters: &Counters) -> [u64; 7] {
@@ -414,7 +486,7 @@ fn refusals(counters: &Counters) -> Vec<(&'static str, u64)> {
 fn each_has_its_status_its_reason_and_its_counter_and_changes_nothing() {
     for row in ROWS {
         eprintln!("{}", row.what);
-        each_way(&Options::default(), |desk| {
+        each_way(&options(), |desk| {
             let mut phone = desk.registered(3, "a", 600);
             let (bound, before) = (desk.bound(3), desk.counters());
             let bytes = (row.make)(&mut phone);
@@ -500,6 +572,39 @@ fn a_response_where_a_request_belongs_is_dropped_and_counted() {
             assert_eq!(after.answered, before.answered);
         }
         assert_eq!(desk.bound(3), bound);
+    });
+}
+
+/// Over UDP whoever sends says where from, and an answer to one of these would go nowhere, or in
+/// circles.
+#[test]
+fn a_datagram_from_no_port_or_from_our_own_is_dropped_and_counted() {
+    each_way(&options(), |desk| {
+        let mut phone = desk.registered(3, "a", 600);
+        let bound = desk.bound(3);
+        for (from, reason) in [
+            ("192.0.2.7:0", DropReason::SourcePortZero),
+            ("203.0.113.1:5060", DropReason::OwnSource),
+            ("127.0.0.1:5060", DropReason::OwnSource),
+            ("[::ffff:203.0.113.1]:5060", DropReason::OwnSource),
+        ] {
+            let from = from.parse().unwrap();
+            for bytes in [phone.register(0), "\r\n\r\n".into(), "no SIP at all".into()] {
+                let before = desk.counters();
+                assert_eq!(desk.send_from(from, &bytes), None, "{from} {bytes}");
+                let after = desk.counters();
+                assert_eq!(after.dropped(reason), before.dropped(reason) + 1, "{from} {bytes}");
+                assert_eq!(after.answered, before.answered);
+                assert_eq!(
+                    after.dropped.iter().sum::<u64>(),
+                    before.dropped.iter().sum::<u64>() + 1
+                );
+            }
+        }
+        assert_eq!(desk.bound(3), bound);
+        // The same host from another port is somebody else.
+        let from = "203.0.113.1:5070".parse().unwrap();
+        assert_eq!(desk.ask_from(from, &phone.register(0)).status, 401);
     });
 }
 

@@ -14,7 +14,7 @@ use crate::auth::accounts::{AccountId, AorKey, InsertError};
 use crate::auth::suspension::Cursor;
 use crate::config::{self, AccountPolicy};
 use crate::limits::{ACCOUNTS_SWEPT_PER_CONTROL_MAX, EXPIRIES_PER_TURN_MAX};
-use crate::nat::Networks;
+use crate::nat::{Networks, OwnAddresses};
 use crate::reg_event::EndReason;
 use crate::registrar::{AorId, LeaveReason, Which};
 use crate::shard::Shard;
@@ -35,6 +35,8 @@ pub enum Control {
     /// ([`AccountPolicy::needs_no_digest`]): requests without credentials are then for the shard
     /// that owns their AOR, as those with credentials are. False from the start.
     AskOwners(bool),
+    /// Where this process listens, as far as that is known now. Nothing from the start.
+    OwnAddresses(Arc<OwnAddresses>),
     /// The accounts are about to be put, all of them; none is gone yet. An update that was begun
     /// and not ended is forgotten.
     BeginAccounts,
@@ -208,6 +210,10 @@ impl Core {
         match order {
             Control::AskOwners(asks) => {
                 self.asks_owners = asks;
+                Reply::Configured
+            }
+            Control::OwnAddresses(own) => {
+                self.own = own;
                 Reply::Configured
             }
             Control::Configure(configuration) => {
