@@ -1,7 +1,7 @@
 //! One parameter: what its text may be, how that reaches its field, and how a refusal of it reads.
 //! The table of them is [`parameters`](super::parameters)'.
 
-use super::parameters::{BACKEND, CPUS, LISTEN, REACTORS};
+use super::parameters::{ADMIN, ADMIN_TOKEN_FILE, BACKEND, CPUS, LISTEN, REACTORS};
 use super::refusal::Fault;
 use super::settings::Settings;
 use super::value::{self, Malformed, Unit};
@@ -28,7 +28,7 @@ pub(super) const SPELLINGS: [(&str, &str); 2] = [
 ];
 
 /// Sockets and threads are made once.
-const AT_START: [&str; 4] = [LISTEN, REACTORS, CPUS, BACKEND];
+const AT_START: [&str; 6] = [LISTEN, REACTORS, CPUS, BACKEND, ADMIN, ADMIN_TOKEN_FILE];
 
 /// What a parameter takes, and how it reaches its field.
 pub(super) enum Kind {
