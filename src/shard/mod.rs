@@ -24,6 +24,7 @@ mod register;
 pub mod registrations;
 mod request;
 mod subscribe;
+pub mod suspend;
 pub mod tally;
 
 use std::net::{IpAddr, SocketAddr};
