@@ -45,6 +45,11 @@ pub mod scenarios;
 pub mod socket;
 pub mod wire;
 
+/// The registrar that the tests of a program share with those of the library.
+#[cfg(test)]
+#[path = "../tests/stub/mod.rs"]
+mod stub;
+
 pub use digest::Algorithm;
 pub use options::{AlgorithmChoice, Error, Options, Pace};
 pub use report::summary::Summary;

@@ -113,8 +113,8 @@ leaves at once and is charged for the wait), the send itself in the closed loop.
 answers a challenge is intended for the moment the challenge came in. `lost` is a request \
 without a final answer within the timeout; `late` are the lost ones that were answered after \
 all. `nat` also fails where a registration could not have been called at some moment though the \
-server's keepalives should have held its pinhole. Exit status: 0 nothing lost or wrong, 1 something \
-was, 2 usage.";
+server's keepalives should have held its pinhole. Exit status: 0 nothing lost or wrong, 1 \
+something was, 2 usage.";
 
 #[derive(Clone)]
 struct Sources(Vec<IpAddr>);

@@ -195,7 +195,7 @@ impl<'a> Worker<'a> {
             Pacing::Plan(_) => BEGIN_MAX,
             Pacing::Window(window) => *window,
         };
-        tally.requests == 0 && tally.lost >= u64::from(enough.min(self.phones.len()))
+        tally.requests == 0 && tally.lost >= u64::from(enough.min(self.phones.count()))
     }
 
     fn tell(&self) {
@@ -231,7 +231,7 @@ impl<'a> Worker<'a> {
                     stamp => wall.saturating_sub(stamp),
                 };
                 let Some(gateway) = self.addresses.gateway(arrival.to) else {
-                    self.phones.ledger.figures.to_nobody += 1;
+                    self.phones.nobody(arrival.from);
                     continue;
                 };
                 let to = Outlet { gateway, port: port as u32 };
@@ -252,7 +252,7 @@ impl<'a> Worker<'a> {
     fn begin(&mut self, pacing: &Pacing) -> bool {
         let now = self.now();
         let mut begun = 0;
-        while begun < BEGIN_MAX && self.phones.begun() < self.phones.len() {
+        while begun < BEGIN_MAX && self.phones.begun() < self.phones.count() {
             let intended = match *pacing {
                 Pacing::Window(window) if self.phones.fleet.outstanding() < window => now,
                 Pacing::Window(_) => break,
@@ -317,7 +317,7 @@ impl<'a> Worker<'a> {
         let now = self.now();
         let mut until = self.phones.next_timer(now, NAP_MAX).min(end);
         if let Pacing::Plan(plan) = pacing
-            && self.phones.begun() < self.phones.len()
+            && self.phones.begun() < self.phones.count()
             && let Some(next) = plan.at(u64::from(self.phones.begun()))
         {
             until = until.min(next);

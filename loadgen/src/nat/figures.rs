@@ -58,8 +58,10 @@ impl OfKind {
 pub struct Figures {
     /// By kind, in the order of `Kind::index`.
     pub kinds: [OfKind; Kind::COUNT],
-    /// Packets to an outside address and port that are nobody's.
+    /// Packets of the server to an outside address and port that are nobody's.
     pub to_nobody: u64,
+    /// The same of anybody else, as other programs of this host may send them.
+    pub strangers: u64,
     /// Pings in each 10 ms since measuring began.
     pub buckets: Vec<u32>,
     /// Time between two packets of a registered phone's pinhole, nanoseconds.
@@ -77,6 +79,7 @@ impl Default for Figures {
         Figures {
             kinds: [OfKind::default(); Kind::COUNT],
             to_nobody: 0,
+            strangers: 0,
             buckets: Vec::new(),
             gaps: Histogram::new_with_bounds(GAPS.0, GAPS.1, 3)
                 .expect("the bounds are constant and valid"),
@@ -94,6 +97,7 @@ impl Figures {
             mine.add(theirs);
         }
         self.to_nobody += other.to_nobody;
+        self.strangers += other.strangers;
         if self.buckets.len() < other.buckets.len() {
             self.buckets.resize(other.buckets.len(), 0);
         }

@@ -191,6 +191,11 @@ impl Gateways {
         }
     }
 
+    /// Where the phones send.
+    pub fn remote(&self) -> SocketAddrV4 {
+        self.shape.remote
+    }
+
     /// How the gateway of a phone behaves.
     #[inline]
     pub fn kind(&self, phone: u32) -> Kind {

@@ -75,7 +75,7 @@ impl Phones {
     }
 
     /// Number of phones.
-    pub fn len(&self) -> u32 {
+    pub fn count(&self) -> u32 {
         self.due.len() as u32
     }
 
@@ -86,13 +86,13 @@ impl Phones {
 
     /// Whether every phone has had its first try, and what came of it.
     pub fn has_tried(&self) -> bool {
-        self.begun == self.len() && self.fleet.outstanding() == 0
+        self.begun == self.count() && self.fleet.outstanding() == 0
     }
 
     /// The next phone registers. `None` where all have begun.
     pub fn begin(&mut self, intended: Nanos, now: Nanos) -> Option<AgentId> {
         let id = self.begun;
-        if id == self.len() {
+        if id == self.count() {
             return None;
         }
         self.begun += 1;
@@ -129,14 +129,14 @@ impl Phones {
         at: Nanos,
         now: Nanos,
     ) -> Todo {
-        let unasked = self.fleet.handle_unasked(bytes);
         let inbound = self.gateways.inbound(to, from, at);
         let (Inbound::Reached(phone) | Inbound::Closed(phone, _) | Inbound::Filtered(phone)) =
             inbound
         else {
-            self.ledger.figures.to_nobody += 1;
+            self.nobody(from);
             return Todo::Nothing;
         };
+        let unasked = self.fleet.handle_unasked(bytes);
         let kind = self.gateways.kind(phone);
         if unasked.is_some() {
             self.ledger.ping(kind, at);
@@ -162,6 +162,14 @@ impl Phones {
         }
     }
 
+    /// A datagram came that is for none of the phones.
+    pub fn nobody(&mut self, from: SocketAddrV4) {
+        match from == self.gateways.remote() {
+            true => self.ledger.figures.to_nobody += 1,
+            false => self.ledger.figures.strangers += 1,
+        }
+    }
+
     fn handle_answer(&mut self, phone: u32, kind: Kind, bytes: &[u8], now: Nanos) -> Todo {
         if let Some(id) = self.fleet.handle_datagram(bytes, now) {
             return Todo::Request(id);
@@ -170,7 +178,7 @@ impl Phones {
         if until != self.ledger.registered_until(phone) {
             let port = self.gateways.outlet(phone).port;
             self.ledger.granted(phone, kind, port, until, now);
-            let spread = u64::from(phone.wrapping_mul(0x9e37_79b1) >> 16) * REFRESH_SPREAD >> 16;
+            let spread = u64::from(phone.wrapping_mul(0x9e37_79b1) >> 16) * REFRESH_SPREAD / 65_536;
             let granted = until.saturating_sub(now);
             self.due[phone as usize] = now + granted / 256 * (REFRESH_FIRST + spread);
         }
@@ -205,7 +213,7 @@ impl Phones {
 
     /// Ends every phone's account.
     pub fn close(&mut self, now: Nanos) {
-        for phone in 0..self.len() {
+        for phone in 0..self.count() {
             let kind = self.gateways.kind(phone);
             self.ledger.close(phone, kind, self.gateways.closes_at(phone), now);
         }

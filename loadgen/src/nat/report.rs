@@ -109,7 +109,8 @@ fn render(out: &mut String, outcome: &NatOutcome) -> std::fmt::Result {
     for (count, what) in [
         (sum.met_closed, "packets of the server met a closed pinhole"),
         (sum.filtered, "packets of another sender that a symmetric NAT kept out"),
-        (figures.to_nobody, "packets to an outside port that is nobody's"),
+        (figures.to_nobody, "packets of the server to an outside port that is nobody's"),
+        (figures.strangers, "packets of strangers to outside ports"),
         (figures.unregistered, "phones not registered at the end"),
         (figures.queue_drops, "datagrams DROPPED BY THE GENERATOR'S OWN QUEUES: not the server's"),
         (tally.send_errors, "datagrams that the kernel did not take"),
@@ -146,7 +147,8 @@ pub fn progress(progress: &NatProgress) -> String {
         None => format!("registering {} of {}", progress.begun, progress.users),
     };
     format!(
-        "{at}  registrations {}  {:>7} pings/s  pinholes closed {}  unreachable {}  lost or wrong {}",
+        "{at}  registrations {}  {:>7} pings/s  pinholes closed {}  unreachable {}  lost or \
+         wrong {}",
         progress.registrations,
         progress.pings_per_second,
         progress.closings,
@@ -199,8 +201,10 @@ pub struct NatFigures {
     pub failed_to_hold: u64,
     /// Phones that were not registered at the end.
     pub unregistered: u64,
-    /// Packets to an outside address and port that are nobody's.
+    /// Packets of the server to an outside address and port that are nobody's.
     pub to_nobody: u64,
+    /// The same of anybody else.
+    pub strangers: u64,
     /// Datagrams that the generator's own queues dropped.
     pub queue_drops: u64,
     /// All kinds together.
@@ -290,6 +294,7 @@ impl From<&NatOutcome> for NatSummary {
                 failed_to_hold: outcome.failed_to_hold(),
                 unregistered: figures.unregistered,
                 to_nobody: figures.to_nobody,
+                strangers: figures.strangers,
                 queue_drops: figures.queue_drops,
                 all: (&figures.sum()).into(),
                 kinds: Kind::all().filter(there).map(of_kind).collect(),

@@ -66,16 +66,19 @@ pub struct NatOutcome {
 }
 
 impl NatOutcome {
-    /// Whether the server's keepalives should have held the pinholes of this kind of NAT: where
-    /// only outbound packets count, nothing can but OPTIONS that are answered.
+    /// Whether the server's keepalives should have held the pinholes of this kind of NAT. Where
+    /// only outbound packets count, nothing can but OPTIONS that are answered; such NATs beside
+    /// others, with another form, are there to be looked at.
     pub fn should_hold(&self, kind: Kind) -> bool {
+        let of = |kind: Kind| self.figures.kinds[kind.index()].phones;
+        let beside = Kind::all().any(|kind| kind.refresh == Refresh::Both && of(kind) > 0);
         let others = self.run.tally.keepalives().any(|(form, count)| match form {
             Form::Options => false,
             Form::Raw | Form::Crlf | Form::Stun => count > 0,
         });
         match kind.refresh {
             Refresh::Both => true,
-            Refresh::Outbound => self.run.tally.options_answered > 0 && !others,
+            Refresh::Outbound => !beside || self.run.tally.options_answered > 0 && !others,
         }
     }
 

@@ -172,7 +172,7 @@ impl Arrivals {
             dropped: 0,
             bytes: &self.slots.buffer[number * ARRIVAL_BYTES..][..length],
         };
-        let control_bytes = (header.msg_hdr.msg_controllen as usize).min(CONTROL_BYTES);
+        let control_bytes = header.msg_hdr.msg_controllen.min(CONTROL_BYTES);
         let mut control = &self.slots.controls[number].0[..control_bytes];
         while let Some((level, kind, data, rest)) = message(control) {
             control = rest;
