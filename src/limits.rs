@@ -126,6 +126,8 @@ pub const DOMAIN_ALIASES_MAX: usize = 64;
 /// Bindings that may leave by expiry in one turn of the loop, so that a million at once do not
 /// stop the traffic.
 pub const EXPIRIES_PER_TURN_MAX: usize = 256;
+/// Entries of a schedule that move to another period with one batch of turns.
+pub const SCHEDULE_MOVES_MAX: usize = 1024;
 
 const _: () = assert!(MESSAGE_BYTES_MAX <= u16::MAX as usize);
 const _: () = assert!(HEADERS_MAX < u8::MAX as usize);
