@@ -20,6 +20,13 @@ pub struct Parameter {
     pub(super) kind: Kind,
 }
 
+/// Names in other editions of the manual the aliases are from, each with its alias. One of them
+/// differs from an alias of another parameter by its underscores alone, so none is guessed.
+pub(super) const SPELLINGS: [(&str, &str); 2] = [
+    ("SS_ENDPOINT_REGISTER_RETRY", "SS_ENDPOINTREGISTERRETRY"),
+    ("SS_ENDPOINT_REGISTER_SUSPEND", "SS_ENDPOINTREGISTERSUSPENDTIME"),
+];
+
 /// Sockets and threads are made once.
 const AT_START: [&str; 4] = [LISTEN, REACTORS, CPUS, BACKEND];
 
@@ -84,10 +91,13 @@ impl Parameter {
         }
     }
 
-    /// Whether `name` is its key or its alias, in any case.
+    /// Whether `name` is its key, its alias or another spelling of that, in any case.
     pub(super) fn is_named(&self, name: &str) -> bool {
         self.key.eq_ignore_ascii_case(name)
             || (!self.alias.is_empty() && self.alias.eq_ignore_ascii_case(name))
+            || SPELLINGS.iter().any(|&(spelling, alias)| {
+                alias == self.alias && spelling.eq_ignore_ascii_case(name)
+            })
     }
 
     /// Its section: what stands before the dot of its key.
@@ -125,6 +135,7 @@ impl Parameter {
                 let number = value::whole(text, self.unit).ok_or_else(|| {
                     let what = match self.unit {
                         Unit::Seconds => "whole seconds",
+                        Unit::Milliseconds => "whole milliseconds",
                         Unit::Percent => "a whole percentage",
                         Unit::Bytes => "whole bytes",
                         Unit::None => "a whole number",

@@ -17,6 +17,7 @@ use super::data_plane::{DataPlane, Shared};
 use super::datagram::{Backend, DatagramPath, Outbox};
 use super::error::StartError;
 use super::executor::{Executor, TurnSignal, Turner, rings_lock};
+use super::hearsay::Hearsay;
 use super::idle::Idle;
 use super::mmsg::Mmsg;
 use super::plane::Plane;
@@ -316,6 +317,7 @@ impl<P: Plane> Seat<P> {
             hot: ((1u64 << path.sources()) - 1) as u32,
             path,
             outbox,
+            hearsay: Hearsay::new(self.reactors, sockets.clone()),
             sender: Sender::new(sockets),
             endpoint: self.endpoint,
             streams,
@@ -333,9 +335,9 @@ impl<P: Plane> Seat<P> {
             drop((data_plane, executor));
             return None;
         }
-        let (counters, value) = executor.run(serve(data_plane, tasks));
+        let (counters, value, path) = executor.run(serve(data_plane, tasks));
         let _lock = rings_lock();
-        drop(executor);
+        drop((path, executor));
         Some(Finished { shard, counters, value })
     }
 }
@@ -343,7 +345,7 @@ impl<P: Plane> Seat<P> {
 async fn serve<P: Plane, D: DatagramPath>(
     data_plane: DataPlane<P, D>,
     tasks: Option<(TaskSpawner, TurnSignal)>,
-) -> (Counters, P::Final) {
+) -> (Counters, P::Final, D) {
     let Some((spawn, signal)) = tasks else { return data_plane.run(None).await };
     let turner = Turner::new(signal);
     spawn(data_plane.shard);
@@ -382,6 +384,18 @@ impl CertificateSlots {
     }
 }
 
+/// Reads the counters of all reactors of a process, from any thread, after their end too.
+#[derive(Clone)]
+pub struct Meter(Arc<Shared>);
+
+impl Meter {
+    /// The counters of each reactor as they were a few turns ago, or when it went to sleep.
+    #[must_use]
+    pub fn counters(&self) -> Vec<Counters> {
+        self.0.counters.iter().map(SharedCounters::snapshot).collect()
+    }
+}
+
 /// Reactors that serve. Dropping it stops them and waits for them.
 pub struct Running<P: Plane> {
     threads: Vec<JoinHandle<Option<Finished<P::Final>>>>,
@@ -402,7 +416,13 @@ impl<P: Plane> Running<P> {
     /// The counters of each reactor as they were a few turns ago, or when it went to sleep.
     #[must_use]
     pub fn counters(&self) -> Vec<Counters> {
-        self.shared.counters.iter().map(SharedCounters::snapshot).collect()
+        self.meter().counters()
+    }
+
+    /// Reads the counters from wherever it is taken to.
+    #[must_use]
+    pub fn meter(&self) -> Meter {
+        Meter(Arc::clone(&self.shared))
     }
 
     /// Gives orders to each reactor's plane, in the order of the shards.

@@ -15,6 +15,8 @@ mod datagram;
 mod error;
 mod executor;
 mod group;
+mod hearsay;
+mod icmp;
 mod idle;
 mod mmsg;
 mod plane;
@@ -25,6 +27,7 @@ mod signals;
 mod socket;
 mod start_check;
 mod stream;
+mod told;
 mod uring;
 mod wake;
 
@@ -33,7 +36,9 @@ pub use self::control::{ControlError, Controller, Pending};
 pub use self::counters::Counters;
 pub use self::datagram::Backend;
 pub use self::error::StartError;
-pub use self::group::{CertificateSlots, Finished, Reactors, Running, Settings, TaskSpawner};
+pub use self::group::{
+    CertificateSlots, Finished, Meter, Reactors, Running, Settings, TaskSpawner,
+};
 pub use self::plane::Plane;
 pub use self::signals::{Signal, Signals};
 pub use self::socket::{Bound, interface_number};
@@ -44,5 +49,9 @@ pub use self::start_check::{
 pub use self::stream::{Certificates, TlsError};
 pub use self::wake::Waker;
 
+#[cfg(test)]
+mod deadline_tests;
+#[cfg(test)]
+mod hearsay_tests;
 #[cfg(test)]
 mod tests;

@@ -9,9 +9,11 @@ use crate::auth::account::Ha1s;
 use crate::auth::accounts::{AccountId, Accounts, AorKey, InsertError};
 use crate::auth::ha2::Ha2Cache;
 use crate::auth::nonce::{NonceKeys, NonceSequence};
+use crate::auth::suspension::Suspensions;
 use crate::config;
 use crate::flow::ConnectionId;
 use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX};
+use crate::nat::Networks;
 use crate::reg_event::{Notify, SubscriptionTable};
 use crate::registrar::{Event, LeaveReason, Registrar, TokenKeys};
 use crate::shard::batch::{Outlet, Read, Single, Slot, read_ahead};
@@ -22,7 +24,8 @@ use crate::shard::extensions::Extensions;
 use crate::shard::flows::{Flows, Order};
 use crate::shard::owner::Ownership;
 use crate::shard::request::{self, Arrival};
-use crate::shard::{Datagram, Handled, ShardId};
+use crate::shard::suspend::{SuspensionEvent, suspensions};
+use crate::shard::{Datagram, Handled, ShardId, silence};
 use crate::sip::{Fault, Framing, HeaderTable, ParseError, Parsed, Part, parse};
 use crate::time::{Instant, Now};
 
@@ -65,6 +68,12 @@ pub struct Setup {
     pub registrar: config::Registrar,
     /// What authentication obeys.
     pub auth: config::Auth,
+    /// How phones behind NAT are known and kept reachable.
+    pub nat: config::Nat,
+    /// How phones that are gone are noticed.
+    pub liveness: config::Liveness,
+    /// What holds for phones of one network, each network once.
+    pub networks: Vec<config::Network>,
     /// The domains served.
     pub domains: Vec<config::Domain>,
 }
@@ -81,6 +90,9 @@ pub(super) struct Core {
     pub ownership: Ownership,
     pub keys: Keys,
     pub auth: config::Auth,
+    pub nat: config::Nat,
+    pub liveness: config::Liveness,
+    pub networks: Networks,
     pub bindings_max: u8,
     pub extensions: Extensions,
     /// Some account may be let in without a digest, so requests without credentials are for the
@@ -92,6 +104,8 @@ pub(super) struct Core {
     pub registrar: Registrar,
     pub ha2s: Ha2Cache,
     pub nonces: NonceSequence,
+    pub suspensions: Suspensions,
+    pub suspension_events: Vec<SuspensionEvent>,
     pub counters: Counters,
     pub events: Vec<Event>,
     pub flows: Flows,
@@ -105,17 +119,23 @@ impl Shard {
     /// A shard without accounts.
     #[must_use]
     pub fn new(setup: Setup) -> Shard {
-        let Setup { id, ownership, keys, registrar, auth, domains } = setup;
+        let Setup { id, ownership, keys, registrar, auth, nat, liveness, networks, domains } =
+            setup;
         let shards = ownership.shards();
         let core = Core {
             id,
-            ownership,
             auth,
+            nat,
+            liveness,
+            networks: Networks::new(networks),
             bindings_max: registrar.bindings_max,
             extensions: Extensions::from(&registrar),
             subscriptions: SubscriptionTable::new((&registrar).into(), id.0),
             asks_owners: false,
             tokens: keys.tokens(),
+            suspensions: suspensions(&keys.identity, &ownership),
+            suspension_events: Vec::new(),
+            ownership,
             domains: Domains::new(domains),
             accounts: Accounts::new(),
             registrar: Registrar::new(registrar, keys.spread),
@@ -212,10 +232,19 @@ impl Shard {
         outlet: &mut impl Outlet,
     ) {
         let Shard { slots, core } = self;
-        core.events.clear();
+        core.begin();
+        core.end_suspensions(now);
         for batch in datagrams.chunks(BATCH_MAX) {
             let reads = read_ahead(core, batch, slots);
             for (datagram, read) in batch.iter().zip(&reads) {
+                if let Some(ping) = read.ping {
+                    let handled = ping.take(datagram, outlet.room(), &mut core.counters);
+                    outlet.handled(datagram, handled);
+                    if ping.is_from_a_phone(datagram) {
+                        outlet.heard(datagram);
+                    }
+                    continue;
+                }
                 let arrival = Arrival { now, datagram, handed_over };
                 let handled = core.answer(arrival, read, outlet.room());
                 outlet.handled(datagram, handled);
@@ -231,14 +260,19 @@ impl Shard {
     /// again: at once where more are waiting.
     pub fn turn(&mut self, now: Now) -> Option<Instant> {
         let core = &mut self.core;
-        core.events.clear();
+        core.begin();
         let expired = core.registrar.expire(now, EXPIRIES_PER_TURN_MAX, &mut core.events);
         core.count_events(0);
+        core.end_suspensions(now);
         core.settle(now);
         if expired.more {
             return Some(now.mono);
         }
-        let deadlines = [core.registrar.next_deadline(), core.subscriptions.next_deadline()];
+        let deadlines = [
+            core.registrar.next_deadline(),
+            core.subscriptions.next_deadline(),
+            core.suspensions.next_deadline(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 
@@ -246,7 +280,7 @@ impl Shard {
     /// has failed is no way to anybody).
     pub fn connection_closed(&mut self, now: Now, id: ConnectionId) {
         let core = &mut self.core;
-        core.events.clear();
+        core.begin();
         core.flows.closed(id);
         core.subscriptions.flow_closed(id);
         core.registrar.close_flow(now, id, &mut core.events);
@@ -275,7 +309,7 @@ impl Shard {
     /// Carries out an order from outside; see [`Control`] for what each does and costs.
     pub fn control(&mut self, now: Now, order: Control) -> Reply {
         let core = &mut self.core;
-        core.events.clear();
+        core.begin();
         let reply = core.control(now, order);
         core.count_events(0);
         core.settle(now);
@@ -291,6 +325,24 @@ impl Shard {
     #[must_use]
     pub fn events(&self) -> &[Event] {
         &self.core.events
+    }
+
+    /// Suspensions that began or ended in the last call, in order. Gone with the next one.
+    #[must_use]
+    pub fn suspension_events(&self) -> &[SuspensionEvent] {
+        &self.core.suspension_events
+    }
+
+    /// Whether those who are not known are answered (SS_REPLY_UNAUTHORIZED).
+    #[must_use]
+    pub fn answers_strangers(&self) -> bool {
+        self.core.auth.reply_unauthorized
+    }
+
+    /// Who is suspended.
+    #[must_use]
+    pub fn suspensions(&self) -> &Suspensions {
+        &self.core.suspensions
     }
 
     /// The counters.
@@ -336,11 +388,21 @@ impl Core {
                 self.counters.drop(DropReason::Keepalive);
                 Handled::Nothing
             }
+            Parsed::Invalid { message, .. }
+                if silence::is_kept(self)
+                    && !silence::knows(self, &arrival)
+                    && message.is_some_and(|message| message.method().is_some()) =>
+            {
+                silence::keep(self, &arrival, DropReason::Unauthorized)
+            }
             Parsed::Invalid { error, message } => {
                 request::refuse_faulty(self, arrival, error, message, out)
             }
             // Its connection has given up on the rest: more than is taken (RFC 3261 21.5.7).
             Parsed::Partial { .. } if arrival.datagram.link.is_some() => {
+                if silence::is_kept(self) && !silence::knows(self, &arrival) {
+                    return silence::keep(self, &arrival, DropReason::Unauthorized);
+                }
                 let mut table = HeaderTable::new();
                 let error = ParseError { part: Part::Message, fault: Fault::TooLong };
                 match parse(bytes, Framing::Datagram, &mut table) {
@@ -357,6 +419,12 @@ impl Core {
                 Handled::Nothing
             }
         }
+    }
+
+    /// Begins a call: what happened in the last one is gone.
+    pub fn begin(&mut self) {
+        self.events.clear();
+        self.suspension_events.clear();
     }
 
     /// Ends a call: those who watch are told what happened in it, and connections are held and
@@ -383,7 +451,7 @@ impl Core {
                 Event::Refreshed { old_flow: Some(flow), .. } => flows.touch_flow(flow, false),
                 Event::Retargeted { old, .. } => flows.touch_flow(&old.flow(), false),
                 Event::Left { old, reason, .. } => {
-                    flows.touch_flow(&old.flow(), *reason == LeaveReason::Kicked);
+                    flows.touch_flow(&old.flow(), reason.is_kick());
                 }
                 _ => {}
             }

@@ -10,6 +10,8 @@ use crate::shard::refused::RefuseReason;
 pub enum DropReason {
     /// Nothing but white space or a few bytes: a keepalive.
     Keepalive,
+    /// STUN that is no binding request: an indication, a response, another method, or broken.
+    Stun,
     /// Not SIP, or so broken that no response could find its way back.
     Unparseable,
     /// A response where a request belongs.
@@ -22,18 +24,25 @@ pub enum DropReason {
     AnswerTooLong,
     /// Handed over by a shard that obeys other settings: a new configuration is on its way.
     Unowned,
+    /// Of nobody who is known, and those who are not hear nothing.
+    Unauthorized,
+    /// The account is suspended for this source, and those who are not known hear nothing.
+    Suspended,
 }
 
 impl DropReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [DropReason; 7] = [
+    pub const ALL: [DropReason; 10] = [
         DropReason::Keepalive,
+        DropReason::Stun,
         DropReason::Unparseable,
         DropReason::StrayResponse,
         DropReason::Ack,
         DropReason::NoReturnPath,
         DropReason::AnswerTooLong,
         DropReason::Unowned,
+        DropReason::Unauthorized,
+        DropReason::Suspended,
     ];
 
     /// Its name in metrics and in the final counters.
@@ -41,22 +50,25 @@ impl DropReason {
     pub const fn name(self) -> &'static str {
         match self {
             DropReason::Keepalive => "keepalive",
+            DropReason::Stun => "stun",
             DropReason::Unparseable => "unparseable",
             DropReason::StrayResponse => "stray_response",
             DropReason::Ack => "ack",
             DropReason::NoReturnPath => "no_return_path",
             DropReason::AnswerTooLong => "answer_too_long",
             DropReason::Unowned => "unowned",
+            DropReason::Unauthorized => "unauthorized",
+            DropReason::Suspended => "suspended",
         }
     }
 }
 
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+    ($($(#[doc = $doc:literal])+ $name:ident),* $(,)?) => {
         /// The counters of one shard since its start.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct Counters {
-            $($(#[$doc])* pub $name: u64,)*
+            $($(#[doc = $doc])+ pub $name: u64,)*
             /// Silences by [`DropReason`].
             pub dropped: [u64; DropReason::ALL.len()],
             /// Refusals by [`RefuseReason`].
@@ -80,6 +92,11 @@ macro_rules! counters {
             /// Name and value of every counter, silences, refusals and statuses left out.
             pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name),)*].into_iter()
+            }
+
+            /// The same, each with its meaning between.
+            pub fn described(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                [$((stringify!($name), concat!($($doc),+), self.$name),)*].into_iter()
             }
         }
 
@@ -111,18 +128,33 @@ counters! {
     authenticated,
     /// Requests let in without a digest, by their network or their client certificate.
     admitted,
-    /// Digest right, nonce old, foreign or its count used: challenged with `stale=true`.
+    /// Nonce old, foreign, or its count used: challenged with `stale=true`.
     stale,
     /// Digest wrong on a nonce bound to that very source.
     bad_password,
-    /// Digest wrong on a nonce of another key or source; proves nothing.
-    bad_password_unbound,
+    /// Credentials for a nonce of another key or source, or a made-up one: challenged with
+    /// `stale=true`, the password not looked at.
+    foreign_nonce,
     /// Credentials for an AOR that has no account.
     unknown_account,
+    /// Suspensions that began, of accounts.
+    suspensions,
+    /// Suspensions that began, of names without an account.
+    suspensions_unknown,
+    /// Suspensions that ended.
+    suspensions_ended,
     /// Requests for users answered with where they are.
     redirected,
     /// Registrations through a NAT.
     behind_nat,
+    /// Those with a Contact at 0.0.0.0 or ::, which names no address.
+    contact_unspecified,
+    /// Those whose pinhole is not kept open, since their source has not proved to be theirs.
+    keepalive_unproven,
+    /// STUN binding requests answered with the address they came from.
+    stun_answered,
+    /// STUN binding requests refused because they want understood what is not.
+    stun_refused,
     /// Retransmissions answered again without a change.
     retransmissions,
     /// Bindings added.

@@ -13,15 +13,21 @@ mod flows;
 mod identity;
 mod listing;
 pub mod mesh;
+mod nat;
 mod negotiate;
 pub mod options;
 pub mod owner;
 mod peer;
+mod ping;
 mod redirect;
 pub mod refused;
 mod register;
+pub mod registrations;
 mod request;
+mod silence;
 mod subscribe;
+pub mod suspend;
+pub mod tally;
 
 use std::net::{IpAddr, SocketAddr};
 
