@@ -13,6 +13,7 @@ pub mod value;
 mod account;
 mod auth;
 mod describe;
+mod guard;
 mod nearest;
 mod registrar;
 mod serve;
@@ -23,6 +24,7 @@ pub use account::{AccountAuthentication, AccountPolicy, StaticContact};
 pub use auth::{Algorithms, Auth, ChallengeCode, Domain};
 pub use describe::Described;
 pub use file::load;
+pub use guard::Guard;
 pub(crate) use nearest::nearest;
 pub use refusal::{Origin, Refusal};
 pub use registrar::{
