@@ -86,6 +86,10 @@ pub const ACCOUNT_NETWORKS_MAX: usize = 16;
 pub const STATIC_CONTACTS_MAX: usize = 8;
 /// Networks of one setting.
 pub const NETWORKS_MAX: usize = 64;
+/// Networks of which something is said by itself.
+pub const NETWORK_TABLES_MAX: usize = 4096;
+/// Longest payload of a raw keepalive, bytes.
+pub const KEEPALIVE_BYTES_MAX: usize = 256;
 /// URIs of the Service-Route.
 pub const SERVICE_ROUTES_MAX: usize = 4;
 /// Origins that may open a WebSocket.
@@ -117,6 +121,15 @@ pub const NOTIFY_ROOM_BYTES_MIN: usize = 20_480;
 pub const ACCOUNTS_PER_CONTROL_MAX: usize = 256;
 /// Accounts that one order may look at to see whether they go.
 pub const ACCOUNTS_SWEPT_PER_CONTROL_MAX: usize = 16_384;
+/// Bindings that one order to find some looks at, where the source alone decides: a tenth of a
+/// millisecond.
+pub const FIND_SLOTS_MAX: usize = 8192;
+/// The same where contacts are compared.
+pub const FIND_CONTACT_SLOTS_MAX: usize = 2048;
+/// Bindings that one order to find some gives.
+pub const FIND_ROWS_MAX: usize = 128;
+/// Longest address-of-record or contact that is looked for, bytes.
+pub const FIND_TEXT_BYTES_MAX: usize = 1024;
 /// Orders that may wait at one reactor.
 pub const CONTROLS_WAITING_MAX: usize = 64;
 /// Orders that one turn of the loop carries out.
@@ -146,6 +159,13 @@ pub const SECURITY_ACCOUNT_BYTES_MAX: usize = 64;
 pub const SECURITY_AGENT_BYTES_MAX: usize = 48;
 
 const _: () = assert!(SCANNER_WORDS_MAX <= u64::BITS as usize);
+/// Addresses of which one shard remembers to whom something was sent last, so that an ICMP error
+/// finds its binding; a power of two. At 33 thousand messages a second that is a quarter of one.
+pub const RECENT_SENDS: usize = 8192;
+/// Accounts of one shard, each with an address, whose REGISTERs are ignored.
+pub const IGNORED_MAX: usize = 65_536;
+
+const _: () = assert!(RECENT_SENDS.is_power_of_two());
 const _: () = assert!(MESSAGE_BYTES_MAX <= u16::MAX as usize);
 const _: () = assert!(HEADERS_MAX < u8::MAX as usize);
 const _: () = assert!(HEADER_NAME_BYTES_MAX <= u8::MAX as usize);

@@ -6,6 +6,7 @@ use crate::agent::{AgentId, BURST, Fleet};
 use crate::plan::{Nanos, Plan, SECOND};
 use crate::record::{Latencies, Sample, Tally};
 use crate::socket::{BATCH, Outgoing, Port, Received, Waiter, thread_cpu, wake_on_time};
+use crate::wire::unasked::{Form, Unasked};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
@@ -236,8 +237,15 @@ impl<'a> Worker<'a> {
                 if slot > 0 && slot % BATCH == 0 {
                     now = self.now();
                 }
-                if let Some(id) = self.fleet.handle_datagram(self.received.datagram(slot), now) {
-                    self.put(id, now);
+                let datagram = self.received.datagram(slot);
+                match self.fleet.handle_unasked(datagram) {
+                    Some(Unasked::Keepalive(Form::Options)) => self.reply(index, slot),
+                    Some(_) => {}
+                    None => {
+                        if let Some(id) = self.fleet.handle_datagram(datagram, now) {
+                            self.put(id, now);
+                        }
+                    }
                 }
             }
             self.flush();
@@ -311,13 +319,26 @@ impl<'a> Worker<'a> {
         worked
     }
 
-    /// Writes an agent's request into the batch of its socket.
-    fn put(&mut self, id: AgentId, now: Nanos) {
-        let port = self.fleet.socket(id);
+    /// Writes the answer to an OPTIONS of the server into the batch of the socket it came to.
+    fn reply(&mut self, port: usize, slot: usize) {
+        self.make_room(port);
+        let datagram = self.received.datagram(slot);
+        if let Some(length) = self.fleet.answer_options(datagram, self.outgoing.room()) {
+            self.outgoing.push(length);
+        }
+    }
+
+    /// Makes the batch that of a socket, with room for one more.
+    fn make_room(&mut self, port: usize) {
         if port != self.outgoing_port || self.outgoing.is_full() {
             self.flush();
             self.outgoing_port = port;
         }
+    }
+
+    /// Writes an agent's request into the batch of its socket.
+    fn put(&mut self, id: AgentId, now: Nanos) {
+        self.make_room(self.fleet.socket(id));
         if let Some(length) = self.fleet.write(id, now, self.outgoing.room()) {
             self.outgoing.push(length);
         }

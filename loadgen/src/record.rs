@@ -3,6 +3,7 @@
 
 use crate::agent::check::Wrong;
 use crate::plan::Nanos;
+use crate::wire::unasked::Form;
 use hdrhistogram::Histogram;
 
 /// Longest latency a histogram holds; longer ones are recorded as this.
@@ -37,8 +38,10 @@ pub struct Tally {
     pub provisional: u64,
     /// Second and further final answers to one request.
     pub duplicates: u64,
-    /// Datagrams that answer nothing we sent: keepalives, requests, foreign branches.
+    /// Datagrams that answer nothing we sent and are no keepalive: foreign branches, requests.
     pub stray: u64,
+    /// OPTIONS of the server that got their 200.
+    pub options_answered: u64,
     /// Times a 503 with Retry-After sent a phone away for a while.
     pub deferred: u64,
     /// Phones that ended a storm without being registered.
@@ -53,6 +56,7 @@ pub struct Tally {
     pub last_answer: Nanos,
     statuses: Box<[u64]>,
     reasons: [u64; Wrong::COUNT],
+    keepalives: [u64; Form::ALL.len()],
 }
 
 impl Default for Tally {
@@ -68,6 +72,7 @@ impl Default for Tally {
             provisional: 0,
             duplicates: 0,
             stray: 0,
+            options_answered: 0,
             deferred: 0,
             given_up: 0,
             send_errors: 0,
@@ -76,6 +81,7 @@ impl Default for Tally {
             last_answer: 0,
             statuses: vec![0; STATUS_END].into_boxed_slice(),
             reasons: [0; Wrong::COUNT],
+            keepalives: [0; Form::ALL.len()],
         }
     }
 }
@@ -93,6 +99,7 @@ impl Tally {
         self.provisional += other.provisional;
         self.duplicates += other.duplicates;
         self.stray += other.stray;
+        self.options_answered += other.options_answered;
         self.deferred += other.deferred;
         self.given_up += other.given_up;
         self.send_errors += other.send_errors;
@@ -105,6 +112,20 @@ impl Tally {
         for (mine, theirs) in self.reasons.iter_mut().zip(&other.reasons) {
             *mine += theirs;
         }
+        for (mine, theirs) in self.keepalives.iter_mut().zip(other.keepalives) {
+            *mine += theirs;
+        }
+    }
+
+    /// A keepalive of the server came.
+    #[inline]
+    pub fn keepalive(&mut self, form: Form) {
+        self.keepalives[form as usize] += 1;
+    }
+
+    /// The server's keepalives by form, none left out.
+    pub fn keepalives(&self) -> impl Iterator<Item = (Form, u64)> + '_ {
+        Form::ALL.into_iter().zip(self.keepalives)
     }
 
     /// Final answers by status code, those that came.

@@ -64,6 +64,26 @@ fn every_scenario_runs_clean_against_an_honest_registrar() {
 }
 
 #[test]
+fn what_a_server_sends_unasked_is_counted_and_answered_and_nothing_wrong() {
+    for scenario in Scenario::all() {
+        let served = serve(Fault::Keepalives);
+        let outcome = go(&options(scenario, &served));
+        assert!(outcome.is_clean(), "{scenario:?}: {}", report::table(&outcome));
+        let tally = &outcome.tally;
+        for (form, count) in tally.keepalives() {
+            assert!(count > 0, "{scenario:?}: no {form:?}");
+        }
+        let summary = Summary::from(&outcome);
+        assert_eq!(summary.keepalives["options"], summary.options_answered, "{scenario:?}");
+        // A request that is no keepalive remains what nobody asked for.
+        assert!(tally.stray > 0, "{scenario:?}");
+        let registrar = served.stop();
+        assert_eq!(registrar.complaints, Vec::<String>::new(), "{scenario:?}");
+        assert!(registrar.options_answered > 0, "{scenario:?}");
+    }
+}
+
+#[test]
 fn an_open_loop_sends_what_was_planned_and_no_more() {
     let served = serve(Fault::None);
     let mut options = options(Scenario::REFRESH, &served);

@@ -14,7 +14,10 @@ mod account;
 mod auth;
 mod describe;
 mod guard;
+mod liveness;
+mod nat;
 mod nearest;
+mod network;
 mod registrar;
 mod serve;
 mod streams;
@@ -25,7 +28,10 @@ pub use auth::{Algorithms, Auth, ChallengeCode, Domain};
 pub use describe::Described;
 pub use file::load;
 pub use guard::Guard;
+pub use liveness::{Liveness, LivenessAnswer, Unreachable};
+pub use nat::{KeepaliveForm, KeepaliveMessage, KeepalivePace, Nat, NatOverride, NatTests};
 pub(crate) use nearest::nearest;
+pub use network::Network;
 pub use refusal::{Origin, Refusal};
 pub use registrar::{
     Evict, Flapping, MinExpiresPolicy, PathMode, Registrar, Replace, UserParameters,

@@ -8,11 +8,13 @@ pub use super::parameter::Parameter;
 use super::refusal::{Fault, Origin, Refusal};
 use super::value::{self, Unit, joined};
 use super::{
-    Backend, ChallengeCode, ClientAuth, Evict, MinExpiresPolicy, PathMode, Replace, UserParameters,
+    Backend, ChallengeCode, ClientAuth, Evict, LivenessAnswer, MinExpiresPolicy, PathMode, Replace,
+    Unreachable, UserParameters,
 };
 use crate::limits::{
-    BINDINGS_MAX, LISTENERS_MAX, MESSAGE_BYTES_MAX, NETWORKS_MAX, ORIGINS_MAX, RESPONSE_BYTES_MAX,
-    SERVICE_ROUTES_MAX, SHARDS_MAX,
+    BINDINGS_MAX, GUARD_NETWORKS_MAX, KEEPALIVE_BYTES_MAX, LISTENERS_MAX, MESSAGE_BYTES_MAX,
+    NETWORKS_MAX, ORIGINS_MAX, RESPONSE_BYTES_MAX, SCANNER_WORD_BYTES_MAX, SCANNER_WORD_BYTES_MIN,
+    SCANNER_WORDS_MAX, SERVICE_ROUTES_MAX, SHARDS_MAX,
 };
 
 pub(super) const EXPIRES_MAX: &str = "registrar.expires_max";
@@ -22,6 +24,10 @@ pub(super) const NAT_EXPIRES_MAX: &str = "registrar.nat_expires_max";
 pub(super) const SUBSCRIPTION_EXPIRES_MAX: &str = "registrar.subscription_expires_max";
 pub(super) const SUBSCRIPTION_EXPIRES_MIN: &str = "registrar.subscription_expires_min";
 pub(super) const SUBSCRIPTION_EXPIRES_DEFAULT: &str = "registrar.subscription_expires_default";
+pub(super) const KEEPALIVE_PERIOD: &str = "nat.keepalive_period";
+pub(super) const BLOCK_TIME: &str = "guard.block_time";
+pub(super) const BLOCK_TIME_MAX: &str = "guard.block_time_max";
+pub(super) const GUARD_SOURCES: &str = "guard.sources";
 pub(super) const LISTEN: &str = "serve.listen";
 pub(super) const REACTORS: &str = "serve.reactors";
 pub(super) const CPUS: &str = "serve.cpus";
@@ -105,6 +111,26 @@ macro_rules! kind {
             read: |s| s.auth.algorithms.to_string(),
         }
     };
+    (nat_tests) => {
+        Kind::List {
+            range: "0-6 of contact, private_contact, contact_port, via, via_port and rport",
+            write: |s, items| {
+                s.nat.tests = value::nat_tests(items)?;
+                Ok(())
+            },
+            read: |s| s.nat.tests.to_string(),
+        }
+    };
+    (keepalive_message) => {
+        Kind::Text {
+            range: "text of 1-256 bytes, CRLF, STUN, OPTIONS, or empty",
+            write: |s, text| {
+                s.nat.message = value::keepalive_message(text)?;
+                Ok(())
+            },
+            read: |s| s.nat.message.to_string(),
+        }
+    };
     (list $range:literal $parse:path, $($field:ident).+) => {
         Kind::List {
             range: $range,
@@ -131,7 +157,7 @@ macro_rules! table {
 }
 
 /// Every parameter there is.
-pub static PARAMETERS: [Parameter; 53] = table![
+pub static PARAMETERS: [Parameter; 79] = table![
     "registrar.replace", "SS_ENDPOINT_REGISTER_REPLACE", None,
     {word Replace registrar.replace},
     "A REGISTER over the limit of bindings removes a binding (On), is refused (Off), or removes \
@@ -241,6 +267,85 @@ pub static PARAMETERS: [Parameter; 53] = table![
     "auth.next_nonce", "", None,
     {switch auth.next_nonce},
     "A 200 names the next nonce once the one in use is past half its lifetime";
+    "nat.tests", "", None,
+    {nat_tests},
+    "Signs in a REGISTER of which one is enough for a phone to be behind NAT";
+    "nat.keepalive_message", "SS_SIP_NAT_KEEP_ALIVE_MESSAGE", None,
+    {keepalive_message},
+    "Sent to phones behind NAT, so that they can be reached; empty sends nothing";
+    KEEPALIVE_PERIOD, "SS_SIP_NAT_KEEP_ALIVE_PERIOD", Seconds,
+    {whole 10-86400 nat.pace.period_s},
+    "No phone behind NAT goes longer than this without a packet; below registrar.nat_expires_max";
+    "nat.keepalive_send_one_time", "SS_SIP_NAT_KEEP_ALIVE_SEND_ONE_TIME", None,
+    {whole 1-10000 nat.pace.send_one_time},
+    "Most keepalives of one interval, unless that could not cover everybody within the period";
+    "nat.keepalive_send_interval", "SS_SIP_NAT_KEEP_ALIVE_SEND_INTERVAL", Milliseconds,
+    {whole 1-10000 nat.pace.send_interval_ms},
+    "That interval; its keepalives are spread over it";
+    "liveness.interval", "", Seconds,
+    {optional "0" 10-3600 liveness.interval_s},
+    "Each phone is asked once in this time (OPTIONS) whether it is there; 0 asks nobody";
+    "liveness.timeout", "", Seconds,
+    {whole 1-32 liveness.timeout_s},
+    "How long its answer is waited for";
+    "liveness.misses", "", None,
+    {whole 1-10 liveness.misses},
+    "So many checks in a row without an answer make a phone unreachable";
+    "liveness.answer", "", None,
+    {word LivenessAnswer liveness.answer},
+    "Any SIP answer shows that a phone is there, or a 2xx alone";
+    "liveness.unreachable", "", None,
+    {word Unreachable liveness.unreachable},
+    "A phone that is unreachable stays (keep), stays and is listed last, or leaves (remove)";
+    "liveness.ignore_silent", "", Seconds,
+    {whole 0-86400 liveness.ignore_silent_s},
+    "How long REGISTERs of an endpoint that never answered a check are ignored; 0 ignores none";
+    "guard.rate", "", None,
+    {optional "off" 1-1000000 guard.rate_per_s},
+    "SIP requests a second from one source; grows with the accounts that prove themselves from it";
+    "guard.burst", "", None,
+    {whole 1-1000000 guard.burst},
+    "As many of them at once";
+    "guard.register_rate", "", None,
+    {optional "off" 1-1000000 guard.register_rate_per_s},
+    "REGISTERs a second from one source; grows alike";
+    "guard.register_burst", "", None,
+    {whole 1-1000000 guard.register_burst},
+    "As many of them at once";
+    "guard.prefix_factor", "", None,
+    {whole 1-1000 guard.prefix_factor},
+    "So many times the limits of one source all unproven sources of a /24 or /64 have together";
+    "guard.loopback", "", None,
+    {switch guard.loopback},
+    "Limits of rate and the blacklist hold for loopback too";
+    "guard.trusted", "", None,
+    {list "0-65536 networks" value::guard_networks, guard.trusted},
+    "Networks for which no limit, signature or block holds; over UDP an address can be forged";
+    "guard.blocked", "", None,
+    {list "0-65536 networks" value::guard_networks, guard.blocked},
+    "Networks that are not served";
+    "guard.scanners", "", None,
+    {list "0-64 words of 3-64 bytes" value::scanner_words, guard.scanners},
+    "A request whose User-Agent contains one of these, in any case, is dropped without an answer";
+    "guard.scanner_patterns", "", None,
+    {list "0-64 words of 3-64 bytes" value::scanner_words, guard.scanner_patterns},
+    "The same for From, To and Call-ID, where nobody has proved himself from the source";
+    "guard.blacklist", "", None,
+    {switch guard.blacklist},
+    "Sources that fail with many accounts, or scan, are blocked whole for a time";
+    "guard.block_score", "", None,
+    {whole 10-10000 guard.block_score},
+    "The score at which that happens; four proven accounts bear one more of it";
+    BLOCK_TIME, "", Seconds,
+    {whole 10-86400 guard.block_time_s},
+    "The first block of a source; each further one is twice as long";
+    BLOCK_TIME_MAX, "", Seconds,
+    {whole 10-2592000 guard.block_time_max_s},
+    "The longest block";
+    GUARD_SOURCES, "", None,
+    {whole 1024-16777216 guard.sources_max},
+    "Sources of each kind (proven, others, prefixes) that a reactor remembers; 128 bytes for all \
+     three";
     LISTEN, "", None,
     {list "1-16 of TRANSPORT:ADDRESS:PORT, TRANSPORT being udp, tcp, tls, ws or wss" value::listen,
      serve.listen},
@@ -305,6 +410,12 @@ const _: () = assert!(BINDINGS_MAX == 64, "the range of registrar.bindings_max s
 const _: () = assert!(LISTENERS_MAX == 16, "the range of serve.listen says so");
 const _: () = assert!(SERVICE_ROUTES_MAX == 4, "the range of registrar.service_route says so");
 const _: () = assert!(NETWORKS_MAX == 64, "the range of registrar.watchers says so");
+const _: () = assert!(KEEPALIVE_BYTES_MAX == 256, "the range of nat.keepalive_message says so");
+const _: () = assert!(GUARD_NETWORKS_MAX == 65_536, "the range of guard.trusted says so");
+const _: () = assert!(
+    SCANNER_WORDS_MAX == 64 && SCANNER_WORD_BYTES_MIN == 3 && SCANNER_WORD_BYTES_MAX == 64,
+    "the range of guard.scanners says so"
+);
 const _: () = assert!(ORIGINS_MAX == 64, "the range of websocket.origins says so");
 const _: () =
     assert!(MESSAGE_BYTES_MAX == 65_535, "the range of streams.message_bytes_max says so");

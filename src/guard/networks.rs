@@ -305,9 +305,9 @@ mod tests {
                 }
             }).collect();
             let networks = Networks::new(&all);
-            let ends = all.iter().chain(&[]).flat_map(|said| [said.net.network(), said.net.broadcast()]);
-            let probes: Vec<IpAddr> =
-                ends.chain(probes.iter().flat_map(|net| [net.network(), net.broadcast()])).collect();
+            let nets = all.iter().map(|said| &said.net).chain(&probes);
+            let ends = nets.flat_map(|net| [net.network(), net.broadcast()]);
+            let probes: Vec<IpAddr> = ends.collect();
             for ip in probes {
                 let mut around: Vec<&Said> =
                     all.iter().filter(|said| said.net.contains(&ip.to_canonical())).collect();

@@ -12,11 +12,14 @@ use super::wake::Waker;
 use crate::limits::{CONTROLS_PER_TURN_MAX, CONTROLS_WAITING_MAX};
 use crate::time::Now;
 
-/// An order, and where what became of it is awaited.
+/// An order, and who is told what became of it.
 struct Order<P: Plane> {
     control: P::Control,
-    reply: Sender<P::Reply>,
+    reply: Reply<P>,
 }
+
+/// Takes the reply, on the reactor's thread.
+type Reply<P> = Box<dyn FnOnce(<P as Plane>::Reply) + Send>;
 
 /// Why an order was not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,13 +81,32 @@ impl<P: Plane> Controller<P> {
     /// # Errors
     /// [`ControlError::Full`] or [`ControlError::Stopped`]; the order is gone then.
     pub fn give(&self, control: P::Control) -> Result<Pending<P::Reply>, ControlError> {
-        let (reply, replies) = bounded(1);
-        self.queue.try_send(Order { control, reply }).map_err(|error| match error {
+        let (sender, replies) = bounded(1);
+        self.give_to(control, move |reply| {
+            // Whoever asked may have given up.
+            let _ = sender.try_send(reply);
+        })?;
+        Ok(Pending(replies))
+    }
+
+    /// The same for those who do not wait but are called. `reply` runs on the reactor's thread: it
+    /// passes on what it is given and returns at once. It is dropped uncalled where the reactor
+    /// stops before the order's turn.
+    ///
+    /// # Errors
+    /// [`ControlError::Full`] or [`ControlError::Stopped`]; the order is gone then.
+    pub fn give_to(
+        &self,
+        control: P::Control,
+        reply: impl FnOnce(P::Reply) + Send + 'static,
+    ) -> Result<(), ControlError> {
+        let order = Order { control, reply: Box::new(reply) };
+        self.queue.try_send(order).map_err(|error| match error {
             TrySendError::Full(_) => ControlError::Full,
             TrySendError::Disconnected(_) => ControlError::Stopped,
         })?;
         self.waker.wake();
-        Ok(Pending(replies))
+        Ok(())
     }
 }
 
@@ -107,8 +129,7 @@ impl<P: Plane> Orders<P> {
         }
         for _ in 0..CONTROLS_PER_TURN_MAX {
             let Ok(Order { control, reply }) = self.0.try_recv() else { return false };
-            // Whoever asked may have given up.
-            let _ = reply.try_send(plane.control(now, control));
+            reply(plane.control(now, control));
         }
         !self.0.is_empty()
     }
@@ -195,6 +216,19 @@ mod tests {
         drop(orders);
         assert_eq!(lost.wait(Duration::from_secs(10)), Err(ControlError::Stopped));
         assert_eq!(controller.give(1).err(), Some(ControlError::Stopped));
+    }
+
+    #[test]
+    fn whoever_does_not_wait_is_called_or_let_go() {
+        let (controller, orders) = queue();
+        let (told, replies) = bounded(2);
+        let tell = told.clone();
+        controller.give_to(3, move |sum| tell.send(sum).unwrap()).unwrap();
+        assert!(!orders.carry_out(&mut Sum(4), NOW));
+        assert_eq!(replies.try_recv(), Ok(7));
+        controller.give_to(1, move |sum| told.send(sum).unwrap()).unwrap();
+        drop(orders);
+        assert!(replies.recv().is_err(), "it was dropped uncalled");
     }
 
     #[test]

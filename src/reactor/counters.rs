@@ -16,6 +16,10 @@ macro_rules! counters {
             pub const NAMES: [&'static str; counters!(@count $($name)+)] =
                 [$(stringify!($name)),+];
 
+            /// What each of them means, in the order of [`Counters::NAMES`].
+            pub const MEANINGS: [&'static str; Counters::NAMES.len()] =
+                [$(concat!($($doc),+)),+];
+
             /// The numbers, in the order of [`Counters::NAMES`].
             #[must_use]
             pub fn values(&self) -> [u64; Counters::NAMES.len()] {

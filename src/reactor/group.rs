@@ -382,6 +382,18 @@ impl CertificateSlots {
     }
 }
 
+/// Reads the counters of all reactors of a process, from any thread, after their end too.
+#[derive(Clone)]
+pub struct Meter(Arc<Shared>);
+
+impl Meter {
+    /// The counters of each reactor as they were a few turns ago, or when it went to sleep.
+    #[must_use]
+    pub fn counters(&self) -> Vec<Counters> {
+        self.0.counters.iter().map(SharedCounters::snapshot).collect()
+    }
+}
+
 /// Reactors that serve. Dropping it stops them and waits for them.
 pub struct Running<P: Plane> {
     threads: Vec<JoinHandle<Option<Finished<P::Final>>>>,
@@ -402,7 +414,13 @@ impl<P: Plane> Running<P> {
     /// The counters of each reactor as they were a few turns ago, or when it went to sleep.
     #[must_use]
     pub fn counters(&self) -> Vec<Counters> {
-        self.shared.counters.iter().map(SharedCounters::snapshot).collect()
+        self.meter().counters()
+    }
+
+    /// Reads the counters from wherever it is taken to.
+    #[must_use]
+    pub fn meter(&self) -> Meter {
+        Meter(Arc::clone(&self.shared))
     }
 
     /// Gives orders to each reactor's plane, in the order of the shards.

@@ -33,7 +33,9 @@ pub use self::control::{ControlError, Controller, Pending};
 pub use self::counters::Counters;
 pub use self::datagram::Backend;
 pub use self::error::StartError;
-pub use self::group::{CertificateSlots, Finished, Reactors, Running, Settings, TaskSpawner};
+pub use self::group::{
+    CertificateSlots, Finished, Meter, Reactors, Running, Settings, TaskSpawner,
+};
 pub use self::plane::Plane;
 pub use self::signals::{Signal, Signals};
 pub use self::socket::{Bound, interface_number};

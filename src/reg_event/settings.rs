@@ -48,33 +48,48 @@ impl Default for Settings {
     }
 }
 
-/// What happened so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// What happened so far.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counters {
+            $($(#[doc = $doc])+ pub $name: u64,)+
+        }
+
+        impl Counters {
+            /// Name, meaning and value of each.
+            pub fn described(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                [$((stringify!($name), concat!($($doc),+), self.$name),)+].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
     /// Subscriptions that began, fetches included.
-    pub begun: u64,
+    begun,
     /// SUBSCRIBEs that prolonged one.
-    pub refreshed: u64,
+    refreshed,
     /// SUBSCRIBEs answered like the one before.
-    pub retransmissions: u64,
+    retransmissions,
     /// SUBSCRIBEs refused.
-    pub refused: u64,
+    refused,
     /// NOTIFYs sent, without repetitions.
-    pub notifies: u64,
+    notifies,
     /// NOTIFYs sent again.
-    pub notifies_again: u64,
+    notifies_again,
     /// Of the NOTIFYs: about a contact of the subscriber's own, past the pace.
-    pub urgent: u64,
+    urgent,
     /// Subscriptions that ended with their last NOTIFY answered.
-    pub ended: u64,
+    ended,
     /// Subscriptions dropped because a NOTIFY was not answered.
-    pub timed_out: u64,
+    timed_out,
     /// Subscriptions dropped because of an answer.
-    pub failed: u64,
+    failed,
     /// Subscriptions dropped with their connection.
-    pub flow_closed: u64,
+    flow_closed,
     /// Answers that nothing waited for.
-    pub stray_answers: u64,
+    stray_answers,
     /// NOTIFYs put off because too many wait for their answers.
-    pub put_off: u64,
+    put_off,
 }

@@ -98,7 +98,7 @@ const _: () = assert!(
 
 /// A binding (RFC 3261 10.3). Times are kept in whole seconds since the origin of the monotonic
 /// clock: the deadline rounded up, so that nothing ends before what its 200 promised.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
     texts: Box<[u8]>,
     fingerprint: u64,

@@ -18,7 +18,7 @@ const WSS: u8 = 6;
 pub(super) const NIL: u32 = u32::MAX;
 
 /// A [`Flow`] without padding.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct CompactFlow {
     kind: u8,
     /// Of the listener or of the reactor.

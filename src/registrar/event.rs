@@ -101,6 +101,13 @@ impl LeaveReason {
         LeaveReason::FlowClosed,
     ];
 
+    /// Whether somebody threw the phone out against its will, and not because of its account: its
+    /// connection is of no use to it any more.
+    #[must_use]
+    pub const fn is_kick(self) -> bool {
+        matches!(self, LeaveReason::Kicked | LeaveReason::ForcedUnregister)
+    }
+
     /// The word metrics and logs use.
     #[must_use]
     pub const fn word(self) -> &'static str {

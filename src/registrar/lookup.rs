@@ -6,6 +6,7 @@ use std::cmp::Reverse;
 use std::net::{IpAddr, SocketAddr};
 
 use arrayvec::ArrayVec;
+use ipnet::IpNet;
 
 use crate::registrar::binding::{Binding, BindingId};
 use crate::registrar::location::{AorId, STORED_MAX};
@@ -40,18 +41,37 @@ pub enum Wanted<'a> {
     Source(SocketAddr),
     /// Bindings whose last REGISTER came from this address.
     SourceIp(IpAddr),
+    /// Bindings whose last REGISTER came from this network. An IPv4 address that stands in an IPv6
+    /// one is taken for itself.
+    SourceNetwork(IpNet),
 }
 
 impl Wanted<'_> {
-    fn matches(&self, binding: &Binding) -> bool {
+    /// Whether a binding is.
+    #[must_use]
+    pub fn matches(&self, binding: &Binding) -> bool {
         match *self {
             Wanted::Any => true,
-            Wanted::Contact(uri) => has_uri(binding, uri),
+            Wanted::Contact(uri) => may_have_user(binding, uri) && has_uri(binding, uri),
             // What an account provides came from nowhere.
             Wanted::Source(source) => !binding.is_static() && binding.source() == source,
             Wanted::SourceIp(ip) => !binding.is_static() && binding.source().ip() == ip,
+            Wanted::SourceNetwork(network) => {
+                !binding.is_static() && network.contains(&binding.source().ip().to_canonical())
+            }
         }
     }
+}
+
+/// False only if the binding's contact has another user part than `uri`, which needs no look at
+/// the rest of it: without escapes, users are the same if their bytes are (RFC 3261 19.1.4).
+fn may_have_user(binding: &Binding, uri: &Uri<'_>) -> bool {
+    let contact = binding.contact();
+    let Some(user) = uri.user.filter(|user| !user.contains(&b'%')) else { return true };
+    let Some(colon) = contact.iter().take("sips:".len()).position(|&byte| byte == b':') else {
+        return true;
+    };
+    contact[colon + 1..].starts_with(user) || contact.contains(&b'%')
 }
 
 impl Registrar {

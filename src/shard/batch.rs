@@ -15,11 +15,14 @@ use crate::limits::{AOR_BYTES_MAX, BATCH_MAX};
 use crate::registrar::AorId;
 use crate::registrar::aor::{Aor, AorError};
 use crate::shard::core::Core;
+use crate::shard::ping::Ping;
 use crate::shard::subscribe::{is_watching, watches_all};
 use crate::shard::{Datagram, Handled};
 use crate::sip::header::from_to::FromTo;
 use crate::sip::uri::Uri;
-use crate::sip::{Framing, HeaderName, HeaderTable, Message, Method, Parsed, parse};
+use crate::sip::{
+    Fault, Framing, HeaderName, HeaderTable, Message, Method, ParseError, Parsed, Part, parse,
+};
 
 /// Where the answers of a batch go.
 pub trait Outlet {
@@ -30,6 +33,11 @@ pub trait Outlet {
     /// What became of a datagram, each in its turn. The bytes of a [`Handled::Reply`] stand at the
     /// start of what `room` gave last.
     fn handled(&mut self, datagram: &Datagram<'_>, handled: Handled);
+
+    /// A datagram was a keepalive of a phone, and no message. Said after [`Outlet::handled`].
+    fn heard(&mut self, datagram: &Datagram<'_>) {
+        let _ = datagram;
+    }
 }
 
 /// The batch of one.
@@ -69,10 +77,18 @@ impl Slot {
 
 /// A datagram taken apart.
 pub(super) struct Read<'a> {
+    /// What it is if it is no message; it is not parsed then.
+    pub ping: Option<Ping>,
     pub parsed: Parsed<'a>,
     /// Whose bindings it is about, if it is a REGISTER.
     pub addressed: Result<Addressed<'a>, Unaddressed>,
 }
+
+/// What the parser says of line ends alone.
+const NO_MESSAGE: Parsed<'static> = Parsed::Invalid {
+    error: ParseError { part: Part::Message, fault: Fault::Empty },
+    message: None,
+};
 
 /// Whose bindings a REGISTER is about.
 #[derive(Clone, Copy)]
@@ -111,7 +127,11 @@ pub(super) fn read_ahead<'a>(
     let mut keys: ArrayVec<AorKey, BATCH_MAX> = ArrayVec::new();
     for (datagram, slot) in datagrams.iter().zip(slots) {
         let Slot { table, aor, renamed } = slot;
-        let parsed = parse(datagram.bytes, framing(datagram), table);
+        let ping = Ping::of(datagram);
+        let parsed = match ping {
+            None => parse(datagram.bytes, framing(datagram), table),
+            Some(_) => NO_MESSAGE,
+        };
         let addressed = match &parsed {
             Parsed::Complete { message, .. } => address(core, datagram, *message, aor, renamed),
             Parsed::Invalid { .. } | Parsed::Partial { .. } => Err(Unaddressed::To),
@@ -121,7 +141,7 @@ pub(super) fn read_ahead<'a>(
         {
             keys.push(key);
         }
-        reads.push(Read { parsed, addressed });
+        reads.push(Read { ping, parsed, addressed });
     }
     // One alone has nothing to overlap with.
     if keys.len() > 1 {

@@ -1,5 +1,6 @@
-//! Orders to a running shard from outside its datagrams: other settings, other accounts. Each is
-//! bounded, so that traffic never waits long behind one; what is longer is asked for in pieces.
+//! Orders to a running shard from outside its datagrams: other settings, other accounts, what
+//! operators ask for. Each is bounded, so that traffic never waits long behind one; what is longer
+//! is asked for in pieces.
 //!
 //! Accounts are replaced as a whole by [`Control::BeginAccounts`], any number of
 //! [`Control::PutAccounts`] and as many [`Control::EndAccounts`] as say that more is left: what was
@@ -11,12 +12,16 @@ use crate::auth::account::Ha1s;
 use crate::auth::accounts::{AccountId, AorKey, InsertError};
 use crate::config::{self, AccountPolicy};
 use crate::limits::{ACCOUNTS_SWEPT_PER_CONTROL_MAX, EXPIRIES_PER_TURN_MAX};
+use crate::nat::Networks;
 use crate::reg_event::EndReason;
 use crate::registrar::{AorId, LeaveReason, Which};
 use crate::shard::Shard;
 use crate::shard::core::Core;
 use crate::shard::domains::Domains;
 use crate::shard::extensions::Extensions;
+use crate::shard::guard::said;
+use crate::shard::registrations::{Chosen, Find, Page, Shown, Unfound, Unregistered};
+use crate::shard::tally::Tally;
 use crate::time::Now;
 
 /// An order.
@@ -38,15 +43,32 @@ pub enum Control {
     /// Accounts that were there and have not been put since the update began go, with their
     /// bindings ([`LeaveReason::AccountRemoved`]). To be given again while the reply says `more`.
     EndAccounts,
+    /// Give one page of the bindings there are.
+    Find(Find),
+    /// Show an account and its bindings. Its address-of-record is given as an operator writes it.
+    Show(Box<[u8]>),
+    /// Take bindings of an account out ([`LeaveReason::ForcedUnregister`]). From the reply on they
+    /// are gone for everybody.
+    Unregister(Box<[u8]>, Chosen),
+    /// Give the counters, and how much of everything there is.
+    Count,
 }
 
 /// What became of an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// The configuration holds.
     Configured,
     /// Accounts came, changed or went.
     Accounts(AccountsChanged),
+    /// What was found.
+    Found(Page),
+    /// An account, or why it is not here.
+    Shown(Result<Shown, Unfound>),
+    /// What was taken out of an account, or why that is not here.
+    Unregistered(Result<Unregistered, Unfound>),
+    /// The counters.
+    Counted(Box<Tally>),
 }
 
 /// What one order did to the accounts.
@@ -71,6 +93,14 @@ pub struct Configuration {
     pub registrar: config::Registrar,
     /// What authentication obeys.
     pub auth: config::Auth,
+    /// What the guard obeys.
+    pub guard: config::Guard,
+    /// How phones behind NAT are known and kept reachable.
+    pub nat: config::Nat,
+    /// How phones that are gone are noticed.
+    pub liveness: config::Liveness,
+    /// What holds for phones of one network, each network once.
+    pub networks: Vec<config::Network>,
     /// The domains served.
     pub domains: Vec<config::Domain>,
 }
@@ -169,14 +199,25 @@ impl Core {
             }
             Control::PutAccounts(accounts) => Reply::Accounts(self.put_accounts(now, &accounts)),
             Control::EndAccounts => Reply::Accounts(self.end_accounts()),
+            Control::Find(find) => Reply::Found(self.find_registrations(now, &find)),
+            Control::Show(aor) => Reply::Shown(self.show_registrations(now, &aor)),
+            Control::Unregister(aor, chosen) => {
+                Reply::Unregistered(self.force_unregister(now, &aor, &chosen))
+            }
+            Control::Count => Reply::Counted(Box::new(self.tally())),
         }
     }
 
     fn configure(&mut self, configuration: &Configuration) {
-        let Configuration { registrar, auth, domains } = configuration;
+        let Configuration { registrar, auth, guard, nat, liveness, networks, domains } =
+            configuration;
         self.bindings_max = registrar.bindings_max;
         self.extensions = Extensions::from(registrar);
         self.auth = auth.clone();
+        self.guard.configure(guard, &said(networks));
+        self.nat = nat.clone();
+        self.liveness = liveness.clone();
+        self.networks = Networks::new(networks.iter().cloned());
         self.domains = Domains::new(domains.clone());
         self.registrar.configure(registrar.clone());
         self.subscriptions.configure(registrar.into());
@@ -288,6 +329,10 @@ mod tests {
             keys: Keys { nonce: NonceKey::new(&[7; 16]).into(), identity: [7; 16], spread: [7, 7] },
             registrar: config::Registrar::default(),
             auth: config::Auth::default(),
+            guard: config::Guard::default(),
+            nat: config::Nat::default(),
+            liveness: config::Liveness::default(),
+            networks: Vec::new(),
             domains: Vec::new(),
         })
     }
@@ -304,7 +349,7 @@ mod tests {
     fn give(shard: &mut Shard, order: Control) -> AccountsChanged {
         match shard.control(NOW, order) {
             Reply::Accounts(changed) => changed,
-            Reply::Configured => panic!("no order of accounts"),
+            other => panic!("no order of accounts: {other:?}"),
         }
     }
 
@@ -371,6 +416,10 @@ mod tests {
         let configuration = Configuration {
             registrar: config::Registrar { bindings_max: 9, ..Default::default() },
             auth: config::Auth { nonce_lifetime_s: 60, ..Default::default() },
+            guard: config::Guard::off(),
+            nat: config::Nat { tests: config::NatTests::NONE, ..Default::default() },
+            liveness: config::Liveness { misses: 9, ..Default::default() },
+            networks: vec![config::Network::new("10.0.0.0/8".parse().unwrap())],
             domains: vec![config::Domain {
                 name: "example.com".into(),
                 algorithms: config::Algorithms::BOTH,
@@ -382,5 +431,7 @@ mod tests {
         let core = shard.core_mut();
         assert_eq!((core.bindings_max, core.auth.nonce_lifetime_s), (9, 60));
         assert!(core.domains.find(b"example.com").is_some());
+        assert_eq!((core.nat.tests, core.liveness.misses), (config::NatTests::NONE, 9));
+        assert!(core.networks.find([10, 0, 0, 1].into()).is_some());
     }
 }

@@ -11,7 +11,9 @@ use crate::auth::ha2::Ha2Cache;
 use crate::auth::nonce::{NonceKeys, NonceSequence};
 use crate::config;
 use crate::flow::ConnectionId;
+use crate::guard::Guard;
 use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX};
+use crate::nat::Networks;
 use crate::reg_event::{Notify, SubscriptionTable};
 use crate::registrar::{Event, LeaveReason, Registrar, TokenKeys};
 use crate::shard::batch::{Outlet, Read, Single, Slot, read_ahead};
@@ -20,6 +22,7 @@ use crate::shard::counters::{Counters, DropReason};
 use crate::shard::domains::Domains;
 use crate::shard::extensions::Extensions;
 use crate::shard::flows::{Flows, Order};
+use crate::shard::guard::said;
 use crate::shard::owner::Ownership;
 use crate::shard::request::{self, Arrival};
 use crate::shard::{Datagram, Handled, ShardId};
@@ -50,6 +53,18 @@ impl Keys {
         }
         TokenKeys::new(secret)
     }
+
+    /// The key that guards hash addresses with, derived from `identity`.
+    fn guard(&self) -> [u8; 16] {
+        let mut key = [0; 16];
+        for (number, word) in (0..).zip(key.chunks_exact_mut(8)) {
+            let mut hasher = SipHasher24::new_with_key(&self.identity);
+            hasher.write(b"addresses of sources");
+            hasher.write_u8(number);
+            word.copy_from_slice(&hasher.finish().to_le_bytes());
+        }
+        key
+    }
 }
 
 /// What a shard is made from.
@@ -65,6 +80,14 @@ pub struct Setup {
     pub registrar: config::Registrar,
     /// What authentication obeys.
     pub auth: config::Auth,
+    /// What the guard obeys.
+    pub guard: config::Guard,
+    /// How phones behind NAT are known and kept reachable.
+    pub nat: config::Nat,
+    /// How phones that are gone are noticed.
+    pub liveness: config::Liveness,
+    /// What holds for phones of one network, each network once.
+    pub networks: Vec<config::Network>,
     /// The domains served.
     pub domains: Vec<config::Domain>,
 }
@@ -81,6 +104,10 @@ pub(super) struct Core {
     pub ownership: Ownership,
     pub keys: Keys,
     pub auth: config::Auth,
+    pub guard: Guard,
+    pub nat: config::Nat,
+    pub liveness: config::Liveness,
+    pub networks: Networks,
     pub bindings_max: u8,
     pub extensions: Extensions,
     /// Some account may be let in without a digest, so requests without credentials are for the
@@ -105,12 +132,24 @@ impl Shard {
     /// A shard without accounts.
     #[must_use]
     pub fn new(setup: Setup) -> Shard {
-        let Setup { id, ownership, keys, registrar, auth, domains } = setup;
+        let guard = Guard::new(
+            &setup.keys.guard(),
+            (setup.id.0, setup.ownership.shards()),
+            &setup.guard,
+            &said(&setup.networks),
+        );
+        let Setup {
+            id, ownership, keys, registrar, auth, nat, liveness, networks, domains, ..
+        } = setup;
         let shards = ownership.shards();
         let core = Core {
             id,
             ownership,
             auth,
+            guard,
+            nat,
+            liveness,
+            networks: Networks::new(networks),
             bindings_max: registrar.bindings_max,
             extensions: Extensions::from(&registrar),
             subscriptions: SubscriptionTable::new((&registrar).into(), id.0),
@@ -216,6 +255,14 @@ impl Shard {
         for batch in datagrams.chunks(BATCH_MAX) {
             let reads = read_ahead(core, batch, slots);
             for (datagram, read) in batch.iter().zip(&reads) {
+                if let Some(ping) = read.ping {
+                    let handled = ping.take(datagram, outlet.room(), &mut core.counters);
+                    outlet.handled(datagram, handled);
+                    if ping.is_from_a_phone(datagram) {
+                        outlet.heard(datagram);
+                    }
+                    continue;
+                }
                 let arrival = Arrival { now, datagram, handed_over };
                 let handled = core.answer(arrival, read, outlet.room());
                 outlet.handled(datagram, handled);
@@ -383,7 +430,7 @@ impl Core {
                 Event::Refreshed { old_flow: Some(flow), .. } => flows.touch_flow(flow, false),
                 Event::Retargeted { old, .. } => flows.touch_flow(&old.flow(), false),
                 Event::Left { old, reason, .. } => {
-                    flows.touch_flow(&old.flow(), *reason == LeaveReason::Kicked);
+                    flows.touch_flow(&old.flow(), reason.is_kick());
                 }
                 _ => {}
             }

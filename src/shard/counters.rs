@@ -10,6 +10,8 @@ use crate::shard::refused::RefuseReason;
 pub enum DropReason {
     /// Nothing but white space or a few bytes: a keepalive.
     Keepalive,
+    /// STUN that is no binding request: an indication, a response, another method, or broken.
+    Stun,
     /// Not SIP, or so broken that no response could find its way back.
     Unparseable,
     /// A response where a request belongs.
@@ -26,8 +28,9 @@ pub enum DropReason {
 
 impl DropReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [DropReason; 7] = [
+    pub const ALL: [DropReason; 8] = [
         DropReason::Keepalive,
+        DropReason::Stun,
         DropReason::Unparseable,
         DropReason::StrayResponse,
         DropReason::Ack,
@@ -41,6 +44,7 @@ impl DropReason {
     pub const fn name(self) -> &'static str {
         match self {
             DropReason::Keepalive => "keepalive",
+            DropReason::Stun => "stun",
             DropReason::Unparseable => "unparseable",
             DropReason::StrayResponse => "stray_response",
             DropReason::Ack => "ack",
@@ -52,11 +56,11 @@ impl DropReason {
 }
 
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+    ($($(#[doc = $doc:literal])+ $name:ident),* $(,)?) => {
         /// The counters of one shard since its start.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct Counters {
-            $($(#[$doc])* pub $name: u64,)*
+            $($(#[doc = $doc])+ pub $name: u64,)*
             /// Silences by [`DropReason`].
             pub dropped: [u64; DropReason::ALL.len()],
             /// Refusals by [`RefuseReason`].
@@ -80,6 +84,11 @@ macro_rules! counters {
             /// Name and value of every counter, silences, refusals and statuses left out.
             pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name),)*].into_iter()
+            }
+
+            /// The same, each with its meaning between.
+            pub fn described(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                [$((stringify!($name), concat!($($doc),+), self.$name),)*].into_iter()
             }
         }
 
@@ -123,6 +132,10 @@ counters! {
     redirected,
     /// Registrations through a NAT.
     behind_nat,
+    /// STUN binding requests answered with the address they came from.
+    stun_answered,
+    /// STUN binding requests refused because they want understood what is not.
+    stun_refused,
     /// Retransmissions answered again without a change.
     retransmissions,
     /// Bindings added.

@@ -48,6 +48,15 @@ impl Domains {
         self.domains.get(number as usize)
     }
 
+    /// The one domain there is; `None` if there are more, or none.
+    #[must_use]
+    pub fn only(&self) -> Option<&Domain> {
+        match self.domains.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
     /// The domain that a Request-URI with this host means: the one of that name or alias, in any
     /// case; or, where the host is an address and only one domain is served, that.
     #[must_use]

@@ -10,6 +10,7 @@ pub mod counters;
 mod domains;
 mod extensions;
 mod flows;
+mod guard;
 mod identity;
 mod listing;
 pub mod mesh;
@@ -17,11 +18,14 @@ mod negotiate;
 pub mod options;
 pub mod owner;
 mod peer;
+mod ping;
 mod redirect;
 pub mod refused;
 mod register;
+pub mod registrations;
 mod request;
 mod subscribe;
+pub mod tally;
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -94,6 +94,10 @@ impl Process {
                     keys: keys.clone(),
                     registrar: settings.registrar.clone(),
                     auth: settings.auth.clone(),
+                    guard: config::Guard::off(),
+                    nat: config::Nat::default(),
+                    liveness: config::Liveness::default(),
+                    networks: Vec::new(),
                     domains: vec![Domain {
                         name: DOMAIN.into(),
                         algorithms: settings.auth.algorithms,

@@ -17,6 +17,7 @@ use crate::record::Recorder;
 use crate::roster::Roster;
 use crate::scenarios::{Action, Phone, Scenario, Weights};
 use crate::wire::scan::{Answer, Malformed};
+use crate::wire::unasked::{self, Unasked};
 use check::Wrong;
 use judge::Next;
 use request::{Credentials, Held, Line, Request, Stationery};
@@ -294,7 +295,26 @@ impl Fleet {
         written
     }
 
-    /// Takes a datagram that came in. An agent that is returned has a request to be written and
+    /// Counts what the server sends unasked, and says what it is; `None` for an answer, which
+    /// `handle_datagram` takes.
+    pub fn handle_unasked(&mut self, datagram: &[u8]) -> Option<Unasked> {
+        let unasked = Unasked::of(datagram)?;
+        match unasked {
+            Unasked::Keepalive(form) => self.recorder.tally.keepalive(form),
+            Unasked::Request => self.recorder.tally.stray += 1,
+        }
+        Some(unasked)
+    }
+
+    /// Writes the 200 to an OPTIONS of the server into `buffer`; `None` where it is none that can
+    /// be answered.
+    pub fn answer_options(&mut self, datagram: &[u8], buffer: &mut [u8]) -> Option<usize> {
+        let written = unasked::write_ok(datagram, self.stationery.own_tag(), buffer);
+        self.recorder.tally.options_answered += u64::from(written.is_some());
+        written
+    }
+
+    /// Takes an answer that came in. An agent that is returned has a request to be written and
     /// sent at once.
     pub fn handle_datagram(&mut self, datagram: &[u8], now: Nanos) -> Option<AgentId> {
         let answer = match Answer::scan(datagram) {

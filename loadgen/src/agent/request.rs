@@ -456,6 +456,11 @@ impl Stationery {
         Some((parse_hex8(&digits[..8])?, parse_hex8(&digits[8..16])?))
     }
 
+    /// The tag of what the phones of this thread answer.
+    pub fn own_tag(&self) -> &[u8] {
+        &self.key_digits[1]
+    }
+
     /// Whether a Call-ID is this agent's.
     #[inline]
     pub fn is_call_id(&self, agent: u32, call_id: &[u8]) -> bool {

@@ -147,6 +147,8 @@ fn figures(out: &mut String, summary: &Summary) -> fmt::Result {
     row("retransmissions", summary.retransmissions.to_string())?;
     row("duplicates", summary.duplicates.to_string())?;
     row("stray datagrams", summary.stray.to_string())?;
+    let keepalives: u64 = summary.keepalives.values().sum();
+    row("keepalives of the server", keepalives.to_string())?;
     if summary.scenario == "storm" {
         row("last registration", format!("{:.3} s", summary.last_registration_seconds))?;
         row("phones that gave up", summary.given_up.to_string())?;

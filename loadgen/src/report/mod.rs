@@ -8,6 +8,7 @@ pub mod progress;
 pub mod summary;
 
 use crate::options::Pace;
+use crate::record::Tally;
 use crate::run::Outcome;
 use hdrhistogram::Histogram;
 use std::fmt::Write as _;
@@ -115,6 +116,9 @@ fn render(out: &mut String, outcome: &Outcome) -> std::fmt::Result {
         "  sent {}   retransmissions {}   provisional {}   duplicates {}   stray {}",
         tally.sent, tally.retransmissions, tally.provisional, tally.duplicates, tally.stray
     )?;
+    if tally.keepalives().any(|(_, count)| count > 0) {
+        writeln!(out, "  {}", keepalives(tally))?;
+    }
     for (count, what) in [
         (tally.send_errors, "datagrams that the kernel did not take"),
         (tally.unreachable, "times the target was reported unreachable (ICMP)"),
@@ -151,6 +155,13 @@ fn row(out: &mut String, name: &str, histogram: &Histogram<u64>) -> std::fmt::Re
         write!(out, "{:>10.0}", microseconds(histogram, quantile))?;
     }
     writeln!(out)
+}
+
+/// The server's keepalives by form, and what was answered.
+fn keepalives(tally: &Tally) -> String {
+    let counted = tally.keepalives().map(|(form, count)| format!("{}: {count}", form.key()));
+    let forms = counted.collect::<Vec<_>>().join("   ");
+    format!("keepalives of the server  {forms}   OPTIONS answered: {}", tally.options_answered)
 }
 
 /// A quantile in microseconds; 0 for an empty histogram.

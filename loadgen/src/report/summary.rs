@@ -53,8 +53,12 @@ pub struct Summary {
     pub retransmissions: u64,
     /// Further final answers to a request.
     pub duplicates: u64,
-    /// Datagrams that answer nothing that was asked.
+    /// Datagrams that answer nothing that was asked and are no keepalive.
     pub stray: u64,
+    /// Keepalives that the server sent, by form: raw, crlf, stun, options.
+    pub keepalives: BTreeMap<String, u64>,
+    /// OPTIONS of the server that got their 200.
+    pub options_answered: u64,
     /// Planned sends that never left in time.
     pub unsent: u64,
     /// Datagrams that the kernel did not take.
@@ -152,6 +156,11 @@ impl From<&Outcome> for Summary {
             retransmissions: tally.retransmissions,
             duplicates: tally.duplicates,
             stray: tally.stray,
+            keepalives: tally
+                .keepalives()
+                .map(|(form, count)| (form.key().to_owned(), count))
+                .collect(),
+            options_answered: tally.options_answered,
             unsent: outcome.unsent,
             send_errors: tally.send_errors,
             unreachable: tally.unreachable,

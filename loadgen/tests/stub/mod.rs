@@ -41,6 +41,8 @@ pub enum Fault {
     Duplicates,
     Trying,
     Garbage,
+    /// Sends a keepalive of each form and a NOTIFY with every answer.
+    Keepalives,
     Unterminated,
     Silence,
     /// Answers only every third datagram.
@@ -58,6 +60,8 @@ pub struct Registrar {
     /// What was wrong with requests: must stay empty.
     pub complaints: Vec<String>,
     pub requests: u64,
+    /// Right answers to its OPTIONS.
+    pub options_answered: u64,
     /// Every REGISTER that was granted, by User-Agent.
     pub user_agents: HashSet<String>,
     pub call_ids: HashSet<String>,
@@ -80,6 +84,7 @@ impl Registrar {
             contacts_max: 1,
             complaints: Vec::new(),
             requests: 0,
+            options_answered: 0,
             user_agents: HashSet::new(),
             call_ids: HashSet::new(),
             bindings: HashMap::new(),
@@ -93,8 +98,12 @@ impl Registrar {
 
     /// Answers to one request, in the order they are sent.
     pub fn answer(&mut self, datagram: &[u8]) -> Vec<Vec<u8>> {
-        self.requests += 1;
         let text = String::from_utf8_lossy(datagram).into_owned();
+        if text.starts_with("SIP/2.0 ") {
+            self.take_answer(&text);
+            return Vec::new();
+        }
+        self.requests += 1;
         let retransmitted = self.inspect(&text);
         match self.fault {
             Fault::Silence => return Vec::new(),
@@ -106,9 +115,28 @@ impl Registrar {
         let answer = self.write(&text, status, &extra);
         match self.fault {
             Fault::Duplicates => vec![answer.clone(), answer],
+            Fault::Keepalives => {
+                let number = self.requests;
+                let stun = b"\0\x11\0\0\x21\x12\xa4\x42keepkeepkeep".to_vec();
+                let request = |method: &str| request(method, number).into_bytes();
+                let hello = b"HELLO".to_vec();
+                let crlf = b"\r\n\r\n".to_vec();
+                vec![hello, answer, crlf, stun, request("OPTIONS"), request("NOTIFY")]
+            }
             Fault::Trying => vec![self.write(&text, 100, ""), answer],
             Fault::Unterminated => vec![answer[..answer.len() - 2].to_vec()],
             _ => vec![answer],
+        }
+    }
+
+    /// A phone's answer to an OPTIONS is the one it must be.
+    fn take_answer(&mut self, text: &str) {
+        let right = header(text, "CSeq") == Some("7 OPTIONS")
+            && header(text, "Via").is_some_and(|via| via.contains("branch=z9hG4bKping"))
+            && header(text, "To").is_some_and(|to| to.contains(";tag="));
+        match text.starts_with("SIP/2.0 200 ") && right {
+            true => self.options_answered += 1,
+            false => self.complaints.push(format!("an answer like\n{text}")),
         }
     }
 
@@ -297,6 +325,16 @@ impl Registrar {
         )
         .into_bytes()
     }
+}
+
+/// A request of the server's own.
+fn request(method: &str, number: u64) -> String {
+    format!(
+        "{method} sip:u1@192.0.2.1 SIP/2.0\r\n\
+         Via: SIP/2.0/UDP 192.0.2.2;rport;branch=z9hG4bKping{number}\r\nMax-Forwards: 70\r\n\
+         From: <sip:ping@192.0.2.2>;tag=p\r\nTo: <sip:u1@192.0.2.1>\r\nCall-ID: ping{number}\r\n\
+         CSeq: 7 {method}\r\nContent-Length: 0\r\n\r\n"
+    )
 }
 
 pub fn header<'a>(text: &'a str, name: &str) -> Option<&'a str> {

@@ -1,3 +1,5 @@
+//! The guards of several shards together, with what they tell each other carried by hand.
+
 use std::time::Duration;
 
 use super::*;

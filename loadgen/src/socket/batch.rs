@@ -1,14 +1,11 @@
-//! The system calls: connected UDP sockets, datagrams received and sent in batches, waiting,
-//! pinning, thread CPU time and the interrupt signal. The only file with `unsafe`; it knows no
-//! SIP.
+//! Datagrams received and sent many at a time through connected sockets, where the kernel can as
+//! runs that it cuts apart or has joined. Which requests make a run is said elsewhere.
 
+use super::{FULL_WAITS_MAX, Port};
 use crate::runs::{Burst, CONTROL_BYTES, Control, segments};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
-use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::os::fd::AsRawFd as _;
 
 /// Datagrams in a batch: more costs more than it saves.
 pub const BATCH: usize = 32;
@@ -16,86 +13,6 @@ pub const BATCH: usize = 32;
 pub const REQUEST_MAX: usize = 3072;
 /// Room for what one message brings: a run of answers, where the kernel joins them, else one.
 const ANSWERS_MAX: usize = 65_536;
-/// What is asked of the kernel for each socket's queue; it may grant less.
-const BUFFER_BYTES: usize = 4 << 20;
-/// How often a full send queue is waited for, a millisecond each, before datagrams are dropped.
-const FULL_WAITS_MAX: u32 = 50;
-
-/// A socket connected to the target.
-#[derive(Debug)]
-pub struct Port {
-    socket: Socket,
-    local: SocketAddr,
-    /// Whether requests may leave in runs.
-    segments: bool,
-}
-
-impl Port {
-    /// Opens a socket on any port of `source` (or of the address the route gives). With `offload`
-    /// datagrams of one length are sent and received as one message where the kernel can.
-    pub fn open(target: SocketAddr, source: Option<IpAddr>, offload: bool) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(target), Type::DGRAM, Some(Protocol::UDP))?;
-        let any = match target {
-            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        };
-        // Refusals are no failure: the default queue works, it only drops earlier.
-        let _ = socket.set_recv_buffer_size(BUFFER_BYTES);
-        let _ = socket.set_send_buffer_size(BUFFER_BYTES);
-        socket.bind(&SockAddr::from(SocketAddr::new(source.unwrap_or(any), 0)))?;
-        socket.connect(&SockAddr::from(target))?;
-        socket.set_nonblocking(true)?;
-        let local = socket.local_addr()?.as_socket();
-        let local = local.ok_or_else(|| io::Error::other("a UDP socket without an address"))?;
-        // An old kernel knows neither; without them it is the same datagrams, dearer.
-        let segments = offload && knows_segments(&socket);
-        if offload {
-            let _ = set_option(&socket, libc::SOL_UDP, libc::UDP_GRO, 1);
-        }
-        Ok(Port { socket, local, segments })
-    }
-
-    /// The local address.
-    pub fn local(&self) -> SocketAddr {
-        self.local
-    }
-}
-
-/// Whether the kernel knows UDP_SEGMENT; one that does not would send a run as one datagram.
-fn knows_segments(socket: &Socket) -> bool {
-    let mut value: libc::c_int = 0;
-    let mut length = size_of_val(&value) as libc::socklen_t;
-    // SAFETY: the kernel writes at most `length` bytes to `value`, which are what it has.
-    let done = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_UDP,
-            libc::UDP_SEGMENT,
-            (&raw mut value).cast(),
-            &raw mut length,
-        )
-    };
-    done == 0
-}
-
-fn set_option(
-    socket: &Socket,
-    level: libc::c_int,
-    name: libc::c_int,
-    value: libc::c_int,
-) -> io::Result<()> {
-    // SAFETY: the kernel reads one c_int that outlives the call.
-    let done = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            name,
-            (&raw const value).cast(),
-            size_of_val(&value) as libc::socklen_t,
-        )
-    };
-    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
 
 /// Memory of a batch: headers, what they point to, and one buffer, slot by slot.
 struct Slots {
@@ -338,124 +255,11 @@ impl Default for Outgoing {
     }
 }
 
-/// Waits on a set of sockets.
-pub struct Waiter {
-    polled: Vec<libc::pollfd>,
-}
-
-impl Waiter {
-    /// Watches these sockets, in this order.
-    pub fn new(ports: &[Port]) -> Self {
-        let polled = ports
-            .iter()
-            .map(|port| libc::pollfd {
-                fd: port.socket.as_raw_fd(),
-                events: libc::POLLIN,
-                revents: 0,
-            })
-            .collect();
-        Waiter { polled }
-    }
-
-    /// Waits until a socket has something or the time (nanoseconds) is over; then `is_ready`
-    /// tells which.
-    pub fn wait(&mut self, timeout: u64) {
-        let timeout = libc::timespec {
-            tv_sec: (timeout / 1_000_000_000) as libc::time_t,
-            tv_nsec: (timeout % 1_000_000_000) as _,
-        };
-        // SAFETY: the array is owned by `self` and as long as said; the mask may be null.
-        let ready = unsafe {
-            libc::ppoll(
-                self.polled.as_mut_ptr(),
-                self.polled.len() as libc::nfds_t,
-                &timeout,
-                std::ptr::null(),
-            )
-        };
-        if ready < 0 {
-            self.polled.iter_mut().for_each(|one| one.revents = 0);
-        }
-    }
-
-    /// Whether the last wait found something on this socket.
-    pub fn is_ready(&self, index: usize) -> bool {
-        self.polled[index].revents != 0
-    }
-}
-
-/// Pins the calling thread to one CPU.
-pub fn pin(cpu: usize) -> io::Result<()> {
-    if cpu >= libc::CPU_SETSIZE as usize {
-        return Err(io::Error::from_raw_os_error(libc::EINVAL));
-    }
-    // SAFETY: a zeroed cpu_set_t is the empty set, and `cpu` is within it; the call reads it.
-    let done = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(cpu, &mut set);
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set)
-    };
-    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-/// Lets timed waits of the calling thread end when they should, not up to 50 us later.
-pub fn wake_on_time() {
-    // SAFETY: PR_SET_TIMERSLACK takes a number and touches no memory; failing does no harm.
-    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong) };
-}
-
-/// CPU time of the calling thread, nanoseconds.
-pub fn thread_cpu() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: writes one timespec that is ours.
-    let done = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
-    if done != 0 {
-        return 0;
-    }
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-}
-
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
-/// When the first signal came, monotonic milliseconds.
-static INTERRUPTED_AT: AtomicU64 = AtomicU64::new(0);
-/// A signal so soon after the first belongs to it: timeout(1) sends to the process and its group.
-const SAME_SIGNAL_MS: u64 = 250;
-
-extern "C" fn on_interrupt(signal: libc::c_int) {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: async-signal-safe by POSIX, as are signal and raise; the kernel writes one
-    // `timespec`.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
-    let now = now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000;
-    if !INTERRUPTED.swap(true, Ordering::Relaxed) {
-        INTERRUPTED_AT.store(now, Ordering::Relaxed);
-    } else if now.saturating_sub(INTERRUPTED_AT.load(Ordering::Relaxed)) > SAME_SIGNAL_MS {
-        // SAFETY: as above; the default action ends the process once this handler returns.
-        unsafe {
-            libc::signal(signal, libc::SIG_DFL);
-            libc::raise(signal);
-        }
-    }
-}
-
-/// A flag that SIGINT and SIGTERM raise; a second one, a while later, ends the process as usual.
-pub fn interrupt_flag() -> &'static AtomicBool {
-    // SAFETY: the handler stores to an atomic and nothing else; the action is zeroed memory with
-    // the fields set that sigaction reads.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = on_interrupt as extern "C" fn(libc::c_int) as libc::sighandler_t;
-        action.sa_flags = libc::SA_RESTART;
-        libc::sigaction(libc::SIGINT, &action, std::ptr::null_mut());
-        libc::sigaction(libc::SIGTERM, &action, std::ptr::null_mut());
-    }
-    &INTERRUPTED
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::{Waiter, set_option};
     use super::*;
+    use socket2::SockAddr;
     use std::net::UdpSocket;
 
     #[test]
@@ -580,16 +384,5 @@ mod tests {
             unreachable += trouble.unreachable;
         }
         assert!(unreachable > 0);
-    }
-
-    #[test]
-    fn both_address_families_open() {
-        for target in ["127.0.0.1:9", "[::1]:9"] {
-            let target: SocketAddr = target.parse().unwrap();
-            match Port::open(target, None, true) {
-                Ok(port) => assert_eq!(port.local().ip(), target.ip()),
-                Err(error) => assert!(target.is_ipv6(), "{error}"),
-            }
-        }
     }
 }

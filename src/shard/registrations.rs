@@ -1,0 +1,226 @@
+//! Operators' orders about registrations: find them, look at one address-of-record, take bindings
+//! out. Each order does a bounded amount of work, so that traffic never waits long behind one; a
+//! table is gone through page by page, an order a page.
+//!
+//! An address-of-record is given as an operator writes it. Any shard makes it canonical, with the
+//! domains and the settings it obeys at that moment, and says which shard has it: whoever asks
+//! need not know them.
+
+use ipnet::IpNet;
+
+use crate::auth::accounts::{AccountId, AorKey};
+use crate::limits::{
+    AOR_BYTES_MAX, FIND_CONTACT_SLOTS_MAX, FIND_ROWS_MAX, FIND_SLOTS_MAX, FIND_TEXT_BYTES_MAX,
+};
+use crate::registrar::{Aor, AorError, AorId, Binding, BindingId, LeaveReason, Wanted, Which};
+use crate::shard::ShardId;
+use crate::shard::batch::{Unaddressed, canonical};
+use crate::shard::core::Core;
+use crate::sip::uri::Uri;
+use crate::time::Now;
+
+/// What is wanted of the bindings of one shard. What is `None` is not asked about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Find {
+    /// Bindings of this contact, a URI compared by RFC 3261 19.1.4.
+    pub contact: Option<Box<[u8]>>,
+    /// Bindings whose last REGISTER came from this network. An IPv4 address that stands in an IPv6
+    /// one is taken for itself.
+    pub source: Option<IpNet>,
+    /// The slot to go on from; 0 begins.
+    pub from: u32,
+}
+
+/// One binding, as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// Whose: canonical, `user@domain`.
+    pub aor: Box<[u8]>,
+    /// What its shard calls it.
+    pub id: BindingId,
+    /// Everything it has.
+    pub binding: Binding,
+}
+
+/// Some of the bindings of one shard: at most [`FIND_ROWS_MAX`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// In the order of their slots. None may be left of a page while more pages follow.
+    pub registrations: Vec<Registration>,
+    /// Where the next page begins; `None` behind the last.
+    pub next: Option<u32>,
+    /// When that was so.
+    pub now: Now,
+}
+
+/// An account with the bindings it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Its canonical address-of-record, `user@domain`.
+    pub aor: Box<[u8]>,
+    /// Its bindings, the oldest first.
+    pub registrations: Vec<Registration>,
+    /// When that was so.
+    pub now: Now,
+}
+
+/// Which bindings of an address-of-record are to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Chosen {
+    /// All of them.
+    All,
+    /// Those of this contact, by RFC 3261 19.1.4.
+    Contact(Box<[u8]>),
+    /// This one.
+    Binding(BindingId),
+}
+
+/// What an operator took out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unregistered {
+    /// Whose: canonical, `user@domain`.
+    pub aor: Box<[u8]>,
+    /// The bindings that left, as they were.
+    pub registrations: Vec<Registration>,
+    /// Bindings that were chosen and stay, since the account's configuration provides them.
+    pub provided: usize,
+    /// When that was done.
+    pub now: Now,
+}
+
+/// Why an address-of-record is not found here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfound {
+    /// That shard has it, if anybody.
+    Owner(ShardId),
+    /// It is no address-of-record.
+    Malformed,
+    /// Its domain is not served.
+    Domain,
+    /// There is no such account.
+    Account,
+}
+
+impl Core {
+    /// One page of this shard's bindings.
+    pub(super) fn find_registrations(&self, now: Now, find: &Find) -> Page {
+        let mut page = Page { registrations: Vec::new(), next: None, now };
+        let contact = match find.contact.as_deref().map(Uri::parse) {
+            None => None,
+            Some(Ok(uri)) => Some(uri),
+            // Nobody's contact.
+            Some(Err(_)) => return page,
+        };
+        let by_contact = contact.as_ref().map(Wanted::Contact);
+        let by_source = find.source.map(Wanted::SourceNetwork);
+        let is_wanted = |wanted: Option<Wanted<'_>>, binding: &Binding| {
+            wanted.is_none_or(|wanted| wanted.matches(binding))
+        };
+        let slots = if contact.is_some() { FIND_CONTACT_SLOTS_MAX } else { FIND_SLOTS_MAX };
+        let (found, mut next) = self.registrar.find(now, Wanted::Any, find.from, slots);
+        // What costs less is looked at first.
+        let found = found.filter(|(_, b)| is_wanted(by_source, b) && is_wanted(by_contact, b));
+        for (id, binding) in found {
+            if page.registrations.len() == FIND_ROWS_MAX {
+                next = Some(id.index);
+                break;
+            }
+            page.registrations.push(self.registration(id, binding));
+        }
+        page.next = next;
+        page
+    }
+
+    /// One account and its bindings.
+    pub(super) fn show_registrations(&self, now: Now, aor: &[u8]) -> Result<Shown, Unfound> {
+        let account = self.account_of(aor)?;
+        let found = self.registrar.bindings(AorId(account.0), now);
+        let registrations = found.map(|(id, binding)| self.registration(id, binding)).collect();
+        Ok(Shown { aor: self.accounts.aor(account).into(), registrations, now })
+    }
+
+    /// Takes bindings of one account out.
+    pub(super) fn force_unregister(
+        &mut self,
+        now: Now,
+        aor: &[u8],
+        chosen: &Chosen,
+    ) -> Result<Unregistered, Unfound> {
+        let account = self.account_of(aor)?;
+        let contact = match chosen {
+            Chosen::Contact(text) => Some(Uri::parse(text)),
+            Chosen::All | Chosen::Binding(_) => None,
+        };
+        let is_chosen = |id: BindingId, binding: &Binding| match (chosen, &contact) {
+            (Chosen::Binding(one), _) => id == *one,
+            (Chosen::Contact(_), Some(Ok(uri))) => Wanted::Contact(uri).matches(binding),
+            (Chosen::Contact(_), _) => false,
+            (Chosen::All, _) => true,
+        };
+        let found = self.registrar.bindings(AorId(account.0), now);
+        let (provided, leaving): (Vec<_>, Vec<_>) = found
+            .filter(|(id, binding)| is_chosen(*id, binding))
+            .partition(|(_, binding)| binding.is_static());
+        let provided = provided.len();
+        let registrations: Vec<Registration> =
+            leaving.into_iter().map(|(id, binding)| self.registration(id, binding)).collect();
+        for Registration { id, .. } in &registrations {
+            self.registrar.unregister(
+                AorId(account.0),
+                Which::One(*id),
+                LeaveReason::ForcedUnregister,
+                &mut self.events,
+            );
+        }
+        Ok(Unregistered { aor: self.accounts.aor(account).into(), registrations, provided, now })
+    }
+
+    fn registration(&self, id: BindingId, binding: &Binding) -> Registration {
+        let aor = self.accounts.aor(AccountId(binding.aor().0)).into();
+        Registration { aor, id, binding: binding.clone() }
+    }
+
+    /// The account an operator means: `sip:user@domain` or `user@domain`; where one domain is
+    /// served, `user` too.
+    fn account_of(&self, text: &[u8]) -> Result<AccountId, Unfound> {
+        if text.len() > FIND_TEXT_BYTES_MAX {
+            return Err(Unfound::Malformed);
+        }
+        let mut written = Vec::with_capacity(text.len() + "sip:".len());
+        if !has_scheme(text) {
+            written.extend_from_slice(b"sip:");
+        }
+        written.extend_from_slice(text);
+        if !text.contains(&b'@') {
+            let Some(only) = self.domains.only() else { return Err(Unfound::Malformed) };
+            written.push(b'@');
+            written.extend_from_slice(only.name.as_bytes());
+        }
+        let uri = Uri::parse(&written).map_err(|_| Unfound::Malformed)?;
+        let (mut buffer, mut renamed) = ([0; AOR_BYTES_MAX], [0; AOR_BYTES_MAX]);
+        let (aor, _) =
+            canonical(self, &uri, &mut buffer, &mut renamed).map_err(|error| match error {
+                Unaddressed::Domain => Unfound::Domain,
+                // Longer than any account's.
+                Unaddressed::Aor(AorError::TooLong) => Unfound::Account,
+                Unaddressed::Aor(_) | Unaddressed::To => Unfound::Malformed,
+            })?;
+        self.own_account(&aor)
+    }
+
+    fn own_account(&self, aor: &Aor<'_>) -> Result<AccountId, Unfound> {
+        let hash = self.ownership.hash(aor.text());
+        let owner = self.ownership.owner(hash);
+        if owner != self.id {
+            return Err(Unfound::Owner(owner));
+        }
+        self.accounts.find(AorKey(hash), aor.text()).ok_or(Unfound::Account)
+    }
+}
+
+/// Whether a text begins with `sip:` or `sips:`.
+fn has_scheme(text: &[u8]) -> bool {
+    [&b"sip:"[..], b"sips:"]
+        .iter()
+        .any(|scheme| text.get(..scheme.len()).is_some_and(|t| t.eq_ignore_ascii_case(scheme)))
+}

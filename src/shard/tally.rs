@@ -1,0 +1,68 @@
+//! Everything one shard can be asked about itself at one moment: its counters, and how much of
+//! everything it holds.
+
+use crate::reg_event;
+use crate::shard::core::Core;
+use crate::shard::counters::Counters;
+
+/// The numbers of one shard at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tally {
+    /// What it has done since it started.
+    pub counters: Counters,
+    /// What it has done for those who watch registrations.
+    pub watching: reg_event::Counters,
+    /// What it holds.
+    pub levels: Levels,
+}
+
+macro_rules! levels {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// How much of everything a shard holds.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Levels {
+            $($(#[doc = $doc])+ pub $name: u64,)+
+        }
+
+        impl Levels {
+            /// Name, meaning and value of each.
+            pub fn described(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                [$((stringify!($name), concat!($($doc),+), self.$name),)+].into_iter()
+            }
+        }
+    };
+}
+
+levels! {
+    /// Accounts.
+    accounts,
+    /// Bytes that the accounts take.
+    accounts_bytes,
+    /// Bindings, those included that accounts provide.
+    bindings,
+    /// Addresses-of-record that have at least one binding.
+    aors_bound,
+    /// Connections that have at least one binding.
+    connections_bound,
+    /// Subscriptions to registrations.
+    subscriptions,
+}
+
+impl Core {
+    pub(super) fn tally(&self) -> Tally {
+        let count = |number: usize| number as u64;
+        let location = self.registrar.location();
+        Tally {
+            counters: self.counters.clone(),
+            watching: *self.subscriptions.counters(),
+            levels: Levels {
+                accounts: count(self.accounts.len()),
+                accounts_bytes: count(self.accounts.bytes_held()),
+                bindings: count(location.bindings_count()),
+                aors_bound: count(location.aors_bound_count()),
+                connections_bound: count(location.connections_bound_count()),
+                subscriptions: count(self.subscriptions.len()),
+            },
+        }
+    }
+}
