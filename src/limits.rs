@@ -75,6 +75,11 @@ pub const A2_BYTES_MAX: usize = 126;
 /// How far ahead of our clock the clock of a sibling may be, seconds. A nonce from further ahead
 /// is not taken for ours.
 pub const CLOCK_SKEW_S_MAX: u32 = 10;
+/// Pairs of account and source whose failed logins are remembered, all shards together; as many
+/// again for names without an account. 64 bytes each, taken with the first failure.
+pub const SUSPENSION_PAIRS_MAX: usize = 1 << 16;
+/// Suspensions that may end in one call, listed in one answer, or looked at by one order.
+pub const SUSPENSIONS_PER_CALL_MAX: usize = 256;
 /// Longest line of a subscriber file, bytes. The longest account with every HA1 and every option
 /// fits.
 pub const SUBSCRIBER_LINE_BYTES_MAX: usize = 4096;

@@ -9,7 +9,7 @@ use aorta::config::parameters::{PARAMETERS, Parameter, find};
 use aorta::config::{Origin, Settings, load};
 
 /// A value of each parameter that is not its default, as it prints. Together they can stand.
-const OTHER: [(&str, &str); 79] = [
+const OTHER: [(&str, &str); 85] = [
     ("registrar.replace", "Off"),
     ("registrar.bindings_max", "4"),
     ("registrar.evict", "unreachable_first"),
@@ -45,6 +45,12 @@ const OTHER: [(&str, &str); 79] = [
     ("auth.retry_max", "3"),
     ("auth.session_timeout", "20"),
     ("auth.next_nonce", "Off"),
+    ("auth.suspend_checks", "9"),
+    ("auth.suspend_checks_time", "120"),
+    ("auth.suspend_registers", "Off"),
+    ("auth.suspend_registers_max", "4"),
+    ("auth.suspend_registers_time", "600"),
+    ("auth.reply_unauthorized", "Off"),
     ("nat.tests", "contact_port, via_port, rport"),
     ("nat.keepalive_message", "OPTIONS"),
     ("nat.keepalive_period", "20"),
@@ -117,6 +123,14 @@ fn the_names_operators_know_have_the_defaults_and_ranges_they_know() {
         ("SS_SIP_AUTHENTICATION_CODE", "401", "401 or 407"),
         ("SS_SIP_AUTHENTICATION_RETRY", "6", "0-999"),
         ("SS_SIP_AUTHENTICATION_TIMEOUT", "10", "1-3600 s"),
+        ("SS_AUTHENTICATION_MAX_RETRY", "6", "0-999"),
+        ("SS_AUTHENTICATION_FAILED_SUSPEND", "180", "60-3600 s"),
+        ("SS_ENDPOINTREGISTERSUSPEND", "On", "On, Off"),
+        ("SS_ENDPOINTREGISTERRETRY", "6", "1-100"),
+        ("SS_ENDPOINT_REGISTER_RETRY", "6", "1-100"),
+        ("SS_ENDPOINTREGISTERSUSPENDTIME", "180", "60-86400 s"),
+        ("SS_ENDPOINT_REGISTER_SUSPEND", "180", "60-86400 s"),
+        ("SS_REPLY_UNAUTHORIZED", "On", "On, Off"),
     ] {
         let parameter = find(alias).unwrap_or_else(|| panic!("no {alias}"));
         assert_eq!(parameter.value(&Settings::default()), default, "{alias}");

@@ -24,7 +24,7 @@ mod streams;
 mod words;
 
 pub use account::{AccountAuthentication, AccountPolicy, StaticContact};
-pub use auth::{Algorithms, Auth, ChallengeCode, Domain};
+pub use auth::{Algorithms, Auth, ChallengeCode, Domain, Suspension};
 pub use describe::Described;
 pub use file::load;
 pub use guard::Guard;

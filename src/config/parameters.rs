@@ -3,8 +3,8 @@
 //! [`value`]'s; the values are [`Settings`](super::Settings).
 
 use super::nearest::nearest;
-use super::parameter::Kind;
 pub use super::parameter::Parameter;
+use super::parameter::{Kind, SPELLINGS};
 use super::refusal::{Fault, Origin, Refusal};
 use super::value::{self, Unit, joined};
 use super::{
@@ -157,7 +157,7 @@ macro_rules! table {
 }
 
 /// Every parameter there is.
-pub static PARAMETERS: [Parameter; 79] = table![
+pub static PARAMETERS: [Parameter; 85] = table![
     "registrar.replace", "SS_ENDPOINT_REGISTER_REPLACE", None,
     {word Replace registrar.replace},
     "A REGISTER over the limit of bindings removes a binding (On), is refused (Off), or removes \
@@ -267,6 +267,25 @@ pub static PARAMETERS: [Parameter; 79] = table![
     "auth.next_nonce", "", None,
     {switch auth.next_nonce},
     "A 200 names the next nonce once the one in use is past half its lifetime";
+    "auth.suspend_checks", "SS_AUTHENTICATION_MAX_RETRY", None,
+    {whole 0-999 auth.suspension.checks_max},
+    "Wrong passwords in a row, of any method, before an account is suspended for their source; 0 \
+     is never";
+    "auth.suspend_checks_time", "SS_AUTHENTICATION_FAILED_SUSPEND", Seconds,
+    {whole 60-3600 auth.suspension.checks_time_s},
+    "How long that suspension is";
+    "auth.suspend_registers", "SS_ENDPOINTREGISTERSUSPEND", None,
+    {switch auth.suspension.registers},
+    "Failed REGISTERs in a row suspend an account for their source";
+    "auth.suspend_registers_max", "SS_ENDPOINTREGISTERRETRY", None,
+    {whole 1-100 auth.suspension.registers_max},
+    "How many failed REGISTERs in a row do; a success sets the count to zero";
+    "auth.suspend_registers_time", "SS_ENDPOINTREGISTERSUSPENDTIME", Seconds,
+    {whole 60-86400 auth.suspension.registers_time_s},
+    "How long that suspension is";
+    "auth.reply_unauthorized", "SS_REPLY_UNAUTHORIZED", None,
+    {switch auth.reply_unauthorized},
+    "Unknown accounts and unknown sources are answered; Off leaves them without any answer";
     "nat.tests", "", None,
     {nat_tests},
     "Signs in a REGISTER of which one is enough for a phone to be behind NAT";
@@ -434,7 +453,12 @@ pub fn find(name: &str) -> Option<&'static Parameter> {
 
 /// Every key and alias.
 fn names() -> impl Iterator<Item = &'static str> + Clone {
-    PARAMETERS.iter().flat_map(|p| [p.key, p.alias]).filter(|name| !name.is_empty())
+    let spellings = SPELLINGS.iter().map(|&(spelling, _)| spelling);
+    PARAMETERS
+        .iter()
+        .flat_map(|p| [p.key, p.alias])
+        .filter(|name| !name.is_empty())
+        .chain(spellings)
 }
 
 /// An unknown name, with the known one it resembles.

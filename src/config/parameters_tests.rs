@@ -54,6 +54,12 @@ fn the_defaults_are_the_documented_ones() {
         ("auth.retry_max", "6"),
         ("auth.session_timeout", "10"),
         ("auth.next_nonce", "On"),
+        ("auth.suspend_checks", "6"),
+        ("auth.suspend_checks_time", "180"),
+        ("auth.suspend_registers", "On"),
+        ("auth.suspend_registers_max", "6"),
+        ("auth.suspend_registers_time", "180"),
+        ("auth.reply_unauthorized", "On"),
         ("nat.tests", "contact, private_contact, via"),
         ("nat.keepalive_message", "HELLO"),
         ("nat.keepalive_period", "30"),
@@ -308,4 +314,20 @@ proptest! {
             prop_assert!((1..=lines + 1).contains(&line), "{refusal}");
         }
     }
+}
+
+#[test]
+fn other_spellings_of_an_alias_reach_the_same_parameter() {
+    for (spelling, alias) in SPELLINGS {
+        let by_alias = find(alias).expect("a known alias");
+        assert_eq!(find(&spelling.to_ascii_lowercase()).map(|p| p.key), Some(by_alias.key));
+    }
+    // Two names an underscore or two apart: a time and a switch.
+    let time = applied("SS_ENDPOINT_REGISTER_SUSPEND", "300").unwrap();
+    assert_eq!(
+        (time.auth.suspension.registers_time_s, time.auth.suspension.registers),
+        (300, true)
+    );
+    let off = applied("SS_ENDPOINTREGISTERSUSPEND", "0").unwrap();
+    assert_eq!((off.auth.suspension.registers_time_s, off.auth.suspension.registers), (180, false));
 }

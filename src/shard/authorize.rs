@@ -1,11 +1,13 @@
 //! Steps 3 and 4 of RFC 3261 10.3: who sent a request, and whether the address-of-record is his
 //! own. Also the challenges and refusals for those who have not shown it.
 
-use crate::auth::accounts::AccountId;
+use crate::auth::accounts::{AccountId, AorKey};
 use crate::auth::challenge::{HeaderNames, strongest_first, write_next_nonce, write_value};
 use crate::auth::check::{Check, Verdict, authenticate};
 use crate::auth::gate::Gate;
+use crate::auth::nonce::Judged;
 use crate::auth::session::{AfterWrong, Session, SessionLimits, after_wrong_answer};
+use crate::auth::suspension::{Failure, Standing};
 use crate::auth::username::form_of;
 use crate::limits::AOR_BYTES_MAX;
 use crate::registrar::aor::AorError;
@@ -13,11 +15,12 @@ use crate::shard::Handled;
 use crate::shard::answer::Answer;
 use crate::shard::batch::{Addressed, Unaddressed, canonical};
 use crate::shard::core::Core;
+use crate::shard::counters::DropReason;
 use crate::shard::refused::RefuseReason;
 use crate::shard::request::{Arrival, Request, answer_of, refuse};
 use crate::sip::header::authorization::Credentials;
 use crate::sip::write::{Full, Response};
-use crate::sip::{Fault, HeaderName, ParseError, RequestHead};
+use crate::sip::{Fault, HeaderName, Method, ParseError, RequestHead};
 
 /// Who sent a request: the account that its address-of-record belongs to.
 #[derive(Clone, Copy, Debug)]
@@ -78,14 +81,26 @@ pub(super) fn identify(
         let answer = answer_of(core, responder, identity, out);
         return Err(answer.refusing(RefuseReason::AccountMismatch).plain(403));
     }
+    // Before any password is looked at, and alike for names without an account.
+    let key = addressed.key.unwrap_or_else(|| AorKey(core.ownership.hash(aor.text())));
+    let source = arrival.datagram.source.ip();
+    let standing = core.suspensions.standing(key, source);
+    if standing == Standing::Suspended {
+        return Err(refuse_suspended(core, request, out));
+    }
     let (verdict, check) = judge(core, arrival, request, addressed, &credentials, account);
     match (verdict, account) {
-        (Verdict::Accepted | Verdict::Replayed, Some(account)) => Ok(Caller {
-            account,
-            replayed: verdict == Verdict::Replayed,
-            next_nonce_due: core.auth.next_nonce
-                && check.nonce.is_next_due(check.now, check.nonce_lifetime_s),
-        }),
+        (Verdict::Accepted | Verdict::Replayed, Some(account)) => {
+            if let (Verdict::Accepted, Standing::Failed(mark)) = (verdict, standing) {
+                core.suspensions.succeeded(mark);
+            }
+            Ok(Caller {
+                account,
+                replayed: verdict == Verdict::Replayed,
+                next_nonce_due: core.auth.next_nonce
+                    && check.nonce.is_next_due(check.now, check.nonce_lifetime_s),
+            })
+        }
         (Verdict::AccountMismatch, _) => {
             let answer = answer_of(core, responder, identity, out);
             Err(answer.refusing(RefuseReason::AccountMismatch).plain(403))
@@ -95,7 +110,18 @@ pub(super) fn identify(
             let answer = answer_of(core, responder, identity, out);
             Err(answer.refusing(RefuseReason::Credentials).phrased(400, &phrase, |_| Ok(())))
         }
-        (Verdict::Wrong { .. } | Verdict::UnknownAccount { .. }, _) => {
+        (Verdict::Wrong | Verdict::UnknownAccount, _) => {
+            let failure = Failure {
+                aor: key,
+                source,
+                known: account.is_some(),
+                is_register: head.method == Method::Register,
+                nonce: credentials.nonce,
+                response: credentials.response,
+            };
+            if core.note_failure(arrival.now, &failure, aor.text()) {
+                return Err(refuse_suspended(core, request, out));
+            }
             let limits = SessionLimits::from(&core.auth);
             match after_wrong_answer(check.nonce, limits, check.now) {
                 AfterWrong::Challenge(session) => {
@@ -110,6 +136,17 @@ pub(super) fn identify(
         }
         _ => Err(challenge(core, arrival, addressed, request, verdict.is_stale(), out)),
     }
+}
+
+/// The account is suspended for this source: what it sends is not looked at.
+#[cold]
+fn refuse_suspended(core: &mut Core, request: &Request<'_>, out: &mut [u8]) -> Handled {
+    if !core.auth.reply_unauthorized {
+        core.counters.drop(DropReason::Suspended);
+        return Handled::Nothing;
+    }
+    let answer = answer_of(core, &request.responder, &request.identity, out);
+    answer.refusing(RefuseReason::Suspended).plain(403)
 }
 
 /// What the account still has to show. For those of whom nothing was said, and who bring no
@@ -154,10 +191,13 @@ fn judge<'a>(
     let counters = &mut core.counters;
     match verdict {
         Verdict::Accepted => counters.authenticated += 1,
+        Verdict::Stale if check.nonce == Judged::Foreign => {
+            counters.stale += 1;
+            counters.foreign_nonce += 1;
+        }
         Verdict::Stale => counters.stale += 1,
-        Verdict::Wrong { counts_as_failure: true } => counters.bad_password += 1,
-        Verdict::Wrong { counts_as_failure: false } => counters.bad_password_unbound += 1,
-        Verdict::UnknownAccount { .. } => counters.unknown_account += 1,
+        Verdict::Wrong => counters.bad_password += 1,
+        Verdict::UnknownAccount => counters.unknown_account += 1,
         Verdict::OtherRealm | Verdict::AlgorithmNotOffered => counters.challenged += 1,
         Verdict::Replayed | Verdict::AccountMismatch | Verdict::Malformed(_) => {}
     }

@@ -9,6 +9,7 @@ use crate::auth::account::Ha1s;
 use crate::auth::accounts::{AccountId, Accounts, AorKey, InsertError};
 use crate::auth::ha2::Ha2Cache;
 use crate::auth::nonce::{NonceKeys, NonceSequence};
+use crate::auth::suspension::Suspensions;
 use crate::config;
 use crate::flow::ConnectionId;
 use crate::guard::Guard;
@@ -25,6 +26,7 @@ use crate::shard::flows::{Flows, Order};
 use crate::shard::guard::said;
 use crate::shard::owner::Ownership;
 use crate::shard::request::{self, Arrival};
+use crate::shard::suspend::{SuspensionEvent, suspensions};
 use crate::shard::{Datagram, Handled, ShardId};
 use crate::sip::{Fault, Framing, HeaderTable, ParseError, Parsed, Part, parse};
 use crate::time::{Instant, Now};
@@ -119,6 +121,8 @@ pub(super) struct Core {
     pub registrar: Registrar,
     pub ha2s: Ha2Cache,
     pub nonces: NonceSequence,
+    pub suspensions: Suspensions,
+    pub suspension_events: Vec<SuspensionEvent>,
     pub counters: Counters,
     pub events: Vec<Event>,
     pub flows: Flows,
@@ -144,7 +148,6 @@ impl Shard {
         let shards = ownership.shards();
         let core = Core {
             id,
-            ownership,
             auth,
             guard,
             nat,
@@ -155,6 +158,9 @@ impl Shard {
             subscriptions: SubscriptionTable::new((&registrar).into(), id.0),
             asks_owners: false,
             tokens: keys.tokens(),
+            suspensions: suspensions(&keys.identity, &ownership),
+            suspension_events: Vec::new(),
+            ownership,
             domains: Domains::new(domains),
             accounts: Accounts::new(),
             registrar: Registrar::new(registrar, keys.spread),
@@ -251,7 +257,8 @@ impl Shard {
         outlet: &mut impl Outlet,
     ) {
         let Shard { slots, core } = self;
-        core.events.clear();
+        core.begin();
+        core.end_suspensions(now);
         for batch in datagrams.chunks(BATCH_MAX) {
             let reads = read_ahead(core, batch, slots);
             for (datagram, read) in batch.iter().zip(&reads) {
@@ -278,14 +285,19 @@ impl Shard {
     /// again: at once where more are waiting.
     pub fn turn(&mut self, now: Now) -> Option<Instant> {
         let core = &mut self.core;
-        core.events.clear();
+        core.begin();
         let expired = core.registrar.expire(now, EXPIRIES_PER_TURN_MAX, &mut core.events);
         core.count_events(0);
+        core.end_suspensions(now);
         core.settle(now);
         if expired.more {
             return Some(now.mono);
         }
-        let deadlines = [core.registrar.next_deadline(), core.subscriptions.next_deadline()];
+        let deadlines = [
+            core.registrar.next_deadline(),
+            core.subscriptions.next_deadline(),
+            core.suspensions.next_deadline(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 
@@ -293,7 +305,7 @@ impl Shard {
     /// has failed is no way to anybody).
     pub fn connection_closed(&mut self, now: Now, id: ConnectionId) {
         let core = &mut self.core;
-        core.events.clear();
+        core.begin();
         core.flows.closed(id);
         core.subscriptions.flow_closed(id);
         core.registrar.close_flow(now, id, &mut core.events);
@@ -322,7 +334,7 @@ impl Shard {
     /// Carries out an order from outside; see [`Control`] for what each does and costs.
     pub fn control(&mut self, now: Now, order: Control) -> Reply {
         let core = &mut self.core;
-        core.events.clear();
+        core.begin();
         let reply = core.control(now, order);
         core.count_events(0);
         core.settle(now);
@@ -338,6 +350,18 @@ impl Shard {
     #[must_use]
     pub fn events(&self) -> &[Event] {
         &self.core.events
+    }
+
+    /// Suspensions that began or ended in the last call, in order. Gone with the next one.
+    #[must_use]
+    pub fn suspension_events(&self) -> &[SuspensionEvent] {
+        &self.core.suspension_events
+    }
+
+    /// Who is suspended.
+    #[must_use]
+    pub fn suspensions(&self) -> &Suspensions {
+        &self.core.suspensions
     }
 
     /// The counters.
@@ -404,6 +428,12 @@ impl Core {
                 Handled::Nothing
             }
         }
+    }
+
+    /// Begins a call: what happened in the last one is gone.
+    pub fn begin(&mut self) {
+        self.events.clear();
+        self.suspension_events.clear();
     }
 
     /// Ends a call: those who watch are told what happened in it, and connections are held and

@@ -24,11 +24,13 @@ pub enum DropReason {
     AnswerTooLong,
     /// Handed over by a shard that obeys other settings: a new configuration is on its way.
     Unowned,
+    /// The account is suspended for this source, and those who are not known hear nothing.
+    Suspended,
 }
 
 impl DropReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [DropReason; 8] = [
+    pub const ALL: [DropReason; 9] = [
         DropReason::Keepalive,
         DropReason::Stun,
         DropReason::Unparseable,
@@ -37,6 +39,7 @@ impl DropReason {
         DropReason::NoReturnPath,
         DropReason::AnswerTooLong,
         DropReason::Unowned,
+        DropReason::Suspended,
     ];
 
     /// Its name in metrics and in the final counters.
@@ -51,6 +54,7 @@ impl DropReason {
             DropReason::NoReturnPath => "no_return_path",
             DropReason::AnswerTooLong => "answer_too_long",
             DropReason::Unowned => "unowned",
+            DropReason::Suspended => "suspended",
         }
     }
 }
@@ -120,14 +124,21 @@ counters! {
     authenticated,
     /// Requests let in without a digest, by their network or their client certificate.
     admitted,
-    /// Digest right, nonce old, foreign or its count used: challenged with `stale=true`.
+    /// Nonce old, foreign, or its count used: challenged with `stale=true`.
     stale,
     /// Digest wrong on a nonce bound to that very source.
     bad_password,
-    /// Digest wrong on a nonce of another key or source; proves nothing.
-    bad_password_unbound,
+    /// Credentials for a nonce of another key or source, or a made-up one: challenged with
+    /// `stale=true`, the password not looked at.
+    foreign_nonce,
     /// Credentials for an AOR that has no account.
     unknown_account,
+    /// Suspensions that began, of accounts.
+    suspensions,
+    /// Suspensions that began, of names without an account.
+    suspensions_unknown,
+    /// Suspensions that ended.
+    suspensions_ended,
     /// Requests for users answered with where they are.
     redirected,
     /// Registrations through a NAT.

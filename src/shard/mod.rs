@@ -25,6 +25,7 @@ mod register;
 pub mod registrations;
 mod request;
 mod subscribe;
+pub mod suspend;
 pub mod tally;
 
 use std::net::{IpAddr, SocketAddr};
