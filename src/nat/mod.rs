@@ -2,6 +2,7 @@
 
 pub mod detect;
 pub mod ignored;
+pub mod keepalive;
 mod keyed;
 pub mod liveness;
 pub mod networks;
@@ -11,4 +12,5 @@ pub mod silence;
 pub mod stun;
 
 pub use detect::{Claims, Signs};
+pub use keepalive::Keepalive;
 pub use networks::Networks;

@@ -140,6 +140,8 @@ counters! {
     closed_slow_reader,
     /// Connections closed because the binding that lived on them was kicked.
     closed_kicked,
+    /// Connections closed because nobody who is known spoke over them.
+    closed_unauthorized,
     /// Connections closed to make room for others before they were authenticated.
     closed_evicted,
     /// Connections closed because the process stops.

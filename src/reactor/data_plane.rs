@@ -265,6 +265,7 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
                 }
                 Order::Authenticated(id) => (id, Notice::Authenticated(id)),
                 Order::Hold(id) => (id, Notice::Hold(id)),
+                Order::Shut(id) => (id, Notice::Shut(id)),
                 Order::Release { id, close_if_unused } => {
                     (id, Notice::Release { id, close_if_unused })
                 }

@@ -11,13 +11,13 @@ use crate::auth::suspension::{Failure, Standing};
 use crate::auth::username::form_of;
 use crate::limits::AOR_BYTES_MAX;
 use crate::registrar::aor::AorError;
-use crate::shard::Handled;
 use crate::shard::answer::Answer;
 use crate::shard::batch::{Addressed, Unaddressed, canonical};
 use crate::shard::core::Core;
 use crate::shard::counters::DropReason;
 use crate::shard::refused::RefuseReason;
 use crate::shard::request::{Arrival, Request, answer_of, refuse};
+use crate::shard::{Handled, silence};
 use crate::sip::header::authorization::Credentials;
 use crate::sip::write::{Full, Response};
 use crate::sip::{Fault, HeaderName, Method, ParseError, RequestHead};
@@ -30,12 +30,14 @@ pub(super) struct Caller {
     pub replayed: bool,
     /// Its nonce is old enough for a success to name the next one (RFC 7616 3.5).
     pub next_nonce_due: bool,
+    /// It was shown by a digest over a nonce that was given to the very source.
+    pub by_digest: bool,
 }
 
 impl Caller {
     /// One who needs no credentials.
     pub fn trusted(account: AccountId) -> Caller {
-        Caller { account, replayed: false, next_nonce_due: false }
+        Caller { account, replayed: false, next_nonce_due: false, by_digest: false }
     }
 }
 
@@ -86,7 +88,7 @@ pub(super) fn identify(
     let source = arrival.datagram.source.ip();
     let standing = core.suspensions.standing(key, source);
     if standing == Standing::Suspended {
-        return Err(refuse_suspended(core, request, out));
+        return Err(refuse_suspended(core, arrival, request, out));
     }
     let (verdict, check) = judge(core, arrival, request, addressed, &credentials, account);
     match (verdict, account) {
@@ -97,6 +99,7 @@ pub(super) fn identify(
             Ok(Caller {
                 account,
                 replayed: verdict == Verdict::Replayed,
+                by_digest: true,
                 next_nonce_due: core.auth.next_nonce
                     && check.nonce.is_next_due(check.now, check.nonce_lifetime_s),
             })
@@ -120,7 +123,7 @@ pub(super) fn identify(
                 response: credentials.response,
             };
             if core.note_failure(arrival.now, &failure, aor.text()) {
-                return Err(refuse_suspended(core, request, out));
+                return Err(refuse_suspended(core, arrival, request, out));
             }
             let limits = SessionLimits::from(&core.auth);
             match after_wrong_answer(check.nonce, limits, check.now) {
@@ -140,10 +143,14 @@ pub(super) fn identify(
 
 /// The account is suspended for this source: what it sends is not looked at.
 #[cold]
-fn refuse_suspended(core: &mut Core, request: &Request<'_>, out: &mut [u8]) -> Handled {
-    if !core.auth.reply_unauthorized {
-        core.counters.drop(DropReason::Suspended);
-        return Handled::Nothing;
+fn refuse_suspended(
+    core: &mut Core,
+    arrival: &Arrival<'_>,
+    request: &Request<'_>,
+    out: &mut [u8],
+) -> Handled {
+    if silence::is_kept(core) {
+        return silence::keep(core, arrival, DropReason::Suspended);
     }
     let answer = answer_of(core, &request.responder, &request.identity, out);
     answer.refusing(RefuseReason::Suspended).plain(403)
@@ -152,7 +159,7 @@ fn refuse_suspended(core: &mut Core, request: &Request<'_>, out: &mut [u8]) -> H
 /// What the account still has to show. For those of whom nothing was said, and who bring no
 /// certificate, that is told by one bit of the account.
 #[inline]
-fn gate(core: &Core, arrival: &Arrival<'_>, addressed: &Addressed<'_>) -> Gate {
+pub(super) fn gate(core: &Core, arrival: &Arrival<'_>, addressed: &Addressed<'_>) -> Gate {
     let Some(account) = addressed.account else { return Gate::Digest };
     let datagram = arrival.datagram;
     let certified = datagram.link.is_some_and(|link| link.peer.is_account(addressed.aor.text()));

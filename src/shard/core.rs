@@ -25,7 +25,7 @@ use crate::shard::flows::{Flows, Order};
 use crate::shard::owner::Ownership;
 use crate::shard::request::{self, Arrival};
 use crate::shard::suspend::{SuspensionEvent, suspensions};
-use crate::shard::{Datagram, Handled, ShardId};
+use crate::shard::{Datagram, Handled, ShardId, silence};
 use crate::sip::{Fault, Framing, HeaderTable, ParseError, Parsed, Part, parse};
 use crate::time::{Instant, Now};
 
@@ -337,6 +337,12 @@ impl Shard {
         &self.core.suspension_events
     }
 
+    /// Whether those who are not known are answered (SS_REPLY_UNAUTHORIZED).
+    #[must_use]
+    pub fn answers_strangers(&self) -> bool {
+        self.core.auth.reply_unauthorized
+    }
+
     /// Who is suspended.
     #[must_use]
     pub fn suspensions(&self) -> &Suspensions {
@@ -386,11 +392,21 @@ impl Core {
                 self.counters.drop(DropReason::Keepalive);
                 Handled::Nothing
             }
+            Parsed::Invalid { message, .. }
+                if silence::is_kept(self)
+                    && !silence::knows(self, &arrival)
+                    && message.is_some_and(|message| message.method().is_some()) =>
+            {
+                silence::keep(self, &arrival, DropReason::Unauthorized)
+            }
             Parsed::Invalid { error, message } => {
                 request::refuse_faulty(self, arrival, error, message, out)
             }
             // Its connection has given up on the rest: more than is taken (RFC 3261 21.5.7).
             Parsed::Partial { .. } if arrival.datagram.link.is_some() => {
+                if silence::is_kept(self) && !silence::knows(self, &arrival) {
+                    return silence::keep(self, &arrival, DropReason::Unauthorized);
+                }
                 let mut table = HeaderTable::new();
                 let error = ParseError { part: Part::Message, fault: Fault::TooLong };
                 match parse(bytes, Framing::Datagram, &mut table) {

@@ -24,13 +24,15 @@ pub enum DropReason {
     AnswerTooLong,
     /// Handed over by a shard that obeys other settings: a new configuration is on its way.
     Unowned,
+    /// Of nobody who is known, and those who are not hear nothing.
+    Unauthorized,
     /// The account is suspended for this source, and those who are not known hear nothing.
     Suspended,
 }
 
 impl DropReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [DropReason; 9] = [
+    pub const ALL: [DropReason; 10] = [
         DropReason::Keepalive,
         DropReason::Stun,
         DropReason::Unparseable,
@@ -39,6 +41,7 @@ impl DropReason {
         DropReason::NoReturnPath,
         DropReason::AnswerTooLong,
         DropReason::Unowned,
+        DropReason::Unauthorized,
         DropReason::Suspended,
     ];
 
@@ -54,6 +57,7 @@ impl DropReason {
             DropReason::NoReturnPath => "no_return_path",
             DropReason::AnswerTooLong => "answer_too_long",
             DropReason::Unowned => "unowned",
+            DropReason::Unauthorized => "unauthorized",
             DropReason::Suspended => "suspended",
         }
     }
@@ -143,6 +147,10 @@ counters! {
     redirected,
     /// Registrations through a NAT.
     behind_nat,
+    /// Those with a Contact at 0.0.0.0 or ::, which names no address.
+    contact_unspecified,
+    /// Those whose pinhole is not kept open, since their source has not proved to be theirs.
+    keepalive_unproven,
     /// STUN binding requests answered with the address they came from.
     stun_answered,
     /// STUN binding requests refused because they want understood what is not.
