@@ -298,6 +298,7 @@ fn another_configuration_holds_for_the_next_register_and_its_message_for_everybo
         let configuration = Arc::new(Configuration {
             registrar: options().registrar,
             auth: config::Auth::default(),
+            guard: config::Guard::default(),
             nat,
             liveness: config::Liveness::default(),
             networks: vec![network("198.51.100.0/24", NatOverride::Always, None)],

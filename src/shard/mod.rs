@@ -10,6 +10,7 @@ pub mod counters;
 mod domains;
 mod extensions;
 mod flows;
+mod guard;
 mod identity;
 mod listing;
 pub mod mesh;
