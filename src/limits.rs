@@ -146,7 +146,28 @@ pub const DOMAIN_ALIASES_MAX: usize = 64;
 /// Bindings that may leave by expiry in one turn of the loop, so that a million at once do not
 /// stop the traffic.
 pub const EXPIRIES_PER_TURN_MAX: usize = 256;
+/// Entries of a schedule that move to another period with one batch of turns.
+pub const SCHEDULE_MOVES_MAX: usize = 1024;
+/// Networks of the guard: trusted, blocked, and those with limits of their own.
+pub const GUARD_NETWORKS_MAX: usize = 65_536;
+/// Words by which scanners are known, of one list. Each has a bit.
+pub const SCANNER_WORDS_MAX: usize = 64;
+/// Shortest such word, bytes: as many are compared at once.
+pub const SCANNER_WORD_BYTES_MIN: usize = 3;
+/// Longest such word, bytes.
+pub const SCANNER_WORD_BYTES_MAX: usize = 64;
+/// Sources that are blocked, or whose past blocks are remembered, at a time.
+pub const BLACKLIST_MAX: usize = 65_536;
+/// What the guard of one shard has to tell the others and has not told yet.
+pub const TOLD_WAITING_MAX: usize = 4096;
+/// Records of one kind of security event that are listed.
+pub const SECURITY_RECORDS_PER_KIND_MAX: usize = 128;
+/// An account as it is listed in a security event, bytes.
+pub const SECURITY_ACCOUNT_BYTES_MAX: usize = 64;
+/// A User-Agent as it is listed in a security event, bytes.
+pub const SECURITY_AGENT_BYTES_MAX: usize = 48;
 
+const _: () = assert!(SCANNER_WORDS_MAX <= u64::BITS as usize);
 /// Addresses of which one shard remembers to whom something was sent last, so that an ICMP error
 /// finds its binding; a power of two. At 33 thousand messages a second that is a quarter of one.
 pub const RECENT_SENDS: usize = 8192;

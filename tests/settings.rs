@@ -9,7 +9,7 @@ use aorta::config::parameters::{PARAMETERS, Parameter, find};
 use aorta::config::{Origin, Settings, load};
 
 /// A value of each parameter that is not its default, as it prints. Together they can stand.
-const OTHER: [(&str, &str); 70] = [
+const OTHER: [(&str, &str); 85] = [
     ("registrar.replace", "Off"),
     ("registrar.bindings_max", "4"),
     ("registrar.evict", "unreachable_first"),
@@ -62,6 +62,21 @@ const OTHER: [(&str, &str); 70] = [
     ("liveness.answer", "success"),
     ("liveness.unreachable", "remove"),
     ("liveness.ignore_silent", "600"),
+    ("guard.rate", "40"),
+    ("guard.burst", "100"),
+    ("guard.register_rate", "off"),
+    ("guard.register_burst", "20"),
+    ("guard.prefix_factor", "20"),
+    ("guard.loopback", "On"),
+    ("guard.trusted", "10.0.0.0/8, 2001:db8::/32"),
+    ("guard.blocked", "203.0.113.0/24"),
+    ("guard.scanners", "friendly-scanner, pplsip"),
+    ("guard.scanner_patterns", "sip:nm@nm"),
+    ("guard.blacklist", "Off"),
+    ("guard.block_score", "200"),
+    ("guard.block_time", "300"),
+    ("guard.block_time_max", "3600"),
+    ("guard.sources", "1048576"),
     ("serve.listen", "udp:127.0.0.1:5070, tls:[::1]:5071"),
     ("serve.subscribers", "subscribers.txt"),
     ("serve.test_accounts", "10"),

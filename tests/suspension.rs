@@ -358,6 +358,7 @@ fn a_suspension_survives_reloads_and_keeps_the_time_it_began_with() {
         let configuration = Configuration {
             registrar: config::Registrar::default(),
             auth: config::Auth { suspension, ..config::Auth::default() },
+            guard: config::Guard::off(),
             nat: config::Nat::default(),
             liveness: config::Liveness::default(),
             networks: Default::default(),

@@ -74,6 +74,7 @@ impl Server {
                 let keys = keys.clone();
                 let registrar = settings.registrar.clone();
                 let auth = settings.auth.clone();
+                let guard = settings.guard.clone();
                 let nat = settings.nat.clone();
                 let liveness = settings.liveness.clone();
                 let networks = settings.networks().cloned().collect();
@@ -85,6 +86,7 @@ impl Server {
                         keys,
                         registrar,
                         auth,
+                        guard,
                         nat,
                         liveness,
                         networks,

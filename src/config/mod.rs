@@ -13,6 +13,7 @@ pub mod value;
 mod account;
 mod auth;
 mod describe;
+mod guard;
 mod liveness;
 mod nat;
 mod nearest;
@@ -26,6 +27,7 @@ pub use account::{AccountAuthentication, AccountPolicy, AllowedSource, StaticCon
 pub use auth::{Algorithms, Auth, ChallengeCode, Domain, Suspension};
 pub use describe::Described;
 pub use file::load;
+pub use guard::Guard;
 pub use liveness::{Liveness, LivenessAnswer, Unreachable};
 pub use nat::{KeepaliveForm, KeepaliveMessage, KeepalivePace, Nat, NatOverride, NatTests};
 pub(crate) use nearest::nearest;

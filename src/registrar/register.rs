@@ -407,6 +407,8 @@ impl Registrar {
             source: request.source,
             flow: request.flow.into(),
             behind_nat: request.behind_nat,
+            proven: request.proven,
+            keepalive: request.keepalive,
             fingerprint: request.fingerprint,
         }
     }

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::config::{AccountPolicy, Replace};
 use crate::flow::Flow;
+use crate::nat::Keepalive;
 use crate::registrar::binding::BindingId;
 use crate::registrar::gruu::Mint;
 use crate::registrar::location::AorId;
@@ -34,6 +35,11 @@ pub struct Register<'a> {
     pub flow: Flow,
     /// It came through a NAT: the shorter cap on expiries holds.
     pub behind_nat: bool,
+    /// Its source has proved that it receives what is sent there: by a digest over a nonce that was
+    /// given to it, or by a connection.
+    pub proven: bool,
+    /// What keeps the pinhole of its bindings open.
+    pub keepalive: Keepalive,
     /// Outbound was negotiated (RFC 5626 6): instance and reg-id name the binding. Otherwise
     /// reg-id means nothing.
     pub outbound: bool,
@@ -84,6 +90,8 @@ impl Default for Register<'_> {
             source: (Ipv4Addr::UNSPECIFIED, 0).into(),
             flow: Flow::Datagram { listener: 0, local_ip: None },
             behind_nat: false,
+            proven: false,
+            keepalive: Keepalive::None,
             outbound: false,
             gruu: false,
             fingerprint: 0,

@@ -21,6 +21,7 @@ use crate::shard::Shard;
 use crate::shard::core::Core;
 use crate::shard::domains::Domains;
 use crate::shard::extensions::Extensions;
+use crate::shard::guard::said;
 use crate::shard::registrations::{Chosen, Find, Page, Shown, Unfound, Unregistered};
 use crate::shard::suspend::{Lifted, SuspensionPage};
 use crate::shard::tally::Tally;
@@ -117,6 +118,8 @@ pub struct Configuration {
     pub registrar: config::Registrar,
     /// What authentication obeys.
     pub auth: config::Auth,
+    /// What the guard obeys.
+    pub guard: config::Guard,
     /// How phones behind NAT are known and kept reachable.
     pub nat: config::Nat,
     /// How phones that are gone are noticed.
@@ -237,10 +240,12 @@ impl Core {
     }
 
     fn configure(&mut self, configuration: &Configuration) {
-        let Configuration { registrar, auth, nat, liveness, networks, domains } = configuration;
+        let Configuration { registrar, auth, guard, nat, liveness, networks, domains } =
+            configuration;
         self.bindings_max = registrar.bindings_max;
         self.extensions = Extensions::from(registrar);
         self.auth = auth.clone();
+        self.guard.configure(guard, &said(networks));
         self.nat = nat.clone();
         self.liveness = liveness.clone();
         self.networks = Networks::new(networks.iter().cloned());
@@ -355,6 +360,7 @@ mod tests {
             keys: Keys { nonce: NonceKey::new(&[7; 16]).into(), identity: [7; 16], spread: [7, 7] },
             registrar: config::Registrar::default(),
             auth: config::Auth::default(),
+            guard: config::Guard::default(),
             nat: config::Nat::default(),
             liveness: config::Liveness::default(),
             networks: Vec::new(),
@@ -441,6 +447,7 @@ mod tests {
         let configuration = Configuration {
             registrar: config::Registrar { bindings_max: 9, ..Default::default() },
             auth: config::Auth { nonce_lifetime_s: 60, ..Default::default() },
+            guard: config::Guard::off(),
             nat: config::Nat { tests: config::NatTests::NONE, ..Default::default() },
             liveness: config::Liveness { misses: 9, ..Default::default() },
             networks: vec![config::Network::new("10.0.0.0/8".parse().unwrap())],

@@ -12,6 +12,7 @@ use crate::auth::nonce::{NonceKeys, NonceSequence};
 use crate::auth::suspension::Suspensions;
 use crate::config;
 use crate::flow::ConnectionId;
+use crate::guard::Guard;
 use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX};
 use crate::nat::Networks;
 use crate::reg_event::{Notify, SubscriptionTable};
@@ -22,6 +23,7 @@ use crate::shard::counters::{Counters, DropReason};
 use crate::shard::domains::Domains;
 use crate::shard::extensions::Extensions;
 use crate::shard::flows::{Flows, Order};
+use crate::shard::guard::said;
 use crate::shard::owner::Ownership;
 use crate::shard::request::{self, Arrival};
 use crate::shard::suspend::{SuspensionEvent, suspensions};
@@ -53,6 +55,18 @@ impl Keys {
         }
         TokenKeys::new(secret)
     }
+
+    /// The key that guards hash addresses with, derived from `identity`.
+    fn guard(&self) -> [u8; 16] {
+        let mut key = [0; 16];
+        for (number, word) in (0..).zip(key.chunks_exact_mut(8)) {
+            let mut hasher = SipHasher24::new_with_key(&self.identity);
+            hasher.write(b"addresses of sources");
+            hasher.write_u8(number);
+            word.copy_from_slice(&hasher.finish().to_le_bytes());
+        }
+        key
+    }
 }
 
 /// What a shard is made from.
@@ -68,6 +82,8 @@ pub struct Setup {
     pub registrar: config::Registrar,
     /// What authentication obeys.
     pub auth: config::Auth,
+    /// What the guard obeys.
+    pub guard: config::Guard,
     /// How phones behind NAT are known and kept reachable.
     pub nat: config::Nat,
     /// How phones that are gone are noticed.
@@ -90,6 +106,7 @@ pub(super) struct Core {
     pub ownership: Ownership,
     pub keys: Keys,
     pub auth: config::Auth,
+    pub guard: Guard,
     pub nat: config::Nat,
     pub liveness: config::Liveness,
     pub networks: Networks,
@@ -119,12 +136,20 @@ impl Shard {
     /// A shard without accounts.
     #[must_use]
     pub fn new(setup: Setup) -> Shard {
-        let Setup { id, ownership, keys, registrar, auth, nat, liveness, networks, domains } =
-            setup;
+        let guard = Guard::new(
+            &setup.keys.guard(),
+            (setup.id.0, setup.ownership.shards()),
+            &setup.guard,
+            &said(&setup.networks),
+        );
+        let Setup {
+            id, ownership, keys, registrar, auth, nat, liveness, networks, domains, ..
+        } = setup;
         let shards = ownership.shards();
         let core = Core {
             id,
             auth,
+            guard,
             nat,
             liveness,
             networks: Networks::new(networks),
@@ -296,6 +321,10 @@ impl Shard {
         // Before anything about connections: a kicked phone hears why before its own is closed.
         match subscriptions.poll_notify(*now, registrar, out) {
             Some(Notify { to, flow, len }) => Some(Order::Send { to, flow, len }),
+            // So much was looked at that more is due later: it may be what the phone is to hear.
+            None if subscriptions.next_deadline().is_some_and(|at| at <= now.mono) => {
+                flows.pop_before_close()
+            }
             None => flows.pop(),
         }
     }

@@ -147,6 +147,10 @@ counters! {
     redirected,
     /// Registrations through a NAT.
     behind_nat,
+    /// Those with a Contact at 0.0.0.0 or ::, which names no address.
+    contact_unspecified,
+    /// Those whose pinhole is not kept open, since their source has not proved to be theirs.
+    keepalive_unproven,
     /// STUN binding requests answered with the address they came from.
     stun_answered,
     /// STUN binding requests refused because they want understood what is not.
