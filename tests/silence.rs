@@ -185,6 +185,20 @@ fn a_suspended_account_hears_nothing_until_the_suspension_ends() {
     });
 }
 
+#[test]
+fn stun_is_answered_only_to_those_who_are_known() {
+    let watchers = vec!["203.0.113.0/24".parse().unwrap()];
+    let settings = Registrar { watchers, ..Registrar::default() };
+    each_way(&silent(registrar(settings)), |desk| {
+        // A binding request (RFC 5389 6): type, length, magic cookie, transaction.
+        let mut stun = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
+        stun.extend([7; 12]);
+        let known: SocketAddr = "203.0.113.7:5060".parse().unwrap();
+        assert!(desk.cluster.give(0, known, &stun).is_some());
+        assert!(desk.cluster.give(0, elsewhere(), &stun).is_none());
+    });
+}
+
 /// Everything that comes back until the server closes.
 fn over_tcp(target: SocketAddr, says: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(target).expect("it listens");
