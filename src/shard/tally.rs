@@ -46,6 +46,10 @@ levels! {
     connections_bound,
     /// Subscriptions to registrations.
     subscriptions,
+    /// Suspensions that hold.
+    suspensions,
+    /// Bytes that suspensions take, and the failures that may lead to some.
+    suspensions_bytes,
 }
 
 impl Core {
@@ -62,6 +66,8 @@ impl Core {
                 aors_bound: count(location.aors_bound_count()),
                 connections_bound: count(location.connections_bound_count()),
                 subscriptions: count(self.subscriptions.len()),
+                suspensions: count(self.suspensions.len()),
+                suspensions_bytes: count(self.suspensions.bytes_held()),
             },
         }
     }
