@@ -214,7 +214,7 @@ impl Core {
                 Reply::Configured
             }
             Control::Configure(configuration) => {
-                self.configure(&configuration);
+                self.configure(now.mono, &configuration);
                 Reply::Configured
             }
             Control::BeginAccounts => {
@@ -239,14 +239,14 @@ impl Core {
         }
     }
 
-    fn configure(&mut self, configuration: &Configuration) {
+    fn configure(&mut self, now: Instant, configuration: &Configuration) {
         let Configuration { registrar, auth, guard, nat, liveness, networks, domains } =
             configuration;
         self.bindings_max = registrar.bindings_max;
         self.extensions = Extensions::from(registrar);
         self.auth = auth.clone();
         self.guard.configure(guard, &said(networks));
-        self.nat = nat.clone();
+        self.configure_keepalives(now, nat);
         self.liveness = liveness.clone();
         self.networks = Networks::new(networks.iter().cloned());
         self.domains = Domains::new(domains.clone());
