@@ -332,6 +332,10 @@ impl Shard {
         // Before anything about connections: a kicked phone hears why before its own is closed.
         match subscriptions.poll_notify(*now, registrar, out) {
             Some(Notify { to, flow, len }) => Some(Order::Send { to, flow, len }),
+            // So much was looked at that more is due later: it may be what the phone is to hear.
+            None if subscriptions.next_deadline().is_some_and(|at| at <= now.mono) => {
+                flows.pop_before_close()
+            }
             None => flows.pop(),
         }
     }
