@@ -25,7 +25,7 @@ use crate::shard::guard::said;
 use crate::shard::registrations::{Chosen, Find, Page, Shown, Unfound, Unregistered};
 use crate::shard::suspend::{Lifted, SuspensionPage};
 use crate::shard::tally::Tally;
-use crate::time::Now;
+use crate::time::{Instant, Now};
 
 /// An order.
 #[derive(Clone, Debug)]
@@ -349,7 +349,7 @@ mod tests {
     use crate::auth::nonce::NonceKey;
     use crate::shard::owner::Ownership;
     use crate::shard::{Keys, Setup, ShardId};
-    use crate::time::{Instant, UnixTime};
+    use crate::time::UnixTime;
 
     const NOW: Now = Now { mono: Instant::ZERO, wall: UnixTime(1_800_000_000), wall_us: 0 };
 

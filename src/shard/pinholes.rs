@@ -29,8 +29,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Kind; 5] =
-        [Kind::Raw, Kind::Crlf, Kind::Stun, Kind::Options, Kind::Connection];
+    pub const ALL: [Kind; 5] = [Kind::Raw, Kind::Crlf, Kind::Stun, Kind::Options, Kind::Connection];
 
     /// Its name in metrics and in the final counters.
     #[must_use]
