@@ -2,6 +2,7 @@
 //! happens here is a function of what was handed in, clocks and secrets included.
 
 use std::hash::Hasher;
+use std::sync::Arc;
 
 use siphasher::sip::SipHasher24;
 
@@ -14,7 +15,7 @@ use crate::config;
 use crate::flow::ConnectionId;
 use crate::guard::Guard;
 use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX};
-use crate::nat::Networks;
+use crate::nat::{Networks, OwnAddresses};
 use crate::reg_event::{Notify, SubscriptionTable};
 use crate::registrar::{Event, LeaveReason, Registrar, TokenKeys};
 use crate::shard::batch::{Outlet, Read, Single, Slot, read_ahead};
@@ -112,6 +113,7 @@ pub(super) struct Core {
     pub liveness: config::Liveness,
     pub keepalives: Keepalives,
     pub networks: Networks,
+    pub own: Arc<OwnAddresses>,
     pub bindings_max: u8,
     pub extensions: Extensions,
     /// Some account may be let in without a digest, so requests without credentials are for the
@@ -156,6 +158,7 @@ impl Shard {
             nat,
             liveness,
             networks: Networks::new(networks),
+            own: Arc::default(),
             bindings_max: registrar.bindings_max,
             extensions: Extensions::from(&registrar),
             subscriptions: SubscriptionTable::new((&registrar).into(), id.0),
@@ -266,6 +269,11 @@ impl Shard {
         for batch in datagrams.chunks(BATCH_MAX) {
             let reads = read_ahead(core, batch, slots);
             for (datagram, read) in batch.iter().zip(&reads) {
+                if let Some(reason) = read.dropped {
+                    core.counters.drop(reason);
+                    outlet.handled(datagram, Handled::Nothing);
+                    continue;
+                }
                 if let Some(ping) = read.ping {
                     let handled = ping.take(datagram, outlet.room(), &mut core.counters);
                     outlet.handled(datagram, handled);

@@ -22,6 +22,7 @@ pub mod owner;
 mod peer;
 mod ping;
 pub mod pinholes;
+mod places;
 mod redirect;
 pub mod refused;
 mod register;

@@ -51,6 +51,10 @@ levels! {
     /// Shards whose keepalives go faster than their share of the ceiling, since that could not
     /// cover everybody within the period.
     keepalive_pace_raised,
+    /// Suspensions that hold.
+    suspensions,
+    /// Bytes that suspensions take, and the failures that may lead to some.
+    suspensions_bytes,
 }
 
 impl Core {
@@ -69,6 +73,8 @@ impl Core {
                 subscriptions: count(self.subscriptions.len()),
                 keepalives: count(self.keepalives.len()),
                 keepalive_pace_raised: self.keepalives.is_raised().into(),
+                suspensions: count(self.suspensions.len()),
+                suspensions_bytes: count(self.suspensions.bytes_held()),
             },
         }
     }
