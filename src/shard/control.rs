@@ -14,7 +14,7 @@ use crate::auth::accounts::{AccountId, AorKey, InsertError};
 use crate::auth::suspension::Cursor;
 use crate::config::{self, AccountPolicy};
 use crate::limits::{ACCOUNTS_SWEPT_PER_CONTROL_MAX, EXPIRIES_PER_TURN_MAX};
-use crate::nat::Networks;
+use crate::nat::{Networks, OwnAddresses};
 use crate::reg_event::EndReason;
 use crate::registrar::{AorId, LeaveReason, Which};
 use crate::shard::Shard;
@@ -25,7 +25,7 @@ use crate::shard::guard::said;
 use crate::shard::registrations::{Chosen, Find, Page, Shown, Unfound, Unregistered};
 use crate::shard::suspend::{Lifted, SuspensionPage};
 use crate::shard::tally::Tally;
-use crate::time::Now;
+use crate::time::{Instant, Now};
 
 /// An order.
 #[derive(Clone, Debug)]
@@ -36,6 +36,8 @@ pub enum Control {
     /// ([`AccountPolicy::needs_no_digest`]): requests without credentials are then for the shard
     /// that owns their AOR, as those with credentials are. False from the start.
     AskOwners(bool),
+    /// Where this process listens, as far as that is known now. Nothing from the start.
+    OwnAddresses(Arc<OwnAddresses>),
     /// The accounts are about to be put, all of them; none is gone yet. An update that was begun
     /// and not ended is forgotten.
     BeginAccounts,
@@ -66,6 +68,8 @@ pub enum Control {
     },
     /// Give one page of the bindings there are.
     Find(Find),
+    /// Say which address-of-record, as an operator writes it, is this shard's. It need not exist.
+    Locate(Box<[u8]>),
     /// Show an account and its bindings. Its address-of-record is given as an operator writes it.
     Show(Box<[u8]>),
     /// Take bindings of an account out ([`LeaveReason::ForcedUnregister`]). From the reply on they
@@ -88,6 +92,8 @@ pub enum Reply {
     Lifted(Lifted),
     /// What was found.
     Found(Page),
+    /// A canonical address-of-record, or why it is not here.
+    Located(Result<Box<[u8]>, Unfound>),
     /// An account, or why it is not here.
     Shown(Result<Shown, Unfound>),
     /// What was taken out of an account, or why that is not here.
@@ -213,8 +219,12 @@ impl Core {
                 self.asks_owners = asks;
                 Reply::Configured
             }
+            Control::OwnAddresses(own) => {
+                self.own = own;
+                Reply::Configured
+            }
             Control::Configure(configuration) => {
-                self.configure(&configuration);
+                self.configure(now.mono, &configuration);
                 Reply::Configured
             }
             Control::BeginAccounts => {
@@ -231,6 +241,7 @@ impl Core {
                 Reply::Lifted(self.lift_suspensions(aor.as_bytes(), source, after))
             }
             Control::Find(find) => Reply::Found(self.find_registrations(now, &find)),
+            Control::Locate(aor) => Reply::Located(self.own_aor(&aor)),
             Control::Show(aor) => Reply::Shown(self.show_registrations(now, &aor)),
             Control::Unregister(aor, chosen) => {
                 Reply::Unregistered(self.force_unregister(now, &aor, &chosen))
@@ -239,14 +250,14 @@ impl Core {
         }
     }
 
-    fn configure(&mut self, configuration: &Configuration) {
+    fn configure(&mut self, now: Instant, configuration: &Configuration) {
         let Configuration { registrar, auth, guard, nat, liveness, networks, domains } =
             configuration;
         self.bindings_max = registrar.bindings_max;
         self.extensions = Extensions::from(registrar);
         self.auth = auth.clone();
         self.guard.configure(guard, &said(networks));
-        self.nat = nat.clone();
+        self.configure_keepalives(now, nat);
         self.liveness = liveness.clone();
         self.networks = Networks::new(networks.iter().cloned());
         self.domains = Domains::new(domains.clone());
@@ -349,7 +360,7 @@ mod tests {
     use crate::auth::nonce::NonceKey;
     use crate::shard::owner::Ownership;
     use crate::shard::{Keys, Setup, ShardId};
-    use crate::time::{Instant, UnixTime};
+    use crate::time::UnixTime;
 
     const NOW: Now = Now { mono: Instant::ZERO, wall: UnixTime(1_800_000_000), wall_us: 0 };
 

@@ -2,6 +2,7 @@
 //! happens here is a function of what was handed in, clocks and secrets included.
 
 use std::hash::Hasher;
+use std::sync::Arc;
 
 use siphasher::sip::SipHasher24;
 
@@ -14,7 +15,7 @@ use crate::config;
 use crate::flow::ConnectionId;
 use crate::guard::Guard;
 use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX};
-use crate::nat::Networks;
+use crate::nat::{Networks, OwnAddresses};
 use crate::reg_event::{Notify, SubscriptionTable};
 use crate::registrar::{Event, LeaveReason, Registrar, TokenKeys};
 use crate::shard::batch::{Outlet, Read, Single, Slot, read_ahead};
@@ -24,6 +25,7 @@ use crate::shard::domains::Domains;
 use crate::shard::extensions::Extensions;
 use crate::shard::flows::{Flows, Order};
 use crate::shard::guard::said;
+use crate::shard::keepalive::Keepalives;
 use crate::shard::owner::Ownership;
 use crate::shard::request::{self, Arrival};
 use crate::shard::suspend::{SuspensionEvent, suspensions};
@@ -109,7 +111,9 @@ pub(super) struct Core {
     pub guard: Guard,
     pub nat: config::Nat,
     pub liveness: config::Liveness,
+    pub keepalives: Keepalives,
     pub networks: Networks,
+    pub own: Arc<OwnAddresses>,
     pub bindings_max: u8,
     pub extensions: Extensions,
     /// Some account may be let in without a digest, so requests without credentials are for the
@@ -147,12 +151,14 @@ impl Shard {
         } = setup;
         let shards = ownership.shards();
         let core = Core {
+            keepalives: Keepalives::new(&nat, &keys, id, shards),
             id,
             auth,
             guard,
             nat,
             liveness,
             networks: Networks::new(networks),
+            own: Arc::default(),
             bindings_max: registrar.bindings_max,
             extensions: Extensions::from(&registrar),
             subscriptions: SubscriptionTable::new((&registrar).into(), id.0),
@@ -187,6 +193,7 @@ impl Shard {
     pub fn reserve(&mut self, accounts: usize) {
         self.core.accounts.reserve(accounts);
         self.core.registrar.reserve(accounts, accounts);
+        self.core.keepalives.reserve(accounts);
     }
 
     /// Whether this shard owns an account, by its canonical AOR.
@@ -262,6 +269,11 @@ impl Shard {
         for batch in datagrams.chunks(BATCH_MAX) {
             let reads = read_ahead(core, batch, slots);
             for (datagram, read) in batch.iter().zip(&reads) {
+                if let Some(reason) = read.dropped {
+                    core.counters.drop(reason);
+                    outlet.handled(datagram, Handled::Nothing);
+                    continue;
+                }
                 if let Some(ping) = read.ping {
                     let handled = ping.take(datagram, outlet.room(), &mut core.counters);
                     outlet.handled(datagram, handled);
@@ -290,6 +302,7 @@ impl Shard {
         core.count_events(0);
         core.end_suspensions(now);
         core.settle(now);
+        let keepalives = core.turn_keepalives(now);
         if expired.more {
             return Some(now.mono);
         }
@@ -297,6 +310,7 @@ impl Shard {
             core.registrar.next_deadline(),
             core.subscriptions.next_deadline(),
             core.suspensions.next_deadline(),
+            keepalives,
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -317,6 +331,11 @@ impl Shard {
     /// stands at the start of `out`, which has room for
     /// [`RESPONSE_BYTES_MAX`](crate::limits::RESPONSE_BYTES_MAX) bytes.
     pub fn poll_order(&mut self, out: &mut [u8]) -> Option<Order> {
+        let now = self.core.now;
+        // Their pace bounds how many there are, so nothing waits long behind them.
+        if let Some(order) = self.core.poll_keepalive(now, out) {
+            return Some(order);
+        }
         let Core { subscriptions, registrar, flows, now, .. } = &mut self.core;
         // Before anything about connections: a kicked phone hears why before its own is closed.
         match subscriptions.poll_notify(*now, registrar, out) {
@@ -465,6 +484,7 @@ impl Core {
                 self.subscriptions.on_event(now, event);
             }
         }
+        self.settle_keepalives(now.mono);
         for id in self.subscriptions.take_left() {
             self.flows.touch(id, false);
         }

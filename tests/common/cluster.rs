@@ -8,7 +8,10 @@ use std::time::Duration;
 use aorta::auth::account::Ha1s;
 use aorta::auth::nonce::NonceKey;
 use aorta::config::{self, AccountPolicy, Algorithms, Domain};
+use aorta::flow::ConnectionId;
 use aorta::limits::RESPONSE_BYTES_MAX;
+use aorta::nat::OwnAddresses;
+use aorta::registrar::Binding;
 use aorta::shard::control::Control;
 use aorta::shard::mesh::{Endpoint, default_slots, mesh};
 use aorta::shard::owner::Ownership;
@@ -31,6 +34,8 @@ pub struct Options {
     pub nat: config::Nat,
     pub liveness: config::Liveness,
     pub networks: Vec<config::Network>,
+    /// Where the process is said to listen.
+    pub own: OwnAddresses,
     pub algorithms: Algorithms,
     pub seed: u8,
     /// Other names of the domain.
@@ -54,6 +59,7 @@ impl Default for Options {
             nat: config::Nat::default(),
             liveness: config::Liveness::default(),
             networks: Vec::new(),
+            own: OwnAddresses::default(),
             algorithms: Algorithms::MD5,
             seed: 7,
             aliases: Vec::new(),
@@ -70,6 +76,8 @@ pub struct Cluster {
     out: Vec<u8>,
     /// What shards have sent of their own accord and nobody has asked for yet.
     ordered: Vec<Sent>,
+    /// Connections that were to be pinged, in order.
+    pub pings: Vec<ConnectionId>,
 }
 
 /// Something to send.
@@ -128,6 +136,7 @@ impl Cluster {
                 }
                 let asks_owners = policies().any(|(_, policy)| policy.needs_no_digest());
                 shard.control(now, Control::AskOwners(asks_owners));
+                shard.control(now, Control::OwnAddresses(Arc::new(options.own.clone())));
                 shard
             })
             .collect();
@@ -138,6 +147,7 @@ impl Cluster {
             now,
             out: vec![0; RESPONSE_BYTES_MAX],
             ordered: Vec::new(),
+            pings: Vec::new(),
         }
     }
 
@@ -191,7 +201,7 @@ impl Cluster {
     /// What the shards send of their own accord.
     pub fn orders(&mut self) -> Vec<Sent> {
         for shard in &mut self.shards {
-            poll_orders(shard, &mut self.out, &mut self.ordered);
+            poll_orders(shard, &mut self.out, &mut self.ordered, &mut self.pings);
         }
         std::mem::take(&mut self.ordered)
     }
@@ -209,33 +219,68 @@ impl Cluster {
             self.now = self.now.after(step);
             for shard in &mut self.shards {
                 while shard.turn(self.now).is_some_and(|next| next <= self.now.mono) {
-                    poll_orders(shard, &mut self.out, &mut self.ordered);
+                    poll_orders(shard, &mut self.out, &mut self.ordered, &mut self.pings);
                 }
             }
         }
     }
 
+    /// Lets time pass from one deadline to the next, as reactors do; `on_sent` hears what the shards
+    /// send of their own accord, and when.
+    pub fn run(&mut self, time: Duration, mut on_sent: impl FnMut(Instant, Sent)) {
+        let end = self.now.after(time).mono;
+        loop {
+            let mut next = end;
+            for shard in &mut self.shards {
+                let deadline = shard.turn(self.now);
+                poll_orders(shard, &mut self.out, &mut self.ordered, &mut self.pings);
+                next = next.min(deadline.unwrap_or(end).max(self.now.mono));
+            }
+            self.ordered.drain(..).for_each(|sent| on_sent(self.now.mono, sent));
+            if self.now.mono >= end {
+                return;
+            }
+            // A reactor is never there at the very nanosecond, and always a little later.
+            let step = next.saturating_since(self.now.mono).max(Duration::from_micros(50));
+            self.now = self.now.after(step);
+        }
+    }
+
     /// Contacts bound to an AOR, in order, with the seconds left.
     pub fn bound(&self, user: &str) -> Vec<(String, u32)> {
+        let listed = |binding: &Binding| {
+            let contact = String::from_utf8(binding.contact().to_vec()).unwrap();
+            (contact, binding.remaining_s(self.now.mono))
+        };
+        self.bindings(user).map(listed).collect()
+    }
+
+    /// The bindings of an account, the oldest first.
+    pub fn bindings(&self, user: &str) -> impl Iterator<Item = &Binding> {
         let aor = format!("{user}@{DOMAIN}");
         self.shards
             .iter()
-            .filter_map(|shard| Some((shard, shard.find_account(aor.as_bytes())?)))
+            .filter_map(move |shard| Some((shard, shard.find_account(aor.as_bytes())?)))
             .flat_map(|(shard, account)| {
                 let aor = aorta::registrar::AorId(account.0);
-                shard.registrar().bindings(aor, self.now).map(|(_, binding)| {
-                    let contact = String::from_utf8(binding.contact().to_vec()).unwrap();
-                    (contact, binding.remaining_s(self.now.mono))
-                })
+                shard.registrar().bindings(aor, self.now).map(|(_, binding)| binding)
             })
-            .collect()
     }
 }
 
-fn poll_orders(shard: &mut Shard, out: &mut [u8], ordered: &mut Vec<Sent>) {
+fn poll_orders(
+    shard: &mut Shard,
+    out: &mut [u8],
+    ordered: &mut Vec<Sent>,
+    pings: &mut Vec<ConnectionId>,
+) {
     while let Some(order) = shard.poll_order(out) {
-        if let Order::Send { to, len, .. } = order {
-            ordered.push(Sent { to, by: shard.id(), bytes: out[..len].to_vec() });
+        match order {
+            Order::Send { to, len, .. } => {
+                ordered.push(Sent { to, by: shard.id(), bytes: out[..len].to_vec() });
+            }
+            Order::Ping(id) => pings.push(id),
+            _ => {}
         }
     }
 }
