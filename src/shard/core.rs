@@ -407,6 +407,7 @@ impl Core {
                     LeaveReason::ForcedUnregister
                     | LeaveReason::AccountRemoved
                     | LeaveReason::FlowClosed => counters.removed += 1,
+                    LeaveReason::Unreachable => counters.removed_unreachable += 1,
                 },
             }
         }

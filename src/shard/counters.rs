@@ -154,6 +154,8 @@ counters! {
     expired,
     /// Bindings removed by an operator.
     removed,
+    /// Bindings removed because their phone did not answer.
+    removed_unreachable,
     /// Requests that were refused because their CSeq was not newer.
     stale_cseq,
     /// Requests refused for asking less than the shortest registration.

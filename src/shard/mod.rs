@@ -12,6 +12,7 @@ mod extensions;
 mod flows;
 mod identity;
 mod listing;
+mod liveness;
 pub mod mesh;
 mod negotiate;
 pub mod options;
@@ -23,6 +24,7 @@ pub mod refused;
 mod register;
 pub mod registrations;
 mod request;
+mod responses;
 mod subscribe;
 pub mod tally;
 
