@@ -86,6 +86,10 @@ pub const ACCOUNT_NETWORKS_MAX: usize = 16;
 pub const STATIC_CONTACTS_MAX: usize = 8;
 /// Networks of one setting.
 pub const NETWORKS_MAX: usize = 64;
+/// Networks of which something is said by itself.
+pub const NETWORK_TABLES_MAX: usize = 4096;
+/// Longest payload of a raw keepalive, bytes.
+pub const KEEPALIVE_BYTES_MAX: usize = 256;
 /// URIs of the Service-Route.
 pub const SERVICE_ROUTES_MAX: usize = 4;
 /// Origins that may open a WebSocket.

@@ -9,7 +9,7 @@ use aorta::config::parameters::{PARAMETERS, Parameter, find};
 use aorta::config::{Origin, Settings, load};
 
 /// A value of each parameter that is not its default, as it prints. Together they can stand.
-const OTHER: [(&str, &str); 53] = [
+const OTHER: [(&str, &str); 64] = [
     ("registrar.replace", "Off"),
     ("registrar.bindings_max", "4"),
     ("registrar.evict", "unreachable_first"),
@@ -45,6 +45,17 @@ const OTHER: [(&str, &str); 53] = [
     ("auth.retry_max", "3"),
     ("auth.session_timeout", "20"),
     ("auth.next_nonce", "Off"),
+    ("nat.tests", "contact_port, via_port, rport"),
+    ("nat.keepalive_message", "OPTIONS"),
+    ("nat.keepalive_period", "20"),
+    ("nat.keepalive_send_one_time", "100"),
+    ("nat.keepalive_send_interval", "250"),
+    ("liveness.interval", "60"),
+    ("liveness.timeout", "4"),
+    ("liveness.misses", "2"),
+    ("liveness.answer", "success"),
+    ("liveness.unreachable", "remove"),
+    ("liveness.ignore_silent", "600"),
     ("serve.listen", "udp:127.0.0.1:5070, tls:[::1]:5071"),
     ("serve.subscribers", "subscribers.txt"),
     ("serve.test_accounts", "10"),
@@ -80,6 +91,14 @@ fn the_names_operators_know_have_the_defaults_and_ranges_they_know() {
         ("SERVER_REGISTRAR_MAX_BINDINGS", "1", "1-64"),
         ("SS_ENDPOINT_EXPIRE", "3600", "20-86400 s"),
         ("SS_ENDPOINT_NAT_EXPIRE", "300", "20-86400 s"),
+        (
+            "SS_SIP_NAT_KEEP_ALIVE_MESSAGE",
+            "HELLO",
+            "text of 1-256 bytes, CRLF, STUN, OPTIONS, or empty",
+        ),
+        ("SS_SIP_NAT_KEEP_ALIVE_PERIOD", "30", "10-86400 s"),
+        ("SS_SIP_NAT_KEEP_ALIVE_SEND_ONE_TIME", "3000", "1-10000"),
+        ("SS_SIP_NAT_KEEP_ALIVE_SEND_INTERVAL", "500", "1-10000 ms"),
         ("SS_SIP_AUTHENTICATION_CODE", "401", "401 or 407"),
         ("SS_SIP_AUTHENTICATION_RETRY", "6", "0-999"),
         ("SS_SIP_AUTHENTICATION_TIMEOUT", "10", "1-3600 s"),

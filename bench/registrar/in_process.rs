@@ -42,6 +42,9 @@ pub fn shard(id: ShardId, ownership: Ownership, keys: Keys, accounts: usize) -> 
         keys,
         registrar: config::Registrar::default(),
         auth: config::Auth::default(),
+        nat: config::Nat::default(),
+        liveness: config::Liveness::default(),
+        networks: Vec::new(),
         domains: vec![Domain {
             name: DOMAIN.into(),
             algorithms: Algorithms::MD5,

@@ -108,6 +108,9 @@ impl Server {
         let configuration = Arc::new(Configuration {
             registrar: settings.registrar.clone(),
             auth: settings.auth.clone(),
+            nat: settings.nat.clone(),
+            liveness: settings.liveness.clone(),
+            networks: settings.networks().cloned().collect(),
             domains,
         });
         self.settings = settings;

@@ -70,9 +70,22 @@ impl Server {
                 let keys = keys.clone();
                 let registrar = settings.registrar.clone();
                 let auth = settings.auth.clone();
+                let nat = settings.nat.clone();
+                let liveness = settings.liveness.clone();
+                let networks = settings.networks().cloned().collect();
                 let domains = domains.clone();
                 move |id: ShardId| {
-                    let setup = Setup { id, ownership, keys, registrar, auth, domains };
+                    let setup = Setup {
+                        id,
+                        ownership,
+                        keys,
+                        registrar,
+                        auth,
+                        nat,
+                        liveness,
+                        networks,
+                        domains,
+                    };
                     let mut shard = shard(setup, clock.now(), &subscribers);
                     shard.control(clock.now(), Control::AskOwners(asks_owners));
                     shard

@@ -24,7 +24,7 @@ pub fn load(args: &SettingsArgs) -> Result<Settings, Failure> {
                 "--set {assignment}: expected KEY=VALUE, as in --set auth.nonce_lifetime=30m"
             ))
         })?;
-        set(&mut settings, key.trim(), value.trim())?;
+        set(&mut settings, key.trim(), value)?;
     }
     Ok(settings)
 }

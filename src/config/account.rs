@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::Replace;
 use super::words::words;
+use super::{KeepaliveForm, NatOverride, Replace};
 
 /// What holds for one account; `Default` says nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +27,10 @@ pub struct AccountPolicy {
     /// [`ACCOUNT_NETWORKS_MAX`](crate::limits::ACCOUNT_NETWORKS_MAX). Empty exactly where
     /// `authentication` does not look at the source.
     pub allow: Vec<IpNet>,
+    /// Whether its phones are behind NAT.
+    pub nat: NatOverride,
+    /// What keeps their pinholes open; `None` is as its network or everybody's settings say.
+    pub keepalive: Option<KeepaliveForm>,
     /// Contacts of a device that never registers, at most
     /// [`STATIC_CONTACTS_MAX`](crate::limits::STATIC_CONTACTS_MAX). They never expire, nothing
     /// replaces them, and they do not count towards the limit of bindings.

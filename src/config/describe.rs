@@ -1,5 +1,6 @@
 //! Settings as lines for operators, and what differs between two of them.
 
+use super::network::{Network, NetworkProperty, NetworkSettings};
 use super::parameters::PARAMETERS;
 use super::refusal::Origin;
 use super::settings::{DomainSettings, Settings};
@@ -28,7 +29,8 @@ pub struct Described {
 }
 
 impl Settings {
-    /// Every parameter in the order of the table, then what was said of each domain.
+    /// Every parameter in the order of the table, then what was said of each domain and of each
+    /// network.
     pub fn describe(&self) -> impl Iterator<Item = Described> + '_ {
         let default = Settings::default();
         let parameters = PARAMETERS.iter().map(move |parameter| Described {
@@ -43,7 +45,10 @@ impl Settings {
             at_start: parameter.at_start(),
         });
         let domains = self.domains.iter().flat_map(|domain| self.describe_domain(domain));
-        parameters.chain(domains)
+        let networks = self.networks.iter().flat_map(|settings| {
+            NetworkProperty::ALL.map(|property| describe_network(settings, property))
+        });
+        parameters.chain(domains).chain(networks)
     }
 
     fn describe_domain(&self, domain: &DomainSettings) -> [Described; 2] {
@@ -101,6 +106,21 @@ impl Settings {
             }
         }
         keys
+    }
+}
+
+fn describe_network(settings: &NetworkSettings, property: NetworkProperty) -> Described {
+    let net = settings.network.net;
+    Described {
+        key: format!("network.\"{net}\".{}", property.name()),
+        alias: "",
+        about: property.about(),
+        default: property.value(&Network::new(net)),
+        range: property.expected().to_owned(),
+        unit: String::new(),
+        value: property.value(&settings.network),
+        origin: settings.origin(property).clone(),
+        at_start: false,
     }
 }
 

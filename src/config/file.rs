@@ -7,6 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::nearest::nearest;
+use super::network::NetworkProperty;
 use super::parameters::{PARAMETERS, Parameter, find, unknown};
 use super::refusal::{Fault, Origin, Refusal};
 use super::settings::{DomainProperty, Settings};
@@ -15,6 +16,7 @@ use super::settings::{DomainProperty, Settings};
 pub const FILE_BYTES_MAX: usize = 1 << 20;
 
 const DOMAIN: &str = "domain";
+const NETWORK: &str = "network";
 
 /// Reads a whole file on top of the defaults. Every line at fault is reported, in the order of the
 /// file; with one at fault nothing is taken.
@@ -82,9 +84,16 @@ impl File<'_> {
                 DeValue::Table(domains) if name.eq_ignore_ascii_case(DOMAIN) => {
                     self.read_domains(domains);
                 }
+                DeValue::Table(networks) if name.eq_ignore_ascii_case(NETWORK) => {
+                    self.read_networks(networks);
+                }
                 DeValue::Table(section) => self.read_section(name, key, section),
                 _ if name.eq_ignore_ascii_case(DOMAIN) => {
                     let expected = "a table such as [domain.\"example.com\"]";
+                    self.malformed(self.at(value), name, value, expected);
+                }
+                _ if name.eq_ignore_ascii_case(NETWORK) => {
+                    let expected = "a table such as [network.\"192.0.2.0/24\"]";
                     self.malformed(self.at(value), name, value, expected);
                 }
                 _ => self.read_value(name, name, value),
@@ -95,7 +104,7 @@ impl File<'_> {
     fn read_section(&mut self, name: &str, key: &Spanned<impl Sized>, table: &DeTable<'_>) {
         let known = |p: &&'static Parameter| p.section().eq_ignore_ascii_case(name);
         let Some(section) = PARAMETERS.iter().find(known).map(|p| p.section()) else {
-            let sections = PARAMETERS.iter().map(|p| p.section()).chain([DOMAIN]);
+            let sections = PARAMETERS.iter().map(|p| p.section()).chain([DOMAIN, NETWORK]);
             let nearest = nearest(name, sections).map(|section| format!("[{section}]"));
             let (origin, key) = (self.at(key), format!("[{name}]"));
             self.refusals.push(Refusal { origin, key, fault: Fault::Unknown { nearest } });
@@ -187,6 +196,42 @@ impl File<'_> {
         };
         let result = self.settings.set_domain(name, property, &texts, &items.origins, origin);
         self.refusals.extend(result.err());
+    }
+
+    fn read_networks(&mut self, networks: &DeTable<'_>) {
+        for (key, value) in networks {
+            let name = key.get_ref().as_ref();
+            let DeValue::Table(table) = value.get_ref() else {
+                let expected = "a table such as [network.\"192.0.2.0/24\"]";
+                self.malformed(self.at(value), &format!("network.{name}"), value, expected);
+                continue;
+            };
+            if let Err(refusal) = self.settings.add_network(name, self.at(key)) {
+                self.refusals.push(refusal);
+                continue;
+            }
+            for (property, value) in table {
+                self.read_network_value(name, property.get_ref(), value);
+            }
+        }
+    }
+
+    fn read_network_value(&mut self, name: &str, property: &str, value: &Spanned<DeValue<'_>>) {
+        let origin = self.at(value);
+        let known = NetworkProperty::find(property);
+        let first = known.and_then(|property| self.settings.network_origin(name, property));
+        let key = format!("network.\"{name}\".{property}");
+        if let Some(first @ Origin::File { .. }) = first {
+            let fault = Fault::SetTwice { first: first.clone() };
+            self.refusals.push(Refusal { origin, key, fault });
+            return;
+        }
+        let Some(text) = scalar(value.get_ref()) else {
+            let expected = known.map_or("one value", NetworkProperty::expected);
+            self.malformed(origin, &key, value, expected);
+            return;
+        };
+        self.refusals.extend(self.settings.set_network(name, property, &text, origin).err());
     }
 
     /// `None` for what no parameter takes: tables, dates, arrays in arrays.

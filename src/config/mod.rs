@@ -13,7 +13,10 @@ pub mod value;
 mod account;
 mod auth;
 mod describe;
+mod liveness;
+mod nat;
 mod nearest;
+mod network;
 mod registrar;
 mod serve;
 mod streams;
@@ -23,7 +26,10 @@ pub use account::{AccountAuthentication, AccountPolicy, StaticContact};
 pub use auth::{Algorithms, Auth, ChallengeCode, Domain};
 pub use describe::Described;
 pub use file::load;
+pub use liveness::{Liveness, LivenessAnswer, Unreachable};
+pub use nat::{KeepaliveForm, KeepaliveMessage, KeepalivePace, Nat, NatOverride, NatTests};
 pub(crate) use nearest::nearest;
+pub use network::Network;
 pub use refusal::{Origin, Refusal};
 pub use registrar::{
     Evict, Flapping, MinExpiresPolicy, PathMode, Registrar, Replace, UserParameters,

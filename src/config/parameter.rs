@@ -125,6 +125,7 @@ impl Parameter {
                 let number = value::whole(text, self.unit).ok_or_else(|| {
                     let what = match self.unit {
                         Unit::Seconds => "whole seconds",
+                        Unit::Milliseconds => "whole milliseconds",
                         Unit::Percent => "a whole percentage",
                         Unit::Bytes => "whole bytes",
                         Unit::None => "a whole number",

@@ -8,11 +8,12 @@ pub use super::parameter::Parameter;
 use super::refusal::{Fault, Origin, Refusal};
 use super::value::{self, Unit, joined};
 use super::{
-    Backend, ChallengeCode, ClientAuth, Evict, MinExpiresPolicy, PathMode, Replace, UserParameters,
+    Backend, ChallengeCode, ClientAuth, Evict, LivenessAnswer, MinExpiresPolicy, PathMode, Replace,
+    Unreachable, UserParameters,
 };
 use crate::limits::{
-    BINDINGS_MAX, LISTENERS_MAX, MESSAGE_BYTES_MAX, NETWORKS_MAX, ORIGINS_MAX, RESPONSE_BYTES_MAX,
-    SERVICE_ROUTES_MAX, SHARDS_MAX,
+    BINDINGS_MAX, KEEPALIVE_BYTES_MAX, LISTENERS_MAX, MESSAGE_BYTES_MAX, NETWORKS_MAX, ORIGINS_MAX,
+    RESPONSE_BYTES_MAX, SERVICE_ROUTES_MAX, SHARDS_MAX,
 };
 
 pub(super) const EXPIRES_MAX: &str = "registrar.expires_max";
@@ -22,6 +23,7 @@ pub(super) const NAT_EXPIRES_MAX: &str = "registrar.nat_expires_max";
 pub(super) const SUBSCRIPTION_EXPIRES_MAX: &str = "registrar.subscription_expires_max";
 pub(super) const SUBSCRIPTION_EXPIRES_MIN: &str = "registrar.subscription_expires_min";
 pub(super) const SUBSCRIPTION_EXPIRES_DEFAULT: &str = "registrar.subscription_expires_default";
+pub(super) const KEEPALIVE_PERIOD: &str = "nat.keepalive_period";
 pub(super) const LISTEN: &str = "serve.listen";
 pub(super) const REACTORS: &str = "serve.reactors";
 pub(super) const CPUS: &str = "serve.cpus";
@@ -105,6 +107,26 @@ macro_rules! kind {
             read: |s| s.auth.algorithms.to_string(),
         }
     };
+    (nat_tests) => {
+        Kind::List {
+            range: "0-6 of contact, private_contact, contact_port, via, via_port and rport",
+            write: |s, items| {
+                s.nat.tests = value::nat_tests(items)?;
+                Ok(())
+            },
+            read: |s| s.nat.tests.to_string(),
+        }
+    };
+    (keepalive_message) => {
+        Kind::Text {
+            range: "text of 1-256 bytes, CRLF, STUN, OPTIONS, or empty",
+            write: |s, text| {
+                s.nat.message = value::keepalive_message(text)?;
+                Ok(())
+            },
+            read: |s| s.nat.message.to_string(),
+        }
+    };
     (list $range:literal $parse:path, $($field:ident).+) => {
         Kind::List {
             range: $range,
@@ -131,7 +153,7 @@ macro_rules! table {
 }
 
 /// Every parameter there is.
-pub static PARAMETERS: [Parameter; 53] = table![
+pub static PARAMETERS: [Parameter; 64] = table![
     "registrar.replace", "SS_ENDPOINT_REGISTER_REPLACE", None,
     {word Replace registrar.replace},
     "A REGISTER over the limit of bindings removes a binding (On), is refused (Off), or removes \
@@ -241,6 +263,39 @@ pub static PARAMETERS: [Parameter; 53] = table![
     "auth.next_nonce", "", None,
     {switch auth.next_nonce},
     "A 200 names the next nonce once the one in use is past half its lifetime";
+    "nat.tests", "", None,
+    {nat_tests},
+    "Signs in a REGISTER of which one is enough for a phone to be behind NAT";
+    "nat.keepalive_message", "SS_SIP_NAT_KEEP_ALIVE_MESSAGE", None,
+    {keepalive_message},
+    "Sent to phones behind NAT, so that they can be reached; empty sends nothing";
+    KEEPALIVE_PERIOD, "SS_SIP_NAT_KEEP_ALIVE_PERIOD", Seconds,
+    {whole 10-86400 nat.pace.period_s},
+    "No phone behind NAT goes longer than this without a packet; below registrar.nat_expires_max";
+    "nat.keepalive_send_one_time", "SS_SIP_NAT_KEEP_ALIVE_SEND_ONE_TIME", None,
+    {whole 1-10000 nat.pace.send_one_time},
+    "Most keepalives of one interval, unless that could not cover everybody within the period";
+    "nat.keepalive_send_interval", "SS_SIP_NAT_KEEP_ALIVE_SEND_INTERVAL", Milliseconds,
+    {whole 1-10000 nat.pace.send_interval_ms},
+    "That interval; its keepalives are spread over it";
+    "liveness.interval", "", Seconds,
+    {optional "0" 10-3600 liveness.interval_s},
+    "Each phone is asked once in this time (OPTIONS) whether it is there; 0 asks nobody";
+    "liveness.timeout", "", Seconds,
+    {whole 1-32 liveness.timeout_s},
+    "How long its answer is waited for";
+    "liveness.misses", "", None,
+    {whole 1-10 liveness.misses},
+    "So many checks in a row without an answer make a phone unreachable";
+    "liveness.answer", "", None,
+    {word LivenessAnswer liveness.answer},
+    "Any SIP answer shows that a phone is there, or a 2xx alone";
+    "liveness.unreachable", "", None,
+    {word Unreachable liveness.unreachable},
+    "A phone that is unreachable stays (keep), stays and is listed last, or leaves (remove)";
+    "liveness.ignore_silent", "", Seconds,
+    {whole 0-86400 liveness.ignore_silent_s},
+    "How long REGISTERs of an endpoint that never answered a check are ignored; 0 ignores none";
     LISTEN, "", None,
     {list "1-16 of TRANSPORT:ADDRESS:PORT, TRANSPORT being udp, tcp, tls, ws or wss" value::listen,
      serve.listen},
@@ -305,6 +360,7 @@ const _: () = assert!(BINDINGS_MAX == 64, "the range of registrar.bindings_max s
 const _: () = assert!(LISTENERS_MAX == 16, "the range of serve.listen says so");
 const _: () = assert!(SERVICE_ROUTES_MAX == 4, "the range of registrar.service_route says so");
 const _: () = assert!(NETWORKS_MAX == 64, "the range of registrar.watchers says so");
+const _: () = assert!(KEEPALIVE_BYTES_MAX == 256, "the range of nat.keepalive_message says so");
 const _: () = assert!(ORIGINS_MAX == 64, "the range of websocket.origins says so");
 const _: () =
     assert!(MESSAGE_BYTES_MAX == 65_535, "the range of streams.message_bytes_max says so");

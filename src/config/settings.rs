@@ -4,10 +4,13 @@
 use std::collections::HashMap;
 
 use super::nearest::nearest;
+use super::network::{NetworkSettings, network_key};
 use super::parameters::{self, PARAMETERS, Parameter, find, index, unknown};
 use super::refusal::{Fault, Origin, Refusal};
 use super::value::{self, Malformed};
-use super::{Algorithms, Auth, ClientAuth, Domain, Registrar, Serve, Streams};
+use super::{
+    Algorithms, Auth, ClientAuth, Domain, KeepaliveForm, Liveness, Nat, Registrar, Serve, Streams,
+};
 
 /// Everything that can be set, each value with its origin. `Default` is what runs without a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,11 +19,16 @@ pub struct Settings {
     pub registrar: Registrar,
     /// What authentication obeys.
     pub auth: Auth,
+    /// How phones behind NAT are known and kept reachable.
+    pub nat: Nat,
+    /// How phones that are gone are noticed.
+    pub liveness: Liveness,
     /// What connections obey.
     pub streams: Streams,
     /// What `aorta serve` starts with.
     pub serve: Serve,
     pub(super) domains: Vec<DomainSettings>,
+    pub(super) networks: Vec<NetworkSettings>,
     origins: [Origin; PARAMETERS.len()],
 }
 
@@ -75,9 +83,12 @@ impl Default for Settings {
         Settings {
             registrar: Registrar::default(),
             auth: Auth::default(),
+            nat: Nat::default(),
+            liveness: Liveness::default(),
             streams: Streams::default(),
             serve: Serve::default(),
             domains: Vec::new(),
+            networks: Vec::new(),
             origins: [const { Origin::Default }; PARAMETERS.len()],
         }
     }
@@ -86,7 +97,8 @@ impl Default for Settings {
 impl Settings {
     /// Sets one parameter, by key or alias in any case, from text; lists are separated by commas
     /// and replace what was there. `domain.NAME.algorithms` and `domain.NAME.aliases` set a
-    /// domain's. What is refused changes nothing.
+    /// domain's, `network.NET.nat` and `network.NET.keepalive` a network's. What is refused changes
+    /// nothing.
     pub fn apply(&mut self, key: &str, text: &str, origin: Origin) -> Result<(), Refusal> {
         let key = key.trim();
         if let Some((domain, property)) = domain_key(key) {
@@ -94,8 +106,13 @@ impl Settings {
             let origins = vec![origin.clone(); items.len()];
             return self.set_domain(domain, property, &items, &origins, origin);
         }
+        if let Some((network, property)) = network_key(key) {
+            return self.set_network(network, property, text, origin);
+        }
         let Some(parameter) = find(key) else { return Err(unknown(key, origin)) };
-        let items = if parameter.is_list() { split(text) } else { vec![text.trim()] };
+        // Line ends are no blanks: a text of nothing else would become no text.
+        let single = || vec![text.trim_matches([' ', '\t'])];
+        let items = if parameter.is_list() { split(text) } else { single() };
         let origins = vec![origin.clone(); items.len()];
         self.set(parameter, key, &items, &origins, origin)
     }
@@ -264,6 +281,14 @@ impl Settings {
         // Where nobody set it, the minimum holds for everybody.
         if self.is_set(NAT_EXPIRES_MAX) && registrar.nat_expires_max_s < min {
             return Err(self.conflict(NAT_EXPIRES_MAX, "is below", EXPIRES_MIN));
+        }
+        // A phone that is not pinged may have to refresh more often than any pinhole closes.
+        let pings = self.nat.message.form() != KeepaliveForm::Off
+            || self
+                .networks()
+                .any(|one| one.keepalive.is_some_and(|form| form != KeepaliveForm::Off));
+        if pings && self.nat.pace.period_s >= registrar.nat_expires_max_s {
+            return Err(self.conflict(KEEPALIVE_PERIOD, "is not below", NAT_EXPIRES_MAX));
         }
         let (min, max) =
             (registrar.subscription_expires_min_s, registrar.subscription_expires_max_s);

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::{Algorithms, Listen, default_port};
+use super::{Algorithms, KeepaliveForm, KeepaliveMessage, Listen, NatTests, default_port};
 use crate::flow::Transport;
 use crate::limits::{
-    DOMAIN_ALIASES_MAX, LISTENERS_MAX, NETWORKS_MAX, ORIGINS_MAX, SERVICE_ROUTES_MAX, SHARDS_MAX,
-    URI_SETTING_BYTES_MAX,
+    DOMAIN_ALIASES_MAX, KEEPALIVE_BYTES_MAX, LISTENERS_MAX, NETWORKS_MAX, ORIGINS_MAX,
+    SERVICE_ROUTES_MAX, SHARDS_MAX, URI_SETTING_BYTES_MAX,
 };
 
 /// The unit a bare number of a parameter stands in.
@@ -21,6 +21,8 @@ pub enum Unit {
     None,
     /// Seconds; `ms`, `s`, `m`, `h` and `d` are understood.
     Seconds,
+    /// Thousandths of a second; `ms`, `s`, `m`, `h` and `d` are understood.
+    Milliseconds,
     /// Hundredths; `%` is understood.
     Percent,
     /// Bytes; `KiB`, `MiB` and `GiB` are understood.
@@ -32,6 +34,7 @@ impl fmt::Display for Unit {
         f.write_str(match self {
             Unit::None => "",
             Unit::Seconds => "s",
+            Unit::Milliseconds => "ms",
             Unit::Percent => "%",
             Unit::Bytes => "bytes",
         })
@@ -75,7 +78,11 @@ pub fn whole(text: &str, unit: Unit) -> Option<u64> {
     let number = digits.parse::<u64>().unwrap_or(u64::MAX);
     let suffix = suffix.trim_start().to_ascii_lowercase();
     let factor = match (unit, suffix.as_str()) {
-        (_, "") | (Unit::Seconds, "s") | (Unit::Percent, "%") => 1,
+        (_, "") | (Unit::Seconds, "s") | (Unit::Milliseconds, "ms") | (Unit::Percent, "%") => 1,
+        (Unit::Milliseconds, "s") => 1000,
+        (Unit::Milliseconds, "m") => 60_000,
+        (Unit::Milliseconds, "h") => 3_600_000,
+        (Unit::Milliseconds, "d") => 86_400_000,
         (Unit::Bytes, "b" | "byte" | "bytes") => 1,
         (Unit::Bytes, "kib") => 1 << 10,
         (Unit::Bytes, "mib") => 1 << 20,
@@ -210,6 +217,39 @@ pub fn algorithms(items: &[&str]) -> Result<Algorithms, Malformed> {
         return Err(malformed(0, "SHA-256, MD5 or both"));
     }
     Ok(set)
+}
+
+/// Signs of NAT, each at most once; none is none.
+pub fn nat_tests(items: &[&str]) -> Result<NatTests, Malformed> {
+    let mut tests = NatTests::NONE;
+    for (at, item) in items.iter().enumerate() {
+        let expected = || format!("some of {}", NatTests::NAMES.join(", "));
+        let sign = tests.sign_mut(item).ok_or_else(|| malformed(at, expected()))?;
+        if std::mem::replace(sign, true) {
+            return Err(malformed(at, "each sign once"));
+        }
+    }
+    Ok(tests)
+}
+
+/// `CRLF`, `STUN` or `OPTIONS` in any case; nothing or `off`; any other text is sent as it is.
+pub fn keepalive_message(text: &str) -> Result<KeepaliveMessage, Malformed> {
+    Ok(match KeepaliveForm::from_word(text) {
+        Some(KeepaliveForm::Off) => KeepaliveMessage::Off,
+        Some(KeepaliveForm::Crlf) => KeepaliveMessage::Crlf,
+        Some(KeepaliveForm::Stun) => KeepaliveMessage::Stun,
+        Some(KeepaliveForm::Options) => KeepaliveMessage::Options,
+        Some(KeepaliveForm::Raw) | None if text.is_empty() => KeepaliveMessage::Off,
+        // A text of line ends and the like would not be the same again once it is printed.
+        _ if text.chars().any(char::is_control) => {
+            let what = "printable text (CRLF stands for an empty line), or nothing";
+            return Err(malformed(0, what));
+        }
+        _ if text.len() > KEEPALIVE_BYTES_MAX => {
+            return Err(malformed(0, format!("at most {KEEPALIVE_BYTES_MAX} bytes")));
+        }
+        _ => KeepaliveMessage::Raw(text.as_bytes().into()),
+    })
 }
 
 /// Listeners, at least one. What overlaps is refused here: at the start it would look as if

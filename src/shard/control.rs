@@ -12,6 +12,7 @@ use crate::auth::account::Ha1s;
 use crate::auth::accounts::{AccountId, AorKey, InsertError};
 use crate::config::{self, AccountPolicy};
 use crate::limits::{ACCOUNTS_SWEPT_PER_CONTROL_MAX, EXPIRIES_PER_TURN_MAX};
+use crate::nat::Networks;
 use crate::reg_event::EndReason;
 use crate::registrar::{AorId, LeaveReason, Which};
 use crate::shard::Shard;
@@ -91,6 +92,12 @@ pub struct Configuration {
     pub registrar: config::Registrar,
     /// What authentication obeys.
     pub auth: config::Auth,
+    /// How phones behind NAT are known and kept reachable.
+    pub nat: config::Nat,
+    /// How phones that are gone are noticed.
+    pub liveness: config::Liveness,
+    /// What holds for phones of one network, each network once.
+    pub networks: Vec<config::Network>,
     /// The domains served.
     pub domains: Vec<config::Domain>,
 }
@@ -199,10 +206,13 @@ impl Core {
     }
 
     fn configure(&mut self, configuration: &Configuration) {
-        let Configuration { registrar, auth, domains } = configuration;
+        let Configuration { registrar, auth, nat, liveness, networks, domains } = configuration;
         self.bindings_max = registrar.bindings_max;
         self.extensions = Extensions::from(registrar);
         self.auth = auth.clone();
+        self.nat = nat.clone();
+        self.liveness = liveness.clone();
+        self.networks = Networks::new(networks.iter().cloned());
         self.domains = Domains::new(domains.clone());
         self.registrar.configure(registrar.clone());
         self.subscriptions.configure(registrar.into());
@@ -314,6 +324,9 @@ mod tests {
             keys: Keys { nonce: NonceKey::new(&[7; 16]).into(), identity: [7; 16], spread: [7, 7] },
             registrar: config::Registrar::default(),
             auth: config::Auth::default(),
+            nat: config::Nat::default(),
+            liveness: config::Liveness::default(),
+            networks: Vec::new(),
             domains: Vec::new(),
         })
     }
@@ -397,6 +410,9 @@ mod tests {
         let configuration = Configuration {
             registrar: config::Registrar { bindings_max: 9, ..Default::default() },
             auth: config::Auth { nonce_lifetime_s: 60, ..Default::default() },
+            nat: config::Nat { tests: config::NatTests::NONE, ..Default::default() },
+            liveness: config::Liveness { misses: 9, ..Default::default() },
+            networks: vec![config::Network::new("10.0.0.0/8".parse().unwrap())],
             domains: vec![config::Domain {
                 name: "example.com".into(),
                 algorithms: config::Algorithms::BOTH,
@@ -408,5 +424,7 @@ mod tests {
         let core = shard.core_mut();
         assert_eq!((core.bindings_max, core.auth.nonce_lifetime_s), (9, 60));
         assert!(core.domains.find(b"example.com").is_some());
+        assert_eq!((core.nat.tests, core.liveness.misses), (config::NatTests::NONE, 9));
+        assert!(core.networks.find([10, 0, 0, 1].into()).is_some());
     }
 }

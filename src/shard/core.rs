@@ -12,6 +12,7 @@ use crate::auth::nonce::{NonceKeys, NonceSequence};
 use crate::config;
 use crate::flow::ConnectionId;
 use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX};
+use crate::nat::Networks;
 use crate::reg_event::{Notify, SubscriptionTable};
 use crate::registrar::{Event, LeaveReason, Registrar, TokenKeys};
 use crate::shard::batch::{Outlet, Read, Single, Slot, read_ahead};
@@ -65,6 +66,12 @@ pub struct Setup {
     pub registrar: config::Registrar,
     /// What authentication obeys.
     pub auth: config::Auth,
+    /// How phones behind NAT are known and kept reachable.
+    pub nat: config::Nat,
+    /// How phones that are gone are noticed.
+    pub liveness: config::Liveness,
+    /// What holds for phones of one network, each network once.
+    pub networks: Vec<config::Network>,
     /// The domains served.
     pub domains: Vec<config::Domain>,
 }
@@ -81,6 +88,9 @@ pub(super) struct Core {
     pub ownership: Ownership,
     pub keys: Keys,
     pub auth: config::Auth,
+    pub nat: config::Nat,
+    pub liveness: config::Liveness,
+    pub networks: Networks,
     pub bindings_max: u8,
     pub extensions: Extensions,
     /// Some account may be let in without a digest, so requests without credentials are for the
@@ -105,12 +115,16 @@ impl Shard {
     /// A shard without accounts.
     #[must_use]
     pub fn new(setup: Setup) -> Shard {
-        let Setup { id, ownership, keys, registrar, auth, domains } = setup;
+        let Setup { id, ownership, keys, registrar, auth, nat, liveness, networks, domains } =
+            setup;
         let shards = ownership.shards();
         let core = Core {
             id,
             ownership,
             auth,
+            nat,
+            liveness,
+            networks: Networks::new(networks),
             bindings_max: registrar.bindings_max,
             extensions: Extensions::from(&registrar),
             subscriptions: SubscriptionTable::new((&registrar).into(), id.0),

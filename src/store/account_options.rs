@@ -10,23 +10,30 @@
 //! - `replace=always|never|unless_in_call`: what it meets over that limit.
 //! - `auth=digest|network|both|either`: how it proves who it is.
 //! - `allow=NET,NET`: the networks it comes from; without `auth`, that is `both`.
+//! - `nat=auto|always|never`: whether its phones are behind NAT.
+//! - `keepalive=default|off|raw|CRLF|STUN|OPTIONS`: what keeps their pinholes open.
 //! - `static=URI` or `static=<URI>;q=Q`: a contact that is always bound; may stand several times.
 
 use std::fmt;
 
 use crate::config::value::{self, Unit};
-use crate::config::{AccountAuthentication, AccountPolicy, Replace, StaticContact, nearest};
+use crate::config::{
+    AccountAuthentication, AccountPolicy, KeepaliveForm, NatOverride, Replace, StaticContact,
+    nearest,
+};
 use crate::limits::{ACCOUNT_NETWORKS_MAX, BINDINGS_MAX, STATIC_CONTACTS_MAX};
 use crate::sip::header::contact::QValue;
 use crate::sip::uri::Uri;
 
 /// Every name, and what its value is.
-const OPTIONS: [(&str, &str); 6] = [
+const OPTIONS: [(&str, &str); 8] = [
     ("bindings", "1-64"),
     ("expires", "MIN-MAX in seconds, MIN of 1-3600 and MAX of 20-86400, either may be left out"),
     ("replace", "always, never or unless_in_call"),
     ("auth", "digest, network, both or either"),
     ("allow", "1-16 networks such as 192.0.2.0/24,2001:db8::/32, each once, no bits past a prefix"),
+    ("nat", NatOverride::EXPECTED),
+    ("keepalive", KeepaliveForm::EXPECTED_OR_DEFAULT),
     ("static", "a SIP URI, or one in angle brackets with ;q=0 to ;q=1 behind it"),
 ];
 
@@ -139,6 +146,10 @@ pub(super) fn parse<'a>(
                     return Err(wrong);
                 }
             }
+            "nat" => policy.nat = NatOverride::from_word(value).ok_or(wrong)?,
+            "keepalive" => {
+                policy.keepalive = KeepaliveForm::from_word_or_default(value).ok_or(wrong)?;
+            }
             _ if policy.static_contacts.len() == STATIC_CONTACTS_MAX => {
                 return Err(WrongOption::TooManyStatic);
             }
@@ -230,6 +241,7 @@ mod tests {
     fn every_option_reaches_its_field() {
         let policy = read(
             "bindings=3 expires=60-600 replace=Never auth=either allow=192.0.2.0/24,2001:db8::/32 \
+             nat=always keepalive=options \
              static=<sip:a@192.0.2.9>;q=0.5 static=sips:b@[2001:db8::9]:5061;transport=tcp",
         )
         .unwrap();
@@ -238,6 +250,8 @@ mod tests {
         assert_eq!(policy.authentication, AccountAuthentication::Either);
         let allow: Vec<String> = policy.allow.iter().map(ToString::to_string).collect();
         assert_eq!(allow, ["192.0.2.0/24", "2001:db8::/32"]);
+        assert_eq!(policy.nat, NatOverride::Always);
+        assert_eq!(policy.keepalive, Some(KeepaliveForm::Options));
         let first = StaticContact { uri: "sip:a@192.0.2.9".to_owned(), q_milli: Some(500) };
         assert_eq!(policy.static_contacts[0], first);
         assert_eq!(policy.static_contacts[1].uri, "sips:b@[2001:db8::9]:5061;transport=tcp");
@@ -287,6 +301,8 @@ mod tests {
             ("bindings", &["", "0", "65", "-1", "x", "256"][..]),
             ("replace", &["", "maybe"]),
             ("auth", &["", "password"]),
+            ("nat", &["", "maybe"]),
+            ("keepalive", &["", "HELLO"]),
             ("allow", &["", "10.0.0.1/8", "x", "10.0.0.0/8,", "10.0.0.0/8,10.0.0.0/8"]),
             (
                 "static",
@@ -310,11 +326,12 @@ mod tests {
         assert_eq!(
             refused("bindings=2 colour=3"),
             "unknown option as field 4, expected one of bindings, expires, replace, auth, allow, \
-             static"
+             nat, keepalive, static"
         );
         assert_eq!(
             refused("bindings=2 three"),
-            "expected name=value as field 4, one of bindings, expires, replace, auth, allow, static"
+            "expected name=value as field 4, one of bindings, expires, replace, auth, allow, nat, \
+             keepalive, static"
         );
     }
 }

@@ -26,6 +26,9 @@ pub struct Options {
     pub accounts: u32,
     pub registrar: config::Registrar,
     pub auth: config::Auth,
+    pub nat: config::Nat,
+    pub liveness: config::Liveness,
+    pub networks: Vec<config::Network>,
     pub algorithms: Algorithms,
     pub seed: u8,
     /// Other names of the domain.
@@ -45,6 +48,9 @@ impl Default for Options {
                 ..Default::default()
             },
             auth: config::Auth::default(),
+            nat: config::Nat::default(),
+            liveness: config::Liveness::default(),
+            networks: Vec::new(),
             algorithms: Algorithms::MD5,
             seed: 7,
             aliases: Vec::new(),
@@ -88,6 +94,9 @@ impl Cluster {
                     keys: keys.clone(),
                     registrar: options.registrar.clone(),
                     auth: options.auth.clone(),
+                    nat: options.nat.clone(),
+                    liveness: options.liveness.clone(),
+                    networks: options.networks.clone(),
                     domains: vec![Domain {
                         name: DOMAIN.into(),
                         algorithms: options.algorithms,

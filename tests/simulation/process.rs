@@ -94,6 +94,9 @@ impl Process {
                     keys: keys.clone(),
                     registrar: settings.registrar.clone(),
                     auth: settings.auth.clone(),
+                    nat: config::Nat::default(),
+                    liveness: config::Liveness::default(),
+                    networks: Vec::new(),
                     domains: vec![Domain {
                         name: DOMAIN.into(),
                         algorithms: settings.auth.algorithms,
