@@ -139,10 +139,16 @@ pub const DOMAIN_ALIASES_MAX: usize = 64;
 /// Bindings that may leave by expiry in one turn of the loop, so that a million at once do not
 /// stop the traffic.
 pub const EXPIRIES_PER_TURN_MAX: usize = 256;
+/// Entries of a schedule that move to another period with one batch of turns.
+pub const SCHEDULE_MOVES_MAX: usize = 1024;
 
 /// Addresses of which one shard remembers to whom something was sent last, so that an ICMP error
 /// finds its binding; a power of two. At 33 thousand messages a second that is a quarter of one.
 pub const RECENT_SENDS: usize = 8192;
+/// Endpoints of one shard that wait to be probed out of turn.
+pub const PROBES_URGENT_MAX: usize = 1024;
+/// Endpoints that one turn, or one look for the next probe, passes by without sending anything.
+pub const PROBE_STEPS_MAX: usize = 256;
 /// Accounts of one shard, each with an address, whose REGISTERs are ignored.
 pub const IGNORED_MAX: usize = 65_536;
 

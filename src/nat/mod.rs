@@ -5,8 +5,11 @@ pub mod ignored;
 mod keyed;
 pub mod liveness;
 pub mod networks;
+mod pace;
 pub mod probe;
 pub mod recent;
+mod ring;
+pub mod schedule;
 pub mod silence;
 pub mod stun;
 

@@ -73,6 +73,7 @@ pub(super) struct Change<'a> {
     pub source: SocketAddr,
     pub flow: CompactFlow,
     pub behind_nat: bool,
+    pub proven: bool,
     pub fingerprint: u64,
 }
 
@@ -129,6 +130,8 @@ const UNREACHABLE: u8 = 2;
 const IN_CALL: u8 = 4;
 /// Its last REGISTER came through a NAT.
 const BEHIND_NAT: u8 = 8;
+/// The source of its last REGISTER has proved that it receives what is sent there.
+const PROVEN: u8 = 128;
 
 /// What is left in a slot nobody lives in: no strings, so no allocation.
 impl Default for Binding {
@@ -185,6 +188,7 @@ impl Binding {
             source: SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0),
             flow: CompactFlow::default(),
             behind_nat: false,
+            proven: false,
             fingerprint: 0,
         };
         Binding { flags: STATIC, expires_at_s: u32::MAX, ..Binding::new(aor, &change) }
@@ -214,7 +218,9 @@ impl Binding {
         self.source = change.source.into();
         self.flow = change.flow;
         // Whoever registers can be reached.
-        self.flags = self.flags & IN_CALL | if change.behind_nat { BEHIND_NAT } else { 0 };
+        self.flags = self.flags & IN_CALL
+            | if change.behind_nat { BEHIND_NAT } else { 0 }
+            | if change.proven { PROVEN } else { 0 };
     }
 
     /// The binding as it becomes by `change`, with its age, its calls and its GRUUs; the old one
@@ -403,6 +409,14 @@ impl Binding {
         self.flags & BEHIND_NAT != 0
     }
 
+    /// Whether the source of its last REGISTER has proved that it receives what is sent there: by a
+    /// digest over a nonce that was given to it, or by a connection. Nobody else may be sent what he
+    /// has not asked for.
+    #[must_use]
+    pub fn is_proven(&self) -> bool {
+        self.flags & PROVEN != 0
+    }
+
     pub(super) fn set_reachable(&mut self, reachable: bool) {
         self.flags = self.flags & !UNREACHABLE | if reachable { 0 } else { UNREACHABLE };
     }
@@ -464,6 +478,7 @@ mod tests {
             late_s: 5,
             flow: FLOW.into(),
             behind_nat: true,
+            proven: true,
             fingerprint: 77,
         }
     }
@@ -482,7 +497,7 @@ mod tests {
         assert_eq!((binding.cseq(), binding.fingerprint()), (9, 77));
         assert_eq!(binding.source(), "192.0.2.1:5060".parse().unwrap());
         assert_eq!(binding.flow(), FLOW);
-        assert!(binding.is_behind_nat() && binding.is_reachable());
+        assert!(binding.is_behind_nat() && binding.is_reachable() && binding.is_proven());
         assert!(!binding.is_static() && !binding.is_in_call());
     }
 

@@ -409,6 +409,7 @@ impl Registrar {
             source: request.source,
             flow: request.flow.into(),
             behind_nat: request.behind_nat,
+            proven: request.proven,
             fingerprint: request.fingerprint,
         }
     }

@@ -34,6 +34,9 @@ pub struct Register<'a> {
     pub flow: Flow,
     /// It came through a NAT: the shorter cap on expiries holds.
     pub behind_nat: bool,
+    /// The source has proved that it receives what is sent there: by a digest over a nonce that was
+    /// given to it, or by being a connection.
+    pub proven: bool,
     /// Outbound was negotiated (RFC 5626 6): instance and reg-id name the binding. Otherwise
     /// reg-id means nothing.
     pub outbound: bool,
@@ -84,6 +87,7 @@ impl Default for Register<'_> {
             source: (Ipv4Addr::UNSPECIFIED, 0).into(),
             flow: Flow::Datagram { listener: 0, local_ip: None },
             behind_nat: false,
+            proven: false,
             outbound: false,
             gruu: false,
             fingerprint: 0,

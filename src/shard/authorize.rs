@@ -27,12 +27,14 @@ pub(super) struct Caller {
     pub replayed: bool,
     /// Its nonce is old enough for a success to name the next one (RFC 7616 3.5).
     pub next_nonce_due: bool,
+    /// It answered a nonce that was given to its source, and so receives what is sent there.
+    pub by_digest: bool,
 }
 
 impl Caller {
     /// One who needs no credentials.
     pub fn trusted(account: AccountId) -> Caller {
-        Caller { account, replayed: false, next_nonce_due: false }
+        Caller { account, replayed: false, next_nonce_due: false, by_digest: false }
     }
 }
 
@@ -83,6 +85,7 @@ pub(super) fn identify(
         (Verdict::Accepted | Verdict::Replayed, Some(account)) => Ok(Caller {
             account,
             replayed: verdict == Verdict::Replayed,
+            by_digest: true,
             next_nonce_due: core.auth.next_nonce
                 && check.nonce.is_next_due(check.now, check.nonce_lifetime_s),
         }),

@@ -6,6 +6,7 @@
 //! [`Control::PutAccounts`] and as many [`Control::EndAccounts`] as say that more is left: what was
 //! not put in between goes. The shard compares, so nobody has to remember what it was given.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::auth::account::Ha1s;
@@ -19,6 +20,7 @@ use crate::shard::Shard;
 use crate::shard::core::Core;
 use crate::shard::domains::Domains;
 use crate::shard::extensions::Extensions;
+use crate::shard::listening::Listening;
 use crate::shard::registrations::{Chosen, Find, Page, Shown, Unfound, Unregistered};
 use crate::shard::tally::Tally;
 use crate::time::Now;
@@ -32,6 +34,9 @@ pub enum Control {
     /// ([`AccountPolicy::needs_no_digest`]): requests without credentials are then for the shard
     /// that owns their AOR, as those with credentials are. False from the start.
     AskOwners(bool),
+    /// The UDP addresses that datagrams are taken at, by the number of their listener, ports
+    /// resolved. Requests of our own name them; until they are known they name the domain.
+    Listening(Vec<SocketAddr>),
     /// The accounts are about to be put, all of them; none is gone yet. An update that was begun
     /// and not ended is forgotten.
     BeginAccounts,
@@ -174,6 +179,7 @@ impl Shard {
         core.events.clear();
         let put = core.put_account(now, aor, ha1s, policy);
         core.count_events(0);
+        core.settle(now);
         put
     }
 }
@@ -185,8 +191,12 @@ impl Core {
                 self.asks_owners = asks;
                 Reply::Configured
             }
+            Control::Listening(addresses) => {
+                self.listening = Listening::new(addresses);
+                Reply::Configured
+            }
             Control::Configure(configuration) => {
-                self.configure(&configuration);
+                self.configure(now, &configuration);
                 Reply::Configured
             }
             Control::BeginAccounts => {
@@ -205,13 +215,15 @@ impl Core {
         }
     }
 
-    fn configure(&mut self, configuration: &Configuration) {
+    fn configure(&mut self, now: Now, configuration: &Configuration) {
         let Configuration { registrar, auth, nat, liveness, networks, domains } = configuration;
         self.bindings_max = registrar.bindings_max;
         self.extensions = Extensions::from(registrar);
         self.auth = auth.clone();
         self.nat = nat.clone();
         self.liveness = liveness.clone();
+        self.probing.configure(now.mono, liveness, &self.keys);
+        self.put_unreachable_last();
         self.networks = Networks::new(networks.iter().cloned());
         self.domains = Domains::new(domains.clone());
         self.registrar.configure(registrar.clone());

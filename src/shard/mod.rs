@@ -11,6 +11,7 @@ mod domains;
 mod extensions;
 mod flows;
 mod identity;
+mod listening;
 mod listing;
 mod liveness;
 pub mod mesh;

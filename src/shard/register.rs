@@ -9,6 +9,7 @@ use crate::shard::answer::Answer;
 use crate::shard::authorize::{Caller, challenge, identify, next_nonce, refuse_unaddressed};
 use crate::shard::batch::{Addressed, Unaddressed};
 use crate::shard::core::Core;
+use crate::shard::counters::DropReason;
 use crate::shard::listing::Listing;
 use crate::shard::negotiate::{Disagreed, Path, negotiate};
 use crate::shard::refused::RefuseReason;
@@ -33,12 +34,18 @@ pub(super) fn handle<'a>(
             return refuse_unaddressed(unaddressed, answer_of(core, responder, identity, out));
         }
     };
+    if let Some(account) = addressed.account
+        && core.probing.ignores(arrival.now, account, arrival.datagram.source.ip())
+    {
+        core.counters.drop(DropReason::NeverAnswers);
+        return Handled::Nothing;
+    }
     // Steps 3 and 4.
     let caller = match identify(core, &arrival, request, addressed, out) {
         Ok(caller) => caller,
         Err(handled) => return handled,
     };
-    let Caller { account, replayed, next_nonce_due } = caller;
+    let Caller { account, replayed, next_nonce_due, by_digest } = caller;
     let Arrival { now, datagram, .. } = arrival;
     if let Some(link) = datagram.link
         && !link.authenticated
@@ -76,6 +83,7 @@ pub(super) fn handle<'a>(
         source: datagram.source,
         flow: datagram.flow(),
         behind_nat,
+        proven: by_digest || datagram.link.is_some(),
         outbound: agreed.outbound,
         gruu: agreed.gruu,
         fingerprint: identity.fingerprint,

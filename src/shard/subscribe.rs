@@ -8,12 +8,12 @@ use arrayvec::ArrayVec;
 use crate::limits::LOCAL_BYTES_MAX;
 use crate::reg_event::{self, LocalTag, Refusal, Subscribe, notify, request as package};
 use crate::registrar::AorId;
+use crate::shard::Handled;
 use crate::shard::authorize::{Caller, challenge, identify, refuse_unaddressed};
 use crate::shard::batch::{Addressed, Unaddressed};
 use crate::shard::core::Core;
 use crate::shard::refused::RefuseReason;
 use crate::shard::request::{Arrival, Request, answer_of};
-use crate::shard::Handled;
 use crate::sip::writer::{Full, Writer};
 use crate::sip::{HeaderName, Message, Method, Uri};
 
