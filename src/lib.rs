@@ -27,6 +27,7 @@
 //! |---|---|---|
 //! | | [`time`], [`limits`], [`flow`], [`config`] | values everybody may read |
 //! | L0 | [`sip`] | bytes to borrowed views and back |
+//! | L1 | [`guard`] | who may speak at all: networks, rates, scanners, blocks |
 //! | L1 | [`auth`], [`nat`], [`registrar`] | rules: input and time in, answers and events out |
 //! | L1 | [`reg_event`] | who watches registrations, and what they are told |
 //! | L2 | [`shard`] | a datagram's way through the rules; who owns what; the mesh |
@@ -45,6 +46,7 @@ pub mod time;
 pub mod sip;
 
 pub mod auth;
+pub mod guard;
 pub mod nat;
 pub mod registrar;
 

@@ -75,6 +75,11 @@ pub const A2_BYTES_MAX: usize = 126;
 /// How far ahead of our clock the clock of a sibling may be, seconds. A nonce from further ahead
 /// is not taken for ours.
 pub const CLOCK_SKEW_S_MAX: u32 = 10;
+/// Pairs of account and source whose failed logins are remembered, all shards together; as many
+/// again for names without an account. 64 bytes each, taken with the first failure.
+pub const SUSPENSION_PAIRS_MAX: usize = 1 << 16;
+/// Suspensions that may end in one call, listed in one answer, or looked at by one order.
+pub const SUSPENSIONS_PER_CALL_MAX: usize = 256;
 /// Longest line of a subscriber file, bytes. The longest account with every HA1 and every option
 /// fits.
 pub const SUBSCRIBER_LINE_BYTES_MAX: usize = 4096;
@@ -141,7 +146,26 @@ pub const DOMAIN_ALIASES_MAX: usize = 64;
 pub const EXPIRIES_PER_TURN_MAX: usize = 256;
 /// Entries of a schedule that move to another period with one batch of turns.
 pub const SCHEDULE_MOVES_MAX: usize = 1024;
+/// Networks of the guard: trusted, blocked, and those with limits of their own.
+pub const GUARD_NETWORKS_MAX: usize = 65_536;
+/// Words by which scanners are known, of one list. Each has a bit.
+pub const SCANNER_WORDS_MAX: usize = 64;
+/// Shortest such word, bytes: as many are compared at once.
+pub const SCANNER_WORD_BYTES_MIN: usize = 3;
+/// Longest such word, bytes.
+pub const SCANNER_WORD_BYTES_MAX: usize = 64;
+/// Sources that are blocked, or whose past blocks are remembered, at a time.
+pub const BLACKLIST_MAX: usize = 65_536;
+/// What the guard of one shard has to tell the others and has not told yet.
+pub const TOLD_WAITING_MAX: usize = 4096;
+/// Records of one kind of security event that are listed.
+pub const SECURITY_RECORDS_PER_KIND_MAX: usize = 128;
+/// An account as it is listed in a security event, bytes.
+pub const SECURITY_ACCOUNT_BYTES_MAX: usize = 64;
+/// A User-Agent as it is listed in a security event, bytes.
+pub const SECURITY_AGENT_BYTES_MAX: usize = 48;
 
+const _: () = assert!(SCANNER_WORDS_MAX <= u64::BITS as usize);
 /// Addresses of which one shard remembers to whom something was sent last, so that an ICMP error
 /// finds its binding; a power of two. At 33 thousand messages a second that is a quarter of one.
 pub const RECENT_SENDS: usize = 8192;

@@ -8,6 +8,8 @@ mod field;
 mod hostile;
 #[path = "liveness/policies.rs"]
 mod policies;
+#[path = "liveness/silent.rs"]
+mod silent;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -188,6 +190,7 @@ fn configure(field: &mut Field, liveness: Liveness) {
     let configuration = Configuration {
         registrar: options(liveness.clone()).registrar,
         auth: config::Auth::default(),
+        guard: config::Guard::default(),
         nat: config::Nat::default(),
         liveness,
         networks: Vec::new(),

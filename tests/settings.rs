@@ -9,7 +9,7 @@ use aorta::config::parameters::{PARAMETERS, Parameter, find};
 use aorta::config::{Origin, Settings, load};
 
 /// A value of each parameter that is not its default, as it prints. Together they can stand.
-const OTHER: [(&str, &str); 64] = [
+const OTHER: [(&str, &str); 85] = [
     ("registrar.replace", "Off"),
     ("registrar.bindings_max", "4"),
     ("registrar.evict", "unreachable_first"),
@@ -45,6 +45,12 @@ const OTHER: [(&str, &str); 64] = [
     ("auth.retry_max", "3"),
     ("auth.session_timeout", "20"),
     ("auth.next_nonce", "Off"),
+    ("auth.suspend_checks", "9"),
+    ("auth.suspend_checks_time", "120"),
+    ("auth.suspend_registers", "Off"),
+    ("auth.suspend_registers_max", "4"),
+    ("auth.suspend_registers_time", "600"),
+    ("auth.reply_unauthorized", "Off"),
     ("nat.tests", "contact_port, via_port, rport"),
     ("nat.keepalive_message", "OPTIONS"),
     ("nat.keepalive_period", "20"),
@@ -56,6 +62,21 @@ const OTHER: [(&str, &str); 64] = [
     ("liveness.answer", "success"),
     ("liveness.unreachable", "remove"),
     ("liveness.ignore_silent", "600"),
+    ("guard.rate", "40"),
+    ("guard.burst", "100"),
+    ("guard.register_rate", "off"),
+    ("guard.register_burst", "20"),
+    ("guard.prefix_factor", "20"),
+    ("guard.loopback", "On"),
+    ("guard.trusted", "10.0.0.0/8, 2001:db8::/32"),
+    ("guard.blocked", "203.0.113.0/24"),
+    ("guard.scanners", "friendly-scanner, pplsip"),
+    ("guard.scanner_patterns", "sip:nm@nm"),
+    ("guard.blacklist", "Off"),
+    ("guard.block_score", "200"),
+    ("guard.block_time", "300"),
+    ("guard.block_time_max", "3600"),
+    ("guard.sources", "1048576"),
     ("serve.listen", "udp:127.0.0.1:5070, tls:[::1]:5071"),
     ("serve.subscribers", "subscribers.txt"),
     ("serve.test_accounts", "10"),
@@ -102,6 +123,14 @@ fn the_names_operators_know_have_the_defaults_and_ranges_they_know() {
         ("SS_SIP_AUTHENTICATION_CODE", "401", "401 or 407"),
         ("SS_SIP_AUTHENTICATION_RETRY", "6", "0-999"),
         ("SS_SIP_AUTHENTICATION_TIMEOUT", "10", "1-3600 s"),
+        ("SS_AUTHENTICATION_MAX_RETRY", "6", "0-999"),
+        ("SS_AUTHENTICATION_FAILED_SUSPEND", "180", "60-3600 s"),
+        ("SS_ENDPOINTREGISTERSUSPEND", "On", "On, Off"),
+        ("SS_ENDPOINTREGISTERRETRY", "6", "1-100"),
+        ("SS_ENDPOINT_REGISTER_RETRY", "6", "1-100"),
+        ("SS_ENDPOINTREGISTERSUSPENDTIME", "180", "60-86400 s"),
+        ("SS_ENDPOINT_REGISTER_SUSPEND", "180", "60-86400 s"),
+        ("SS_REPLY_UNAUTHORIZED", "On", "On, Off"),
     ] {
         let parameter = find(alias).unwrap_or_else(|| panic!("no {alias}"));
         assert_eq!(parameter.value(&Settings::default()), default, "{alias}");

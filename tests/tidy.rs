@@ -31,7 +31,8 @@ const HEIGHTS: &[(&str, u8)] = &[
 /// From here on, a module may touch the world.
 const SHELL: u8 = 6;
 /// Uses across one height: (from, to, reason).
-const SIDEWAYS: &[(&str, &str, &str)] = &[];
+const SIDEWAYS: &[(&str, &str, &str)] =
+    &[("registrar", "nat", "a binding keeps what was decided about its pinhole, as a value")];
 
 /// Names that stand for a socket, a clock, a thread, a lock, a log line or a runtime.
 const WORLDLY: &[&str] = &[

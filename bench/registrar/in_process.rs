@@ -42,6 +42,7 @@ pub fn shard(id: ShardId, ownership: Ownership, keys: Keys, accounts: usize) -> 
         keys,
         registrar: config::Registrar::default(),
         auth: config::Auth::default(),
+        guard: config::Guard::off(),
         nat: config::Nat::default(),
         liveness: config::Liveness::default(),
         networks: Vec::new(),

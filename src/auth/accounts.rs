@@ -239,6 +239,15 @@ impl Accounts {
             .map(|&index| AccountId(index))
     }
 
+    /// The account with the hash of a name, where the name itself is not at hand. Another account
+    /// with the same 64 bits is as good as impossible, and would be no worse than a wrong name in a
+    /// list.
+    #[must_use]
+    pub fn find_by_key(&self, key: AorKey) -> Option<AccountId> {
+        let is_it = |&index: &u32| self.keys[index as usize] == key;
+        self.by_key.find(key.0, is_it).map(|&index| AccountId(index))
+    }
+
     /// Reads what [`Accounts::find`] will read for each of `keys`, and the records it will find, in
     /// three sweeps, so that the cache misses of a batch overlap instead of standing in line. The
     /// result only keeps the reads from being optimised away.

@@ -7,6 +7,9 @@
 //!   credentials to their request.
 //! - Every challenge offers qop, yet MD5 credentials without it are taken from RFC 2069 phones.
 //!   Their nonce is good once, as count 1. SHA-256 came after qop and is not taken without.
+//! - Where the nonce is foreign, no password is looked at: the answer is a challenge with
+//!   `stale=true` whatever the digest. RFC 7616 3.3 would have it only where the digest is right;
+//!   then anybody could ask about any password, with nonces of his own making, and never fail.
 //! - Whether an account exists shows in nothing: the same hashes are computed and the same is
 //!   answered. Whose account it is (`username` against the AOR) is decided from the message alone.
 //!
@@ -58,20 +61,14 @@ pub enum Verdict {
     /// Right, but their nonce count has been used: a retransmission if the request is known,
     /// otherwise challenged with `stale=true`.
     Replayed,
-    /// Right, but the nonce is old, not ours, another source's, or forgotten: challenged with
-    /// `stale=true`.
+    /// Right, but the nonce is old or forgotten; or not looked at, because the nonce is not ours or
+    /// another source's: challenged with `stale=true`.
     Stale,
-    /// The digest is wrong: challenged anew.
-    Wrong {
-        /// The nonce was ours and given to this very source, so it is this source that does not
-        /// know the password. False for what somebody else may have sent, or sent again.
-        counts_as_failure: bool,
-    },
-    /// There is no such account. To be answered exactly as [`Verdict::Wrong`].
-    UnknownAccount {
-        /// As in [`Verdict::Wrong`].
-        counts_as_failure: bool,
-    },
+    /// The digest is wrong, and the nonce was given to this very source, so it is this source that
+    /// does not know the password: a failure, challenged anew.
+    Wrong,
+    /// There is no such account. To be counted and answered exactly as [`Verdict::Wrong`].
+    UnknownAccount,
     /// The username names another account than the AOR: 403.
     AccountMismatch,
     /// For another realm: to be treated as if they were not there.
@@ -117,6 +114,9 @@ pub fn authenticate(
         Ok(proof) => proof,
         Err(malformed) => return Verdict::Malformed(malformed),
     };
+    if check.nonce == Judged::Foreign {
+        return Verdict::Stale;
+    }
 
     // An account that is not there, or has no secret for this algorithm, costs the same hashes.
     // Nobody's digest over the stand-in is ever right: `known` decides together with it.
@@ -126,15 +126,9 @@ pub fn authenticate(
     let expected = response(&ha1, credentials.nonce, qop, &ha2);
     let right = expected.matches_hex(credentials.response) & known;
 
-    let bound_to_source = match check.nonce {
-        Judged::Fresh { .. } | Judged::Old { .. } => true,
-        Judged::Foreign => false,
-    };
-    let Some(id) = account else {
-        return Verdict::UnknownAccount { counts_as_failure: bound_to_source };
-    };
+    let Some(id) = account else { return Verdict::UnknownAccount };
     if !right {
-        return Verdict::Wrong { counts_as_failure: bound_to_source };
+        return Verdict::Wrong;
     }
     let Judged::Fresh { id: nonce, .. } = check.nonce else { return Verdict::Stale };
     let counted =

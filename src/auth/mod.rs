@@ -6,7 +6,8 @@
 //! from is decided elsewhere. A request's way through:
 //!
 //! 1. [`Gate::of`] the account: open, digest, or closed, behind which there is no account;
-//! 2. [`NonceKeys::judge`] the nonce of its credentials, [`authenticate`] them;
+//! 2. where it is suspended for its source ([`Suspensions`]), no password is checked; otherwise
+//!    [`NonceKeys::judge`] the nonce of its credentials, [`authenticate`] them;
 //! 3. where they were wrong, or of no account, [`after_wrong_answer`] says 403 or another
 //!    challenge, whose nonce carries the session on ([`NonceKeys::mint_in`]); any other challenge
 //!    begins a session ([`NonceKeys::mint`]);
@@ -26,6 +27,7 @@ mod names;
 pub mod nonce;
 mod pool;
 pub mod session;
+pub mod suspension;
 pub mod username;
 
 pub use account::{Account, Ha1s};
@@ -38,4 +40,5 @@ pub use ha2::Ha2Cache;
 pub use malformed::Malformed;
 pub use nonce::{Judged, NonceId, NonceKey, NonceKeys, NonceSequence, NonceText};
 pub use session::{AfterWrong, Session, SessionLimits, after_wrong_answer};
+pub use suspension::{Standing, Suspensions};
 pub use username::UsernameForm;

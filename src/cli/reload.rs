@@ -108,6 +108,7 @@ impl Server {
         let configuration = Arc::new(Configuration {
             registrar: settings.registrar.clone(),
             auth: settings.auth.clone(),
+            guard: settings.guard.clone(),
             nat: settings.nat.clone(),
             liveness: settings.liveness.clone(),
             networks: settings.networks().cloned().collect(),

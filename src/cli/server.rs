@@ -73,6 +73,7 @@ impl Server {
                 let keys = keys.clone();
                 let registrar = settings.registrar.clone();
                 let auth = settings.auth.clone();
+                let guard = settings.guard.clone();
                 let nat = settings.nat.clone();
                 let liveness = settings.liveness.clone();
                 let networks = settings.networks().cloned().collect();
@@ -84,6 +85,7 @@ impl Server {
                         keys,
                         registrar,
                         auth,
+                        guard,
                         nat,
                         liveness,
                         networks,

@@ -27,8 +27,8 @@ pub struct AccountPolicy {
     /// [`ACCOUNT_NETWORKS_MAX`](crate::limits::ACCOUNT_NETWORKS_MAX). Empty exactly where
     /// `authentication` does not look at the source.
     pub allow: Vec<IpNet>,
-    /// Whether its phones are behind NAT.
-    pub nat: NatOverride,
+    /// Whether its phones are behind NAT; `None` is as its network says.
+    pub nat: Option<NatOverride>,
     /// What keeps their pinholes open; `None` is as its network or everybody's settings say.
     pub keepalive: Option<KeepaliveForm>,
     /// Contacts of a device that never registers, at most

@@ -22,6 +22,11 @@ pub struct Auth {
     /// A 200 names the next nonce once the one in use is past half its lifetime
     /// (Authentication-Info, RFC 7616 3.5). Default true.
     pub next_nonce: bool,
+    /// Who is suspended, when and for how long.
+    pub suspension: Suspension,
+    /// SS_REPLY_UNAUTHORIZED: senders who are not known are told so. Otherwise they hear nothing.
+    /// Default true.
+    pub reply_unauthorized: bool,
 }
 
 impl Default for Auth {
@@ -33,6 +38,39 @@ impl Default for Auth {
             retry_max: 6,
             session_timeout_s: 10,
             next_nonce: true,
+            suspension: Suspension::default(),
+            reply_unauthorized: true,
+        }
+    }
+}
+
+/// After how many wrong passwords in a row an account is suspended for a source, and for how long.
+/// Both families count at once; whichever trips first suspends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspension {
+    /// SS_AUTHENTICATION_MAX_RETRY: failed password checks of any method before the suspension,
+    /// 0-999; 0 is never. Default 6.
+    pub checks_max: u16,
+    /// SS_AUTHENTICATION_FAILED_SUSPEND: how long that suspension is, seconds, 60-3600. Default
+    /// 180.
+    pub checks_time_s: u32,
+    /// SS_ENDPOINTREGISTERSUSPEND: failed REGISTERs suspend. Default true.
+    pub registers: bool,
+    /// SS_ENDPOINTREGISTERRETRY: failed REGISTERs before the suspension, 1-100. Default 6.
+    pub registers_max: u16,
+    /// SS_ENDPOINTREGISTERSUSPENDTIME: how long that suspension is, seconds, 60-86400. Default
+    /// 180.
+    pub registers_time_s: u32,
+}
+
+impl Default for Suspension {
+    fn default() -> Self {
+        Suspension {
+            checks_max: 6,
+            checks_time_s: 180,
+            registers: true,
+            registers_max: 6,
+            registers_time_s: 180,
         }
     }
 }

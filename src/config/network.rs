@@ -10,7 +10,7 @@ use super::nat::{KeepaliveForm, NatOverride};
 use super::nearest::nearest;
 use super::refusal::{Fault, Origin, Refusal};
 use super::settings::Settings;
-use super::value;
+use super::value::{self, Unit};
 use crate::limits::NETWORK_TABLES_MAX;
 
 /// What holds for one network.
@@ -22,13 +22,31 @@ pub struct Network {
     pub nat: NatOverride,
     /// What keeps their pinholes open; `None`, the default, is as for everybody.
     pub keepalive: Option<KeepaliveForm>,
+    /// Whether no limit, signature or block of the guard holds for it; `None`, the default, leaves
+    /// that to [`Guard`](super::Guard) and to the networks around.
+    pub trusted: Option<bool>,
+    /// Whether it is not served at all; `None`, the default, likewise.
+    pub blocked: Option<bool>,
+    /// Requests a second that all its addresses have together, REGISTER included, 1-1000000,
+    /// instead of the limits of sources; `None`, the default, as the networks around.
+    pub rate_per_s: Option<u32>,
+    /// As many of them at once, 1-1000000; `None`, the default, is twice the rate.
+    pub burst: Option<u32>,
 }
 
 impl Network {
     /// One of which nothing is said.
     #[must_use]
     pub fn new(net: IpNet) -> Network {
-        Network { net, nat: NatOverride::Auto, keepalive: None }
+        Network {
+            net,
+            nat: NatOverride::Auto,
+            keepalive: None,
+            trusted: None,
+            blocked: None,
+            rate_per_s: None,
+            burst: None,
+        }
     }
 
     /// Whether an address is in it. An IPv4 address is one also where it was met as part of IPv6.
@@ -52,15 +70,37 @@ pub(super) enum NetworkProperty {
     Nat,
     /// What keeps their pinholes open.
     Keepalive,
+    /// Whether it is trusted.
+    Trusted,
+    /// Whether it is not served.
+    Blocked,
+    /// Requests a second.
+    Rate,
+    /// Requests at once.
+    Burst,
 }
 
+/// The word for what is not said.
+const DEFAULT: &str = "default";
+
 impl NetworkProperty {
-    pub(super) const ALL: [NetworkProperty; 2] = [NetworkProperty::Nat, NetworkProperty::Keepalive];
+    pub(super) const ALL: [NetworkProperty; 6] = [
+        NetworkProperty::Nat,
+        NetworkProperty::Keepalive,
+        NetworkProperty::Trusted,
+        NetworkProperty::Blocked,
+        NetworkProperty::Rate,
+        NetworkProperty::Burst,
+    ];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
             NetworkProperty::Nat => "nat",
             NetworkProperty::Keepalive => "keepalive",
+            NetworkProperty::Trusted => "trusted",
+            NetworkProperty::Blocked => "blocked",
+            NetworkProperty::Rate => "rate",
+            NetworkProperty::Burst => "burst",
         }
     }
 
@@ -69,6 +109,10 @@ impl NetworkProperty {
         match self {
             NetworkProperty::Nat => "Phones of this network are behind NAT, or are not, unseen",
             NetworkProperty::Keepalive => "What keeps the pinholes of this network open",
+            NetworkProperty::Trusted => "No limit, signature or block holds for this network",
+            NetworkProperty::Blocked => "This network is not served",
+            NetworkProperty::Rate => "Requests a second of this network, REGISTER included",
+            NetworkProperty::Burst => "As many of them at once; twice the rate unless set",
         }
     }
 
@@ -77,6 +121,8 @@ impl NetworkProperty {
         match self {
             NetworkProperty::Nat => NatOverride::EXPECTED,
             NetworkProperty::Keepalive => KeepaliveForm::EXPECTED_OR_DEFAULT,
+            NetworkProperty::Trusted | NetworkProperty::Blocked => "default, On, Off",
+            NetworkProperty::Rate | NetworkProperty::Burst => "default, 1-1000000",
         }
     }
 
@@ -90,8 +136,12 @@ impl NetworkProperty {
         match self {
             NetworkProperty::Nat => network.nat.to_string(),
             NetworkProperty::Keepalive => {
-                network.keepalive.map_or("default", KeepaliveForm::word).to_owned()
+                network.keepalive.map_or(DEFAULT, KeepaliveForm::word).to_owned()
             }
+            NetworkProperty::Trusted => switch_word(network.trusted).to_owned(),
+            NetworkProperty::Blocked => switch_word(network.blocked).to_owned(),
+            NetworkProperty::Rate => count_word(network.rate_per_s),
+            NetworkProperty::Burst => count_word(network.burst),
         }
     }
 
@@ -102,9 +152,43 @@ impl NetworkProperty {
             NetworkProperty::Keepalive => {
                 network.keepalive = KeepaliveForm::from_word_or_default(text)?;
             }
+            NetworkProperty::Trusted => network.trusted = switch(text)?,
+            NetworkProperty::Blocked => network.blocked = switch(text)?,
+            NetworkProperty::Rate => network.rate_per_s = count(text)?,
+            NetworkProperty::Burst => network.burst = count(text)?,
         }
         Some(())
     }
+}
+
+fn is_default(text: &str) -> bool {
+    text.eq_ignore_ascii_case(DEFAULT)
+}
+
+/// On or Off, or the word for neither.
+fn switch(text: &str) -> Option<Option<bool>> {
+    if is_default(text) { Some(None) } else { value::switch(text).map(Some) }
+}
+
+fn switch_word(on: Option<bool>) -> &'static str {
+    match on {
+        None => DEFAULT,
+        Some(true) => "On",
+        Some(false) => "Off",
+    }
+}
+
+/// A count of requests, or the word for none.
+fn count(text: &str) -> Option<Option<u32>> {
+    if is_default(text) {
+        return Some(None);
+    }
+    let number = u32::try_from(value::whole(text, Unit::None)?).ok()?;
+    (1..=1_000_000).contains(&number).then_some(Some(number))
+}
+
+fn count_word(count: Option<u32>) -> String {
+    count.map_or_else(|| DEFAULT.to_owned(), |count| count.to_string())
 }
 
 impl NetworkSettings {
@@ -177,6 +261,20 @@ impl Settings {
         Ok(&mut self.networks[at])
     }
 
+    /// A network is not both trusted and blocked.
+    pub(super) fn check_networks(&self) -> Result<(), Refusal> {
+        for settings in &self.networks {
+            let Network { net, trusted, blocked, .. } = settings.network;
+            if trusted == Some(true) && blocked == Some(true) {
+                let origin = settings.origin(NetworkProperty::Blocked).clone();
+                let key = format!("network.\"{net}\".blocked");
+                let fault = Fault::Conflict("a trusted network cannot be blocked".to_owned());
+                return Err(Refusal { origin, key, fault });
+            }
+        }
+        Ok(())
+    }
+
     /// Where a property of a network was set, if it was.
     pub(super) fn network_origin(&self, name: &str, property: NetworkProperty) -> Option<&Origin> {
         let net = value::network(name).ok()?;
@@ -192,4 +290,44 @@ pub(super) fn network_key(key: &str) -> Option<(&str, &str)> {
     let (name, property) = key[prefix.len()..].rsplit_once('.')?;
     let name = name.strip_prefix('"').and_then(|name| name.strip_suffix('"')).unwrap_or(name);
     Some((name, property))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::load;
+
+    fn refusal(text: &str) -> String {
+        load(text, "a.toml").expect_err("it is refused")[0].to_string()
+    }
+
+    #[test]
+    fn what_the_guard_makes_of_a_network_is_read() {
+        let text = "[network.\"10.0.0.0/8\"]\ntrusted = true\nrate = 100\n\
+                    [network.\"10.1.0.0/16\"]\nblocked = \"On\"\nburst = \"default\"\n";
+        let settings = load(text, "a.toml").unwrap();
+        let [one, other] = &settings.networks().collect::<Vec<_>>()[..] else { panic!("two") };
+        assert_eq!((one.trusted, one.blocked), (Some(true), None));
+        assert_eq!((one.rate_per_s, one.burst), (Some(100), None));
+        assert_eq!((other.trusted, other.blocked, other.burst), (None, Some(true), None));
+    }
+
+    #[test]
+    fn what_the_guard_could_not_make_sense_of_is_one_line() {
+        assert_eq!(
+            refusal("[network.\"10.0.0.0/8\"]\nrate = 0\n"),
+            "a.toml:2: network.\"10.0.0.0/8\".rate: \"0\" is refused, expected default, 1-1000000"
+        );
+        assert_eq!(
+            refusal("[network.\"10.0.0.0/8\"]\ntrusted = \"maybe\"\n"),
+            "a.toml:2: network.\"10.0.0.0/8\".trusted: \"maybe\" is refused, expected default, On, \
+             Off"
+        );
+        assert_eq!(
+            refusal("[network.\"10.0.0.0/8\"]\ntrusted = true\nblocked = true\n"),
+            "a.toml:3: network.\"10.0.0.0/8\".blocked: a trusted network cannot be blocked"
+        );
+        assert!(refusal("[guard]\nscanners = [\"xy\"]\n").contains("3-64 printable characters"));
+        assert!(refusal("[guard]\nblocked = [\"10.0.0.0/8\", \"10.0.0.0/8\"]\n").contains("once"));
+        assert!(refusal("[guard]\nblock_time = \"1d\"\nblock_time_max = 60\n").contains("above"));
+    }
 }

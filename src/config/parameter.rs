@@ -1,7 +1,7 @@
 //! One parameter: what its text may be, how that reaches its field, and how a refusal of it reads.
 //! The table of them is [`parameters`](super::parameters)'.
 
-use super::parameters::{BACKEND, CPUS, LISTEN, REACTORS};
+use super::parameters::{BACKEND, CPUS, GUARD_SOURCES, LISTEN, REACTORS};
 use super::refusal::Fault;
 use super::settings::Settings;
 use super::value::{self, Malformed, Unit};
@@ -20,8 +20,15 @@ pub struct Parameter {
     pub(super) kind: Kind,
 }
 
-/// Sockets and threads are made once.
-const AT_START: [&str; 4] = [LISTEN, REACTORS, CPUS, BACKEND];
+/// Names in other editions of the manual the aliases are from, each with its alias. One of them
+/// differs from an alias of another parameter by its underscores alone, so none is guessed.
+pub(super) const SPELLINGS: [(&str, &str); 2] = [
+    ("SS_ENDPOINT_REGISTER_RETRY", "SS_ENDPOINTREGISTERRETRY"),
+    ("SS_ENDPOINT_REGISTER_SUSPEND", "SS_ENDPOINTREGISTERSUSPENDTIME"),
+];
+
+/// Sockets, threads and tables of fixed size are made once.
+const AT_START: [&str; 5] = [LISTEN, REACTORS, CPUS, BACKEND, GUARD_SOURCES];
 
 /// What a parameter takes, and how it reaches its field.
 pub(super) enum Kind {
@@ -84,10 +91,13 @@ impl Parameter {
         }
     }
 
-    /// Whether `name` is its key or its alias, in any case.
+    /// Whether `name` is its key, its alias or another spelling of that, in any case.
     pub(super) fn is_named(&self, name: &str) -> bool {
         self.key.eq_ignore_ascii_case(name)
             || (!self.alias.is_empty() && self.alias.eq_ignore_ascii_case(name))
+            || SPELLINGS.iter().any(|&(spelling, alias)| {
+                alias == self.alias && spelling.eq_ignore_ascii_case(name)
+            })
     }
 
     /// Its section: what stands before the dot of its key.

@@ -3,8 +3,8 @@
 //! [`value`]'s; the values are [`Settings`](super::Settings).
 
 use super::nearest::nearest;
-use super::parameter::Kind;
 pub use super::parameter::Parameter;
+use super::parameter::{Kind, SPELLINGS};
 use super::refusal::{Fault, Origin, Refusal};
 use super::value::{self, Unit, joined};
 use super::{
@@ -12,8 +12,9 @@ use super::{
     Unreachable, UserParameters,
 };
 use crate::limits::{
-    BINDINGS_MAX, KEEPALIVE_BYTES_MAX, LISTENERS_MAX, MESSAGE_BYTES_MAX, NETWORKS_MAX, ORIGINS_MAX,
-    RESPONSE_BYTES_MAX, SERVICE_ROUTES_MAX, SHARDS_MAX,
+    BINDINGS_MAX, GUARD_NETWORKS_MAX, KEEPALIVE_BYTES_MAX, LISTENERS_MAX, MESSAGE_BYTES_MAX,
+    NETWORKS_MAX, ORIGINS_MAX, RESPONSE_BYTES_MAX, SCANNER_WORD_BYTES_MAX, SCANNER_WORD_BYTES_MIN,
+    SCANNER_WORDS_MAX, SERVICE_ROUTES_MAX, SHARDS_MAX,
 };
 
 pub(super) const EXPIRES_MAX: &str = "registrar.expires_max";
@@ -24,6 +25,9 @@ pub(super) const SUBSCRIPTION_EXPIRES_MAX: &str = "registrar.subscription_expire
 pub(super) const SUBSCRIPTION_EXPIRES_MIN: &str = "registrar.subscription_expires_min";
 pub(super) const SUBSCRIPTION_EXPIRES_DEFAULT: &str = "registrar.subscription_expires_default";
 pub(super) const KEEPALIVE_PERIOD: &str = "nat.keepalive_period";
+pub(super) const BLOCK_TIME: &str = "guard.block_time";
+pub(super) const BLOCK_TIME_MAX: &str = "guard.block_time_max";
+pub(super) const GUARD_SOURCES: &str = "guard.sources";
 pub(super) const LISTEN: &str = "serve.listen";
 pub(super) const REACTORS: &str = "serve.reactors";
 pub(super) const CPUS: &str = "serve.cpus";
@@ -153,7 +157,7 @@ macro_rules! table {
 }
 
 /// Every parameter there is.
-pub static PARAMETERS: [Parameter; 64] = table![
+pub static PARAMETERS: [Parameter; 85] = table![
     "registrar.replace", "SS_ENDPOINT_REGISTER_REPLACE", None,
     {word Replace registrar.replace},
     "A REGISTER over the limit of bindings removes a binding (On), is refused (Off), or removes \
@@ -263,6 +267,25 @@ pub static PARAMETERS: [Parameter; 64] = table![
     "auth.next_nonce", "", None,
     {switch auth.next_nonce},
     "A 200 names the next nonce once the one in use is past half its lifetime";
+    "auth.suspend_checks", "SS_AUTHENTICATION_MAX_RETRY", None,
+    {whole 0-999 auth.suspension.checks_max},
+    "Wrong passwords in a row, of any method, before an account is suspended for their source; 0 \
+     is never";
+    "auth.suspend_checks_time", "SS_AUTHENTICATION_FAILED_SUSPEND", Seconds,
+    {whole 60-3600 auth.suspension.checks_time_s},
+    "How long that suspension is";
+    "auth.suspend_registers", "SS_ENDPOINTREGISTERSUSPEND", None,
+    {switch auth.suspension.registers},
+    "Failed REGISTERs in a row suspend an account for their source";
+    "auth.suspend_registers_max", "SS_ENDPOINTREGISTERRETRY", None,
+    {whole 1-100 auth.suspension.registers_max},
+    "How many failed REGISTERs in a row do; a success sets the count to zero";
+    "auth.suspend_registers_time", "SS_ENDPOINTREGISTERSUSPENDTIME", Seconds,
+    {whole 60-86400 auth.suspension.registers_time_s},
+    "How long that suspension is";
+    "auth.reply_unauthorized", "SS_REPLY_UNAUTHORIZED", None,
+    {switch auth.reply_unauthorized},
+    "Unknown accounts and unknown sources are answered; Off leaves them without any answer";
     "nat.tests", "", None,
     {nat_tests},
     "Signs in a REGISTER of which one is enough for a phone to be behind NAT";
@@ -296,6 +319,52 @@ pub static PARAMETERS: [Parameter; 64] = table![
     "liveness.ignore_silent", "", Seconds,
     {whole 0-86400 liveness.ignore_silent_s},
     "How long REGISTERs of an endpoint that never answered a check are ignored; 0 ignores none";
+    "guard.rate", "", None,
+    {optional "off" 1-1000000 guard.rate_per_s},
+    "SIP requests a second from one source; grows with the accounts that prove themselves from it";
+    "guard.burst", "", None,
+    {whole 1-1000000 guard.burst},
+    "As many of them at once";
+    "guard.register_rate", "", None,
+    {optional "off" 1-1000000 guard.register_rate_per_s},
+    "REGISTERs a second from one source; grows alike";
+    "guard.register_burst", "", None,
+    {whole 1-1000000 guard.register_burst},
+    "As many of them at once";
+    "guard.prefix_factor", "", None,
+    {whole 1-1000 guard.prefix_factor},
+    "So many times the limits of one source all unproven sources of a /24 or /64 have together";
+    "guard.loopback", "", None,
+    {switch guard.loopback},
+    "Limits of rate and the blacklist hold for loopback too";
+    "guard.trusted", "", None,
+    {list "0-65536 networks" value::guard_networks, guard.trusted},
+    "Networks for which no limit, signature or block holds; over UDP an address can be forged";
+    "guard.blocked", "", None,
+    {list "0-65536 networks" value::guard_networks, guard.blocked},
+    "Networks that are not served";
+    "guard.scanners", "", None,
+    {list "0-64 words of 3-64 bytes" value::scanner_words, guard.scanners},
+    "A request whose User-Agent contains one of these, in any case, is dropped without an answer";
+    "guard.scanner_patterns", "", None,
+    {list "0-64 words of 3-64 bytes" value::scanner_words, guard.scanner_patterns},
+    "The same for From, To and Call-ID, where nobody has proved himself from the source";
+    "guard.blacklist", "", None,
+    {switch guard.blacklist},
+    "Sources that fail with many accounts, or scan, are blocked whole for a time";
+    "guard.block_score", "", None,
+    {whole 10-10000 guard.block_score},
+    "The score at which that happens; four proven accounts bear one more of it";
+    BLOCK_TIME, "", Seconds,
+    {whole 10-86400 guard.block_time_s},
+    "The first block of a source; each further one is twice as long";
+    BLOCK_TIME_MAX, "", Seconds,
+    {whole 10-2592000 guard.block_time_max_s},
+    "The longest block";
+    GUARD_SOURCES, "", None,
+    {whole 1024-16777216 guard.sources_max},
+    "Sources of each kind (proven, others, prefixes) that a reactor remembers; 128 bytes for all \
+     three";
     LISTEN, "", None,
     {list "1-16 of TRANSPORT:ADDRESS:PORT, TRANSPORT being udp, tcp, tls, ws or wss" value::listen,
      serve.listen},
@@ -361,6 +430,11 @@ const _: () = assert!(LISTENERS_MAX == 16, "the range of serve.listen says so");
 const _: () = assert!(SERVICE_ROUTES_MAX == 4, "the range of registrar.service_route says so");
 const _: () = assert!(NETWORKS_MAX == 64, "the range of registrar.watchers says so");
 const _: () = assert!(KEEPALIVE_BYTES_MAX == 256, "the range of nat.keepalive_message says so");
+const _: () = assert!(GUARD_NETWORKS_MAX == 65_536, "the range of guard.trusted says so");
+const _: () = assert!(
+    SCANNER_WORDS_MAX == 64 && SCANNER_WORD_BYTES_MIN == 3 && SCANNER_WORD_BYTES_MAX == 64,
+    "the range of guard.scanners says so"
+);
 const _: () = assert!(ORIGINS_MAX == 64, "the range of websocket.origins says so");
 const _: () =
     assert!(MESSAGE_BYTES_MAX == 65_535, "the range of streams.message_bytes_max says so");
@@ -379,7 +453,12 @@ pub fn find(name: &str) -> Option<&'static Parameter> {
 
 /// Every key and alias.
 fn names() -> impl Iterator<Item = &'static str> + Clone {
-    PARAMETERS.iter().flat_map(|p| [p.key, p.alias]).filter(|name| !name.is_empty())
+    let spellings = SPELLINGS.iter().map(|&(spelling, _)| spelling);
+    PARAMETERS
+        .iter()
+        .flat_map(|p| [p.key, p.alias])
+        .filter(|name| !name.is_empty())
+        .chain(spellings)
 }
 
 /// An unknown name, with the known one it resembles.

@@ -54,6 +54,12 @@ fn the_defaults_are_the_documented_ones() {
         ("auth.retry_max", "6"),
         ("auth.session_timeout", "10"),
         ("auth.next_nonce", "On"),
+        ("auth.suspend_checks", "6"),
+        ("auth.suspend_checks_time", "180"),
+        ("auth.suspend_registers", "On"),
+        ("auth.suspend_registers_max", "6"),
+        ("auth.suspend_registers_time", "180"),
+        ("auth.reply_unauthorized", "On"),
         ("nat.tests", "contact, private_contact, via"),
         ("nat.keepalive_message", "HELLO"),
         ("nat.keepalive_period", "30"),
@@ -65,6 +71,21 @@ fn the_defaults_are_the_documented_ones() {
         ("liveness.answer", "any"),
         ("liveness.unreachable", "keep"),
         ("liveness.ignore_silent", "0"),
+        ("guard.rate", "20"),
+        ("guard.burst", "50"),
+        ("guard.register_rate", "5"),
+        ("guard.register_burst", "10"),
+        ("guard.prefix_factor", "10"),
+        ("guard.loopback", "Off"),
+        ("guard.trusted", ""),
+        ("guard.blocked", ""),
+        ("guard.scanners", "friendly-scanner, VaxSIPUserAgent, sipvicious, SIPScan, sipcli"),
+        ("guard.scanner_patterns", "sipvicious, sip:nm@nm, sip:smap@"),
+        ("guard.blacklist", "On"),
+        ("guard.block_score", "100"),
+        ("guard.block_time", "600"),
+        ("guard.block_time_max", "86400"),
+        ("guard.sources", "65536"),
         ("serve.listen", "udp:0.0.0.0:5060"),
         ("serve.subscribers", ""),
         ("serve.test_accounts", "0"),
@@ -293,4 +314,20 @@ proptest! {
             prop_assert!((1..=lines + 1).contains(&line), "{refusal}");
         }
     }
+}
+
+#[test]
+fn other_spellings_of_an_alias_reach_the_same_parameter() {
+    for (spelling, alias) in SPELLINGS {
+        let by_alias = find(alias).expect("a known alias");
+        assert_eq!(find(&spelling.to_ascii_lowercase()).map(|p| p.key), Some(by_alias.key));
+    }
+    // Two names an underscore or two apart: a time and a switch.
+    let time = applied("SS_ENDPOINT_REGISTER_SUSPEND", "300").unwrap();
+    assert_eq!(
+        (time.auth.suspension.registers_time_s, time.auth.suspension.registers),
+        (300, true)
+    );
+    let off = applied("SS_ENDPOINTREGISTERSUSPEND", "0").unwrap();
+    assert_eq!((off.auth.suspension.registers_time_s, off.auth.suspension.registers), (180, false));
 }

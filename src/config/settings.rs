@@ -9,7 +9,8 @@ use super::parameters::{self, PARAMETERS, Parameter, find, index, unknown};
 use super::refusal::{Fault, Origin, Refusal};
 use super::value::{self, Malformed};
 use super::{
-    Algorithms, Auth, ClientAuth, Domain, KeepaliveForm, Liveness, Nat, Registrar, Serve, Streams,
+    Algorithms, Auth, ClientAuth, Domain, Guard, KeepaliveForm, Liveness, Nat, Registrar, Serve,
+    Streams,
 };
 
 /// Everything that can be set, each value with its origin. `Default` is what runs without a file.
@@ -19,6 +20,8 @@ pub struct Settings {
     pub registrar: Registrar,
     /// What authentication obeys.
     pub auth: Auth,
+    /// What the guard obeys.
+    pub guard: Guard,
     /// How phones behind NAT are known and kept reachable.
     pub nat: Nat,
     /// How phones that are gone are noticed.
@@ -83,6 +86,7 @@ impl Default for Settings {
         Settings {
             registrar: Registrar::default(),
             auth: Auth::default(),
+            guard: Guard::default(),
             nat: Nat::default(),
             liveness: Liveness::default(),
             streams: Streams::default(),
@@ -314,6 +318,10 @@ impl Settings {
         {
             return Err(self.conflict(REACTORS, "are more than the CPUs of", CPUS));
         }
+        if self.guard.block_time_s > self.guard.block_time_max_s {
+            return Err(self.conflict(BLOCK_TIME, "is above", BLOCK_TIME_MAX));
+        }
+        self.check_networks()?;
         self.check_aliases()?;
         let tls = &self.streams.tls;
         match (&tls.certificate, &tls.key) {

@@ -1,6 +1,7 @@
 //! The text of one value: switches, whole numbers with units, words, addresses, CPU lists. Owns no
 //! name and no range except those that are part of a value's form.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::path::PathBuf;
@@ -10,7 +11,8 @@ use ipnet::IpNet;
 use super::{Algorithms, KeepaliveForm, KeepaliveMessage, Listen, NatTests, default_port};
 use crate::flow::Transport;
 use crate::limits::{
-    DOMAIN_ALIASES_MAX, KEEPALIVE_BYTES_MAX, LISTENERS_MAX, NETWORKS_MAX, ORIGINS_MAX,
+    DOMAIN_ALIASES_MAX, GUARD_NETWORKS_MAX, KEEPALIVE_BYTES_MAX, LISTENERS_MAX, NETWORKS_MAX,
+    ORIGINS_MAX, SCANNER_WORD_BYTES_MAX, SCANNER_WORD_BYTES_MIN, SCANNER_WORDS_MAX,
     SERVICE_ROUTES_MAX, SHARDS_MAX, URI_SETTING_BYTES_MAX,
 };
 
@@ -127,6 +129,35 @@ pub fn networks(items: &[&str]) -> Result<Vec<IpNet>, Malformed> {
         all.push(one);
     }
     Ok(all)
+}
+
+/// Networks of the guard: many, each once.
+pub fn guard_networks(items: &[&str]) -> Result<Vec<IpNet>, Malformed> {
+    if items.len() > GUARD_NETWORKS_MAX {
+        let most = format!("at most {GUARD_NETWORKS_MAX} networks");
+        return Err(malformed(items.len() - 1, most));
+    }
+    let mut known = BTreeSet::new();
+    let one = |(at, item): (usize, &&str)| {
+        let one = network(item).map_err(|expected| malformed(at, expected))?;
+        if known.insert(one) { Ok(one) } else { Err(malformed(at, "each network once")) }
+    };
+    items.iter().enumerate().map(one).collect()
+}
+
+/// Words by which scanners are known.
+pub fn scanner_words(items: &[&str]) -> Result<Vec<String>, Malformed> {
+    if items.len() > SCANNER_WORDS_MAX {
+        return Err(malformed(items.len() - 1, format!("at most {SCANNER_WORDS_MAX} words")));
+    }
+    let (least, most) = (SCANNER_WORD_BYTES_MIN, SCANNER_WORD_BYTES_MAX);
+    let one = |(at, item): (usize, &&str)| {
+        let printable = item.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        let fits = printable && (least..=most).contains(&item.len());
+        let expected = || format!("a word of {least}-{most} printable characters");
+        if fits { Ok((*item).to_owned()) } else { Err(malformed(at, expected())) }
+    };
+    items.iter().enumerate().map(one).collect()
 }
 
 /// One network or address.

@@ -6,8 +6,16 @@ use std::hash::Hasher;
 
 use siphasher::sip::SipHasher24;
 
-pub use crate::nat::schedule::Token as Endpoint;
 use crate::sip::hex;
+
+/// Who is asked: a slot of the shard's table of bindings, and which of its tenants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Endpoint {
+    /// Number of the slot.
+    pub index: u32,
+    /// Which tenant of the slot; never 0.
+    pub generation: u32,
+}
 
 /// What an OPTIONS is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -173,6 +173,31 @@ pub(super) fn read_segment_bytes(control: &[u8]) -> Option<usize> {
     })
 }
 
+/// Whether the extended error among the control messages (ip(7), `sock_extended_err`) is an ICMP
+/// error by which a destination is out of reach.
+pub(super) fn read_unreachable(control: &[u8]) -> bool {
+    messages(control).any(|(level, kind, data)| {
+        let is_error = matches!(
+            (level, kind),
+            (libc::IPPROTO_IP, libc::IP_RECVERR) | (libc::IPPROTO_IPV6, libc::IPV6_RECVERR)
+        );
+        // ee_errno of four bytes, then ee_origin, ee_type, ee_code.
+        is_error && data.get(4..7).is_some_and(|error| is_unreachable(error[0], error[1], error[2]))
+    })
+}
+
+fn is_unreachable(origin: u8, kind: u8, code: u8) -> bool {
+    match (origin, kind, code) {
+        // RFC 792: destination unreachable for any reason but the length of the datagram, or time
+        // exceeded on the way.
+        (libc::SO_EE_ORIGIN_ICMP, 3, code) => code != 4,
+        (libc::SO_EE_ORIGIN_ICMP, 11, 0) => true,
+        // RFC 4443 3.1 and 3.3: the same.
+        (libc::SO_EE_ORIGIN_ICMP6, 1, _) | (libc::SO_EE_ORIGIN_ICMP6, 3, 0) => true,
+        _ => false,
+    }
+}
+
 /// Level, kind and data of each control message, up to the first that cannot be.
 fn messages(mut control: &[u8]) -> impl Iterator<Item = (libc::c_int, libc::c_int, &[u8])> {
     iter::from_fn(move || {
@@ -204,6 +229,26 @@ mod tests {
             let len = name.write(address);
             assert_eq!(read_name(&name.0[..len]), Some(address));
         }
+    }
+
+    #[test]
+    fn only_icmp_errors_that_mean_out_of_reach_are_taken_for_that() {
+        let (v4, v6) = (libc::SO_EE_ORIGIN_ICMP, libc::SO_EE_ORIGIN_ICMP6);
+        for (origin, kind, code) in [(v4, 3, 0), (v4, 3, 3), (v4, 3, 13), (v6, 1, 4), (v6, 3, 0)] {
+            assert!(is_unreachable(origin, kind, code), "{origin} {kind} {code}");
+        }
+        // Too long for the path, a broken header, a redirect, an error of this host.
+        let others =
+            [(v4, 3, 4), (v4, 12, 0), (v4, 5, 0), (v6, 2, 0), (v6, 4, 0), (1, 3, 3), (0, 0, 0)];
+        for (origin, kind, code) in others {
+            assert!(!is_unreachable(origin, kind, code), "{origin} {kind} {code}");
+        }
+        let mut control = Control::EMPTY;
+        let error = [111, 0, 0, 0, v4, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let len = control.put(0, libc::IPPROTO_IP, libc::IP_RECVERR, &error);
+        assert!(read_unreachable(&control.0[..len]));
+        assert!(!read_unreachable(&control.0[..len - 12]), "cut short");
+        assert!(!read_unreachable(&[]));
     }
 
     #[test]

@@ -68,6 +68,16 @@ counters! {
     receive_errors,
     /// Pending errors of earlier datagrams that sending met; the datagram was tried again.
     send_pending_errors,
+    /// ICMP errors taken, whatever they say.
+    icmp_errors,
+    /// Destinations that ICMP called unreachable and the shards were told of.
+    unreachable_told,
+    /// Those they were not told of, because there were too many or a ring was full.
+    unreachable_shed,
+    /// Sources of keepalives the shards were told of.
+    heard_told,
+    /// Those they were not told of, because there were too many or a ring was full.
+    heard_shed,
     /// Replies given up because their destination was refused or unreachable twice.
     send_unreachable,
     /// Replies shed because the socket or the card would not take more.
@@ -130,6 +140,8 @@ counters! {
     closed_slow_reader,
     /// Connections closed because the binding that lived on them was kicked.
     closed_kicked,
+    /// Connections closed because nobody who is known spoke over them.
+    closed_unauthorized,
     /// Connections closed to make room for others before they were authenticated.
     closed_evicted,
     /// Connections closed because the process stops.

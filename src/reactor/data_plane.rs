@@ -1,15 +1,19 @@
 //! The loop of one reactor: receive a batch, let the plane answer it, send, hand over, take what
 //! others handed over, turn the timers; when dry, sleep.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
+
+use arrayvec::ArrayVec;
 
 use super::clock::Clock;
 use super::control::Orders;
 use super::counters::{Counters, SharedCounters};
 use super::datagram::{DatagramPath, Outbox};
 use super::executor::Turner;
+use super::hearsay::Hearsay;
 use super::idle::{Idle, Readiness};
 use super::plane::Plane;
 use super::send::Sender;
@@ -55,6 +59,7 @@ pub(super) struct DataPlane<P: Plane, D> {
     pub(super) path: D,
     pub(super) outbox: Outbox,
     pub(super) sender: Sender,
+    pub(super) hearsay: Hearsay,
     pub(super) endpoint: Endpoint,
     /// Connections, where anything listens for them.
     pub(super) streams: Option<Streams>,
@@ -74,6 +79,7 @@ struct Out<'a> {
     outbox: &'a mut Outbox,
     endpoint: &'a mut Endpoint,
     counters: &'a mut Counters,
+    heard: &'a mut ArrayVec<SocketAddr, BATCH_MAX>,
 }
 
 impl Outlet for Out<'_> {
@@ -94,6 +100,11 @@ impl Outlet for Out<'_> {
             }
             Handled::Nothing => {}
         }
+    }
+
+    fn heard(&mut self, datagram: &Datagram<'_>) {
+        // One for each datagram of a batch at most.
+        let _ = self.heard.try_push(datagram.source);
     }
 }
 
@@ -138,8 +149,8 @@ struct Turned {
 
 impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
     /// Serves until the process stops, then drains what has arrived. Returns the plane's last
-    /// word and the final counters.
-    pub(super) async fn run(mut self, turner: Option<&Turner>) -> (Counters, P::Final) {
+    /// word and the final counters, and the path, whose ring is not closed while others are made.
+    pub(super) async fn run(mut self, turner: Option<&Turner>) -> (Counters, P::Final, D) {
         let mut since_look = 0;
         while !self.shared.stop.load(Ordering::Relaxed) {
             let turned = self.turn();
@@ -178,7 +189,7 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
         self.close_streams(now);
         self.counters.kernel_drops = self.path.kernel_drops();
         self.shared.counters[usize::from(self.shard.0)].publish(&self.counters);
-        (self.counters, self.plane.finish(now))
+        (self.counters, self.plane.finish(now), self.path)
     }
 
     /// One turn of the loop.
@@ -198,6 +209,11 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
         self.publish();
         // The clock of the last batch is young enough.
         let now = received_at.unwrap_or_else(|| self.clock.now());
+        self.hearsay.note_errors(self.path.take_errors() | self.sender.take_errors());
+        if self.hearsay.has_errors() {
+            let DataPlane { plane, hearsay, endpoint, counters, .. } = self;
+            hearsay.take_errors(now, plane, endpoint, counters);
+        }
         let more = self.drain_rings(now) | self.orders.carry_out(&mut self.plane, now);
         let deadline = self.plane.turn(now);
         let more = self.obey(now) || more;
@@ -249,6 +265,7 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
                 }
                 Order::Authenticated(id) => (id, Notice::Authenticated(id)),
                 Order::Hold(id) => (id, Notice::Hold(id)),
+                Order::Shut(id) => (id, Notice::Shut(id)),
                 Order::Release { id, close_if_unused } => {
                     (id, Notice::Release { id, close_if_unused })
                 }
@@ -270,16 +287,21 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
     /// datagrams it took, and when.
     fn receive(&mut self, source: usize) -> (usize, Option<Now>) {
         let mut received_at = None;
+        let mut heard = ArrayVec::new();
         let DataPlane { shard, plane, path, outbox, sender, endpoint, clock, counters, .. } = self;
         let taken = path.receive(source, clock, counters, &mut |now, datagrams, counters| {
             received_at = Some(now);
             plane.receive_batch(
                 now,
                 datagrams,
-                &mut Out { shard: *shard, outbox, endpoint, counters },
+                &mut Out { shard: *shard, outbox, endpoint, counters, heard: &mut heard },
             );
         });
         sender.flush(outbox, counters);
+        if let Some(now) = received_at {
+            let DataPlane { plane, hearsay, endpoint, counters, .. } = self;
+            heard.iter().for_each(|&from| hearsay.heard(now, from, plane, endpoint, counters));
+        }
         (taken, received_at)
     }
 
@@ -352,13 +374,15 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
         }
         self.counters.sleeps += 1;
         self.publish_counters(turned.now);
-        let readiness = self.idle.sleep(turned.now.mono, turned.deadline);
+        // The turn took its time, which the timer must not add to the deadline.
+        let readiness = self.idle.sleep(self.clock.now().mono, turned.deadline);
         self.endpoint.awake();
         Some(self.take(readiness))
     }
 
     fn take(&mut self, readiness: Readiness) -> Readiness {
         self.hot |= readiness.sources;
+        self.hearsay.note_errors(readiness.errors);
         if readiness.woken {
             self.take_wake();
         }

@@ -27,7 +27,8 @@ pub(super) trait DatagramPath {
     /// How many sources there are.
     fn sources(&self) -> usize;
 
-    /// The descriptors to wait on, each with its source: while one of them is readable, `receive`
+    /// The descriptors to wait on, those of the sockets first and in their order, each with its
+    /// source: while one of them is readable, `receive`
     /// has something to take, and while it has, one of them is.
     fn polled(&self) -> Vec<(RawFd, usize)>;
 
@@ -42,6 +43,9 @@ pub(super) trait DatagramPath {
         counters: &mut Counters,
         show: &mut impl FnMut(Now, &[Datagram<'_>], &mut Counters),
     ) -> usize;
+
+    /// The sockets at which receiving has met an error since the last call, a bit each.
+    fn take_errors(&mut self) -> u32;
 
     /// Datagrams the kernel dropped so far at the sockets.
     fn kernel_drops(&self) -> u64;

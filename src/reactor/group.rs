@@ -17,6 +17,7 @@ use super::data_plane::{DataPlane, Shared};
 use super::datagram::{Backend, DatagramPath, Outbox};
 use super::error::StartError;
 use super::executor::{Executor, TurnSignal, Turner, rings_lock};
+use super::hearsay::Hearsay;
 use super::idle::Idle;
 use super::mmsg::Mmsg;
 use super::plane::Plane;
@@ -316,6 +317,7 @@ impl<P: Plane> Seat<P> {
             hot: ((1u64 << path.sources()) - 1) as u32,
             path,
             outbox,
+            hearsay: Hearsay::new(self.reactors, sockets.clone()),
             sender: Sender::new(sockets),
             endpoint: self.endpoint,
             streams,
@@ -333,9 +335,9 @@ impl<P: Plane> Seat<P> {
             drop((data_plane, executor));
             return None;
         }
-        let (counters, value) = executor.run(serve(data_plane, tasks));
+        let (counters, value, path) = executor.run(serve(data_plane, tasks));
         let _lock = rings_lock();
-        drop(executor);
+        drop((path, executor));
         Some(Finished { shard, counters, value })
     }
 }
@@ -343,7 +345,7 @@ impl<P: Plane> Seat<P> {
 async fn serve<P: Plane, D: DatagramPath>(
     data_plane: DataPlane<P, D>,
     tasks: Option<(TaskSpawner, TurnSignal)>,
-) -> (Counters, P::Final) {
+) -> (Counters, P::Final, D) {
     let Some((spawn, signal)) = tasks else { return data_plane.run(None).await };
     let turner = Turner::new(signal);
     spawn(data_plane.shard);

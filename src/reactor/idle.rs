@@ -1,6 +1,8 @@
 //! How a reactor waits when it is dry: one ppoll over its sockets, its waker, a timer that is
 //! armed only when a deadline needs it, and what the tasks beside the data plane wait for. The
-//! sockets are in no persistent epoll set: that would cost every datagram a wake-up of the set.
+//! sockets are in no persistent epoll set: that would cost every datagram a wake-up of the set. The
+//! timer is a timerfd, which has no slack: ppoll's own timeout, and that of epoll_pwait2, come some
+//! 50 us later for the same cost.
 
 use std::io;
 use std::mem;
@@ -12,14 +14,17 @@ use super::error::StartError;
 use super::wake::Waker;
 use crate::time::Instant;
 
-/// Deadlines are met this late at most, so that neighbouring ones share a wake-up.
-const TIMER_GRAIN: Duration = Duration::from_millis(1);
+/// Deadlines are met this late at most, as far as it is up to us, so that neighbouring ones share a
+/// wake-up. What is paced by the millisecond keeps its pace.
+const TIMER_GRAIN: Duration = Duration::from_micros(200);
 
 /// What a look at the descriptors found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Readiness {
     /// Bit `n`: source `n` of the datagram path has something to take.
     pub(super) sources: u32,
+    /// Bit `n`: an error waits at the `n`th descriptor of the datagram path.
+    pub(super) errors: u32,
     /// Another thread wrote a wake.
     pub(super) woken: bool,
     /// A connection or a stream listener has something.
@@ -38,6 +43,8 @@ pub(super) struct Idle {
     streams: usize,
     /// When the timer will fire; `None` if it is not armed.
     armed: Option<Instant>,
+    /// It has fired and stays readable until it is armed again or read.
+    fired: bool,
 }
 
 const TIMER: usize = 0;
@@ -54,7 +61,8 @@ impl Idle {
         streams: Option<RawFd>,
         tasks: &[RawFd],
     ) -> Result<Idle, StartError> {
-        assert!(polled.iter().all(|&(_, source)| source < 32), "sources fit a mask");
+        let fit = polled.len() <= 32 && polled.iter().all(|&(_, source)| source < 32);
+        assert!(fit, "sources fit a mask");
         // SAFETY: no memory is passed.
         let fd = unsafe {
             libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_NONBLOCK | libc::TFD_CLOEXEC)
@@ -73,7 +81,7 @@ impl Idle {
             .map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 })
             .collect();
         let sources = polled.iter().map(|&(_, source)| source).collect();
-        Ok(Idle { polls, sources, streams: streams.iter().len(), timer, armed: None })
+        Ok(Idle { polls, sources, streams: streams.iter().len(), timer, armed: None, fired: false })
     }
 
     /// Looks without waiting.
@@ -89,6 +97,9 @@ impl Idle {
             if self.armed.is_none_or(|armed| armed > deadline + TIMER_GRAIN) {
                 self.arm(now, deadline + TIMER_GRAIN);
             }
+        }
+        if self.fired {
+            self.read_timer();
         }
         self.poll(None)
     }
@@ -107,6 +118,14 @@ impl Idle {
         };
         assert!(outcome == 0, "a timerfd refused a valid time: {}", io::Error::last_os_error());
         self.armed = Some(at);
+        self.fired = false;
+    }
+
+    fn read_timer(&mut self) {
+        let mut count = [0u8; 8];
+        // SAFETY: eight bytes are written to `count`; whether they are does not matter.
+        unsafe { libc::read(self.timer.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+        self.fired = false;
     }
 
     fn poll(&mut self, timeout: Option<Duration>) -> Readiness {
@@ -131,17 +150,17 @@ impl Idle {
             return readiness;
         }
         if self.polls[TIMER].revents != 0 {
-            let mut count = [0u8; 8];
-            // SAFETY: eight bytes are written to `count`; whether they are does not matter.
-            unsafe { libc::read(self.timer.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+            // Arming it anew, which is what mostly follows, spares reading it.
+            self.fired = true;
             self.armed = None;
         }
         readiness.woken = self.polls[WAKER].revents != 0;
         let (polled, others) = self.polls[SOURCES..].split_at(self.sources.len());
         let (streams, tasks) = others.split_at(self.streams);
-        for (&source, poll) in self.sources.iter().zip(polled) {
-            // Errors count as ready: receiving takes them.
+        for (nth, (&source, poll)) in self.sources.iter().zip(polled).enumerate() {
+            // Errors count as ready: receiving may meet them.
             readiness.sources |= u32::from(poll.revents != 0) << source;
+            readiness.errors |= u32::from(poll.revents & libc::POLLERR != 0) << nth;
         }
         readiness.streams = streams.iter().any(|poll| poll.revents != 0);
         readiness.tasks = tasks.iter().any(|poll| poll.revents != 0);
@@ -192,6 +211,42 @@ mod tests {
         idle.arm(Instant::ZERO, soon);
         assert_eq!(idle.sleep(Instant::ZERO, Some(Instant::from_secs(3600))), Readiness::default());
         assert_eq!(idle.armed, None);
+    }
+
+    #[test]
+    fn a_timer_that_has_fired_does_not_end_the_next_sleep() {
+        let waker = Waker::new().unwrap();
+        let mut idle = Idle::new(&[], &waker, None, &[]).unwrap();
+        let soon = Instant::ZERO + Duration::from_micros(10);
+        idle.sleep(Instant::ZERO, Some(soon));
+        assert!(idle.fired);
+        // Without a deadline only the waker may end it.
+        let signal = waker.clone();
+        let slept = std::thread::scope(|scope| {
+            scope.spawn(move || signal.wake());
+            idle.sleep(Instant::ZERO, None)
+        });
+        assert!(slept.woken && !idle.fired);
+        // With a later one, it is armed anew.
+        idle.sleep(Instant::ZERO, Some(soon));
+        idle.arm(Instant::ZERO, Instant::from_secs(3600));
+        assert!(!idle.fired);
+        assert_eq!(idle.look(), Readiness { woken: true, ..Readiness::default() });
+    }
+
+    #[test]
+    fn an_error_that_waits_at_a_socket_is_told_with_its_number() {
+        let quiet = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let meeting = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let deaf = crate::reactor::tests::deaf("127.0.0.1");
+        // A connected socket has errors even if it does not ask for them.
+        meeting.connect(deaf.local_addr().unwrap()).unwrap();
+        let waker = Waker::new().unwrap();
+        let polled = [(quiet.as_raw_fd(), 0), (meeting.as_raw_fd(), 0)];
+        let mut idle = Idle::new(&polled, &waker, None, &[]).unwrap();
+        meeting.send(b"x").unwrap();
+        let slept = idle.sleep(Instant::ZERO, None);
+        assert_eq!((slept.errors, slept.sources), (0b10, 0b1));
     }
 
     #[test]

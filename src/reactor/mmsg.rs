@@ -2,6 +2,7 @@
 //! the kernel joins datagrams of one peer (UDP_GRO), a message is many of them, and one system call
 //! several batches.
 
+use std::io;
 use std::mem;
 use std::os::fd::RawFd;
 use std::ptr;
@@ -40,6 +41,8 @@ pub(super) struct Mmsg {
     left: Left,
     /// Sockets that were asked for while the buffers held what came of another, a bit each.
     passed_over: u32,
+    /// Sockets at which receiving met an error, a bit each.
+    errors: u32,
 }
 
 /// What the last system call brought and has not been shown yet. It has been of one socket, and the
@@ -101,6 +104,7 @@ impl Mmsg {
             joined,
             left: Left::default(),
             passed_over: 0,
+            errors: 0,
         })
     }
 
@@ -140,6 +144,22 @@ impl Mmsg {
     /// Takes what one socket has, as many messages as there are slots. They are left to be shown.
     fn take(&mut self, source: usize, counters: &mut Counters) {
         self.prepare(self.joined || self.listeners[source].wildcard);
+        let taken = self.receive_messages(source).or_else(|error| {
+            if error.kind() == io::ErrorKind::WouldBlock {
+                return Ok(0);
+            }
+            // An ICMP error of something sent earlier, which anybody could forge. It is met once;
+            // what has come is there behind it.
+            counters.receive_errors += 1;
+            self.errors |= 1 << source;
+            self.receive_messages(source)
+        });
+        if let Ok(end) = taken {
+            self.left = Left { source, slot: 0, end, at: 0 };
+        }
+    }
+
+    fn receive_messages(&mut self, source: usize) -> io::Result<usize> {
         // SAFETY: each header points at its own slot of the arena, with the lengths of the parts
         // of that slot, and at its vector; neither moves, and nothing else refers to the arena
         // while the call lasts.
@@ -152,16 +172,7 @@ impl Mmsg {
                 ptr::null_mut(),
             )
         };
-        let Ok(taken) = usize::try_from(taken) else {
-            let error = std::io::Error::last_os_error();
-            if error.kind() != std::io::ErrorKind::WouldBlock {
-                // An ICMP error of something sent earlier, which anybody could forge: taken, so
-                // that it is gone, and no more than counted.
-                counters.receive_errors += 1;
-            }
-            return;
-        };
-        self.left = Left { source, slot: 0, end: taken, at: 0 };
+        usize::try_from(taken).map_err(|_| io::Error::last_os_error())
     }
 }
 
@@ -250,6 +261,10 @@ impl DatagramPath for Mmsg {
         show(now, &batch, counters);
         self.left = left;
         taken
+    }
+
+    fn take_errors(&mut self) -> u32 {
+        mem::take(&mut self.errors)
     }
 
     fn kernel_drops(&self) -> u64 {

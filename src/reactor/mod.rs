@@ -15,6 +15,8 @@ mod datagram;
 mod error;
 mod executor;
 mod group;
+mod hearsay;
+mod icmp;
 mod idle;
 mod mmsg;
 mod plane;
@@ -25,6 +27,7 @@ mod signals;
 mod socket;
 mod start_check;
 mod stream;
+mod told;
 mod uring;
 mod wake;
 
@@ -46,5 +49,9 @@ pub use self::start_check::{
 pub use self::stream::{Certificates, TlsError};
 pub use self::wake::Waker;
 
+#[cfg(test)]
+mod deadline_tests;
+#[cfg(test)]
+mod hearsay_tests;
 #[cfg(test)]
 mod tests;

@@ -84,6 +84,12 @@ pub trait Plane: 'static {
     /// for in pieces.
     fn control(&mut self, now: Now, order: Self::Control) -> Self::Reply;
 
+    /// Whether a client is answered before it has shown who it is: keepalives of its connection,
+    /// that is, for its messages are the plane's.
+    fn answers_strangers(&self) -> bool {
+        true
+    }
+
     /// The process stops: nothing is received any more.
     fn finish(self, now: Now) -> Self::Final;
 }
@@ -136,6 +142,10 @@ impl Plane for Shard {
 
     fn control(&mut self, now: Now, order: Control) -> Reply {
         Shard::control(self, now, order)
+    }
+
+    fn answers_strangers(&self) -> bool {
+        Shard::answers_strangers(self)
     }
 
     fn finish(self, _now: Now) -> Counters {

@@ -10,6 +10,9 @@ use super::counters::Counters;
 
 /// How often in a row a batch is tried again when the kernel has no room, before it is shed.
 pub(super) const NO_ROOM_TRIES_MAX: u32 = 4;
+/// How often one message is tried that meets what may be the errors of others. While many
+/// destinations are out of reach, one more may come in between two tries.
+const PENDING_TRIES_MAX: u32 = 3;
 /// After so many runs refused in a row, none is tried for a while. One peer with a narrow path must
 /// not cost the others their runs; a kernel that takes none shall not be asked each time.
 const REFUSED_IN_A_ROW_MAX: u32 = 64;
@@ -80,7 +83,7 @@ pub(super) fn send_in_order(
 ) {
     let count: usize = runs.iter().copied().map(usize::from).sum();
     let (mut at, mut first) = (0, 0);
-    let mut head_tried = false;
+    let mut head_tries = 0;
     let mut no_room = 0;
     while at < runs.len() {
         let errno = match wire.send(first, &runs[at..]) {
@@ -99,7 +102,7 @@ pub(super) fn send_in_order(
                 wire.sent(first..first + replies);
                 at += taken;
                 first += replies;
-                head_tried = false;
+                head_tries = 0;
                 no_room = 0;
                 continue;
             }
@@ -123,12 +126,12 @@ pub(super) fn send_in_order(
             }
             // Most likely the echo of an earlier datagram, whoever it went to: the kernel reports
             // a pending error once, at the next call. This message deserves its own try.
-            _ if may_be_pending(errno) && !head_tried => {
-                head_tried = true;
+            _ if may_be_pending(errno) && head_tries + 1 < PENDING_TRIES_MAX => {
+                head_tries += 1;
                 counters.send_pending_errors += 1;
                 continue;
             }
-            _ => head_tried = false,
+            _ => head_tries = 0,
         }
         if is_run {
             if matches!(errno, libc::EIO | libc::EOPNOTSUPP | libc::EINVAL | libc::EMSGSIZE) {
@@ -249,19 +252,19 @@ mod tests {
     }
 
     #[test]
-    fn a_destination_that_fails_twice_is_skipped_and_counted() {
-        let errors = [Err(libc::EHOSTUNREACH), Err(libc::EHOSTUNREACH)];
+    fn a_destination_that_fails_each_time_is_skipped_and_counted() {
+        let errors = [Err(libc::EHOSTUNREACH); PENDING_TRIES_MAX as usize];
         let (went, _, counters) = run(3, &errors);
         assert_eq!(went, [1, 2]);
-        assert_eq!((counters.send_pending_errors, counters.send_unreachable), (1, 1));
+        assert_eq!((counters.send_pending_errors, counters.send_unreachable), (2, 1));
     }
 
     #[test]
-    fn each_datagram_has_its_own_second_try() {
+    fn each_datagram_has_its_own_tries() {
         let refused = Err(libc::ECONNREFUSED);
-        let (went, _, counters) = run(2, &[refused, Ok(1), refused, Ok(1)]);
+        let (went, _, counters) = run(2, &[refused, refused, Ok(1), refused, refused, Ok(1)]);
         assert_eq!(went, [0, 1]);
-        assert_eq!((counters.send_pending_errors, counters.send_unreachable), (2, 0));
+        assert_eq!((counters.send_pending_errors, counters.send_unreachable), (4, 0));
     }
 
     #[test]
@@ -383,8 +386,8 @@ mod tests {
     #[test]
     fn each_reply_of_a_run_has_its_own_tries() {
         let refused = Err(libc::ECONNREFUSED);
-        // Twice for the run, once for its first reply, twice for its second.
-        let script = [refused, refused, refused, Ok(1), refused, refused];
+        // Three times for the run, once for its first reply, three times for its second.
+        let script = [[refused; 4].as_slice(), &[Ok(1)], &[refused; 3]].concat();
         let ended = run_runs(&[3, 2], &script);
         assert_eq!(ended.went, [0, 2, 3, 4]);
         assert_eq!(ended.counters.send_unreachable, 1);

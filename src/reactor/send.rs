@@ -25,6 +25,8 @@ pub(super) struct Sender {
     messages: Messages,
     order: Order,
     runs: Vec<u8>,
+    /// Sockets at which sending met an error, a bit each.
+    errors: u32,
 }
 
 /// The message headers of one send, built anew for each, and what they point to.
@@ -52,12 +54,18 @@ impl Sender {
             },
             order: Order::new(),
             runs: Vec::with_capacity(BATCH_MAX),
+            errors: 0,
         }
+    }
+
+    /// The sockets at which sending has met an error since the last call, a bit each.
+    pub(super) fn take_errors(&mut self) -> u32 {
+        mem::take(&mut self.errors)
     }
 
     /// Sends what waits in the outbox, one batch per socket, and empties it.
     pub(super) fn flush(&mut self, outbox: &mut Outbox, counters: &mut Counters) {
-        let Sender { sockets, messages, order, runs } = self;
+        let Sender { sockets, messages, order, runs, errors } = self;
         let count = outbox.transmits().len();
         order.arrange(outbox.transmits());
         let mut from = 0;
@@ -78,10 +86,12 @@ impl Sender {
                 outbox,
                 datagrams: 0,
                 bytes: 0,
+                met_error: false,
             };
             send_in_order(runs, offload, counters, &mut batch);
             counters.datagrams_out += batch.datagrams;
             counters.bytes_out += batch.bytes;
+            *errors |= u32::from(batch.met_error) << listener.0;
         }
         outbox.clear();
     }
@@ -97,6 +107,8 @@ struct Batch<'a> {
     outbox: &'a Outbox,
     datagrams: u64,
     bytes: u64,
+    /// Something was not taken: an error may wait at the socket.
+    met_error: bool,
 }
 
 impl Batch<'_> {
@@ -130,7 +142,11 @@ impl Wire for Batch<'_> {
             };
             next = replies.end;
         }
-        sendmmsg(self.socket, &mut self.messages.headers[..runs.len()])
+        let taken = sendmmsg(self.socket, &mut self.messages.headers[..runs.len()]);
+        // A message that meets the error of an earlier one ends the batch and takes the error with
+        // it; nobody is told but by the short count.
+        self.met_error |= taken.as_ref().map_or(true, |&taken| taken < runs.len());
+        taken
     }
 
     fn wait_for_room(&mut self) {

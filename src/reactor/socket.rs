@@ -12,6 +12,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::error::StartError;
 use crate::flow::Transport;
 
+/// Ports tried where any will do.
+const ANY_PORT_TRIES_MAX: u32 = 8;
+
 /// A bound, non-blocking UDP socket of one reactor.
 #[derive(Debug)]
 pub(super) struct Listener {
@@ -82,11 +85,11 @@ pub(super) fn bind_group(
     count: usize,
     buffer_bytes: usize,
 ) -> Result<(Vec<Listener>, Bound), StartError> {
-    let address = refuse_stranger(address)?;
-    let mut listeners = Vec::with_capacity(count);
-    for _ in 0..count {
-        listeners.push(bind_one(address, buffer_bytes)?);
-    }
+    let (address, listeners) = with_any_port(address, || {
+        let address = refuse_stranger(address)?;
+        let listeners = (0..count).map(|_| bind_one(address, buffer_bytes));
+        Ok((address, listeners.collect::<Result<Vec<_>, _>>()?))
+    })?;
     let failed =
         |operation| move |e| StartError::from_socket(operation, Transport::Udp, address, e);
     let first = &listeners[0].socket;
@@ -97,6 +100,21 @@ pub(super) fn bind_group(
         send_buffer_bytes: first.send_buffer_size().map_err(failed("SO_SNDBUF"))?,
     };
     Ok((listeners, bound))
+}
+
+/// Binds a group where `address` asks for any port: between finding a free one and binding the group
+/// to it somebody else may take it, and then another is tried.
+pub(super) fn with_any_port<T>(
+    address: SocketAddr,
+    mut bind: impl FnMut() -> Result<T, StartError>,
+) -> Result<T, StartError> {
+    for _ in 1..ANY_PORT_TRIES_MAX {
+        match bind() {
+            Err(StartError::PortTaken { .. }) if address.port() == 0 => {}
+            outcome => return outcome,
+        }
+    }
+    bind()
 }
 
 /// Two servers of one user can share a SO_REUSEPORT port without a word, and each would get half
@@ -136,6 +154,12 @@ fn bind_one(address: SocketAddr, buffer_bytes: usize) -> Result<Listener, StartE
         IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DONT),
     };
     set_option(&socket, level, option, fragment).map_err(failed("IP_MTU_DISCOVER"))?;
+    // ICMP errors of what was sent are queued, to be read with the destination they are about.
+    let (level, option) = match address.ip() {
+        IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_RECVERR),
+        IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
+    };
+    set_flag(&socket, level, option).map_err(failed("IP_RECVERR"))?;
     let wildcard = address.ip().is_unspecified();
     if wildcard {
         match address.ip() {
@@ -226,6 +250,22 @@ mod tests {
         let wildcard = SocketAddr::new("0.0.0.0".parse().unwrap(), bound.address.port());
         let error = bind_group(wildcard, 1, BUFFER_BYTES).unwrap_err();
         assert!(matches!(error, StartError::PortTaken { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_port_that_somebody_took_meanwhile_is_replaced_only_where_any_will_do() {
+        let taken = |address| {
+            let mut tries = 0;
+            let outcome = with_any_port(address, || -> Result<(), StartError> {
+                tries += 1;
+                let in_use = io::Error::from_raw_os_error(libc::EADDRINUSE);
+                Err(StartError::from_socket("bind", Transport::Udp, address, in_use))
+            });
+            assert!(matches!(outcome, Err(StartError::PortTaken { .. })));
+            tries
+        };
+        assert_eq!(taken("127.0.0.1:0".parse().unwrap()), ANY_PORT_TRIES_MAX);
+        assert_eq!(taken("127.0.0.1:5060".parse().unwrap()), 1);
     }
 
     #[test]

@@ -62,7 +62,7 @@ fn mine(shard: ShardId, _: &[u8]) -> ShardId {
     shard
 }
 
-fn settings(backend: Backend, listen: &[&str]) -> Settings {
+pub(super) fn settings(backend: Backend, listen: &[&str]) -> Settings {
     Settings {
         listen: listen.iter().map(|address| address.parse().unwrap()).collect(),
         backend,
@@ -81,7 +81,7 @@ fn start_with(
 }
 
 /// The backends this host permits; the other is skipped aloud.
-fn backends() -> Vec<Backend> {
+pub(super) fn backends() -> Vec<Backend> {
     let _lock = executor::rings_lock();
     if let Err(error) = io_uring_allowed() {
         eprintln!("SKIPPED: reactors need io_uring: {error}");
@@ -103,14 +103,22 @@ fn has_ipv6() -> bool {
     has
 }
 
-fn client(local: &str) -> UdpSocket {
+pub(super) fn client(local: &str) -> UdpSocket {
     let socket = UdpSocket::bind((local.parse::<IpAddr>().unwrap(), 0)).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     socket
 }
 
+/// A socket that keeps its port from everybody and hears only one who never speaks: whoever else
+/// sends there is told by ICMP that nobody listens.
+pub(super) fn deaf(local: &str) -> UdpSocket {
+    let socket = client(local);
+    socket.connect((local.parse::<IpAddr>().unwrap(), 1)).unwrap();
+    socket
+}
+
 /// Awaits one datagram. A ring that was closed on this thread may interrupt the call.
-fn hear(socket: &UdpSocket, buffer: &mut [u8]) -> (usize, SocketAddr) {
+pub(super) fn hear(socket: &UdpSocket, buffer: &mut [u8]) -> (usize, SocketAddr) {
     loop {
         match socket.recv_from(buffer) {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
@@ -348,7 +356,8 @@ fn a_stranger_on_the_port_calls_the_whole_start_off() {
 #[test]
 fn a_stop_leaves_the_port_free_for_the_next_server() {
     for backend in backends() {
-        let mut taken = settings(backend, &["127.0.0.1:0"]);
+        // No other test has sockets at this address, to which the port might go in between.
+        let mut taken = settings(backend, &["127.0.0.5:0"]);
         for _ in 0..8 {
             let running = start_with(taken.clone(), 2, mine, None).unwrap();
             taken.listen = vec![running.bound()[0].address];

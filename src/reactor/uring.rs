@@ -47,6 +47,8 @@ pub(super) struct Uring {
     messages: Box<[libc::msghdr]>,
     /// Receives that have ended and must be armed again, by socket.
     unarmed: Vec<usize>,
+    /// Sockets at which receiving met an error, a bit each.
+    errors: u32,
     listeners: Vec<Listener>,
 }
 
@@ -149,7 +151,7 @@ impl Uring {
             })
             .collect();
         let unarmed = (0..listeners.len()).collect();
-        let mut uring = Uring { ring, buffers, messages, unarmed, listeners };
+        let mut uring = Uring { ring, buffers, messages, unarmed, errors: 0, listeners };
         uring.arm();
         uring.enter().map_err(|source| ring_refusal("arming a receive", source))?;
         Ok(uring)
@@ -183,7 +185,7 @@ impl Uring {
     /// Reaps what has come, a batch at most.
     fn reap(&mut self, counters: &mut Counters) -> ArrayVec<Used, BATCH_MAX> {
         let mut used = ArrayVec::new();
-        let Uring { ring, buffers, unarmed, .. } = self;
+        let Uring { ring, buffers, unarmed, errors, .. } = self;
         let mut completions = ring.completion();
         while !used.is_full() {
             let Some(completion) = completions.next() else { break };
@@ -196,6 +198,7 @@ impl Uring {
                 // keeps what it has until the receive is armed again.
                 if completion.result() < 0 && completion.result() != -libc::ENOBUFS {
                     counters.receive_errors += 1;
+                    *errors |= 1 << socket;
                 }
                 continue;
             };
@@ -328,6 +331,10 @@ impl DatagramPath for Uring {
         // datagram ends a receive as much as an error or the want of buffers.
         self.arm_and_enter(counters);
         taken
+    }
+
+    fn take_errors(&mut self) -> u32 {
+        mem::take(&mut self.errors)
     }
 
     fn kernel_drops(&self) -> u64 {

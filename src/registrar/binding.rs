@@ -24,6 +24,7 @@ use crate::flow::{ConnectionId, Flow};
 use crate::limits::{
     CALL_ID_BYTES_MAX, CONTACT_BYTES_MAX, INSTANCE_BYTES_MAX, PATH_BYTES_MAX, USER_AGENT_BYTES_MAX,
 };
+use crate::nat::Keepalive;
 use crate::registrar::compact_flow::CompactFlow;
 use crate::registrar::location::AorId;
 use crate::registrar::source::Source;
@@ -74,6 +75,7 @@ pub(super) struct Change<'a> {
     pub flow: CompactFlow,
     pub behind_nat: bool,
     pub proven: bool,
+    pub keepalive: Keepalive,
     pub fingerprint: u64,
 }
 
@@ -130,6 +132,9 @@ const UNREACHABLE: u8 = 2;
 const IN_CALL: u8 = 4;
 /// Its last REGISTER came through a NAT.
 const BEHIND_NAT: u8 = 8;
+/// What keeps its pinhole open, in three bits.
+const KEEPALIVE: u8 = 7 << KEEPALIVE_SHIFT;
+const KEEPALIVE_SHIFT: u32 = 4;
 /// The source of its last REGISTER has proved that it receives what is sent there.
 const PROVEN: u8 = 128;
 
@@ -189,6 +194,7 @@ impl Binding {
             flow: CompactFlow::default(),
             behind_nat: false,
             proven: false,
+            keepalive: Keepalive::None,
             fingerprint: 0,
         };
         Binding { flags: STATIC, expires_at_s: u32::MAX, ..Binding::new(aor, &change) }
@@ -220,7 +226,8 @@ impl Binding {
         // Whoever registers can be reached.
         self.flags = self.flags & IN_CALL
             | if change.behind_nat { BEHIND_NAT } else { 0 }
-            | if change.proven { PROVEN } else { 0 };
+            | if change.proven { PROVEN } else { 0 }
+            | change.keepalive.to_bits() << KEEPALIVE_SHIFT;
     }
 
     /// The binding as it becomes by `change`, with its age, its calls and its GRUUs; the old one
@@ -409,12 +416,18 @@ impl Binding {
         self.flags & BEHIND_NAT != 0
     }
 
-    /// Whether the source of its last REGISTER has proved that it receives what is sent there: by a
-    /// digest over a nonce that was given to it, or by a connection. Nobody else may be sent what he
-    /// has not asked for.
+    /// Whether the source of its last REGISTER proved that it receives what is sent there: by a
+    /// digest over a nonce that was given to it, or by a connection. To nobody else may be sent what
+    /// he has not asked for.
     #[must_use]
     pub fn is_proven(&self) -> bool {
         self.flags & PROVEN != 0
+    }
+
+    /// What keeps its pinhole open.
+    #[must_use]
+    pub fn keepalive(&self) -> Keepalive {
+        Keepalive::from_bits((self.flags & KEEPALIVE) >> KEEPALIVE_SHIFT)
     }
 
     pub(super) fn set_reachable(&mut self, reachable: bool) {
@@ -479,6 +492,7 @@ mod tests {
             flow: FLOW.into(),
             behind_nat: true,
             proven: true,
+            keepalive: Keepalive::Theirs,
             fingerprint: 77,
         }
     }
@@ -498,6 +512,7 @@ mod tests {
         assert_eq!(binding.source(), "192.0.2.1:5060".parse().unwrap());
         assert_eq!(binding.flow(), FLOW);
         assert!(binding.is_behind_nat() && binding.is_reachable() && binding.is_proven());
+        assert_eq!(binding.keepalive(), Keepalive::Theirs);
         assert!(!binding.is_static() && !binding.is_in_call());
     }
 

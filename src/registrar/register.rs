@@ -410,6 +410,7 @@ impl Registrar {
             flow: request.flow.into(),
             behind_nat: request.behind_nat,
             proven: request.proven,
+            keepalive: request.keepalive,
             fingerprint: request.fingerprint,
         }
     }

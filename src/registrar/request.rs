@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::config::{AccountPolicy, Replace};
 use crate::flow::Flow;
+use crate::nat::Keepalive;
 use crate::registrar::binding::BindingId;
 use crate::registrar::gruu::Mint;
 use crate::registrar::location::AorId;
@@ -34,9 +35,11 @@ pub struct Register<'a> {
     pub flow: Flow,
     /// It came through a NAT: the shorter cap on expiries holds.
     pub behind_nat: bool,
-    /// The source has proved that it receives what is sent there: by a digest over a nonce that was
-    /// given to it, or by being a connection.
+    /// Its source has proved that it receives what is sent there: by a digest over a nonce that was
+    /// given to it, or by a connection.
     pub proven: bool,
+    /// What keeps the pinhole of its bindings open.
+    pub keepalive: Keepalive,
     /// Outbound was negotiated (RFC 5626 6): instance and reg-id name the binding. Otherwise
     /// reg-id means nothing.
     pub outbound: bool,
@@ -88,6 +91,7 @@ impl Default for Register<'_> {
             flow: Flow::Datagram { listener: 0, local_ip: None },
             behind_nat: false,
             proven: false,
+            keepalive: Keepalive::None,
             outbound: false,
             gruu: false,
             fingerprint: 0,

@@ -1,23 +1,26 @@
 //! Steps 3 and 4 of RFC 3261 10.3: who sent a request, and whether the address-of-record is his
 //! own. Also the challenges and refusals for those who have not shown it.
 
-use crate::auth::accounts::AccountId;
+use crate::auth::accounts::{AccountId, AorKey};
 use crate::auth::challenge::{HeaderNames, strongest_first, write_next_nonce, write_value};
 use crate::auth::check::{Check, Verdict, authenticate};
 use crate::auth::gate::Gate;
+use crate::auth::nonce::Judged;
 use crate::auth::session::{AfterWrong, Session, SessionLimits, after_wrong_answer};
+use crate::auth::suspension::{Failure, Standing};
 use crate::auth::username::form_of;
 use crate::limits::AOR_BYTES_MAX;
 use crate::registrar::aor::AorError;
-use crate::shard::Handled;
 use crate::shard::answer::Answer;
 use crate::shard::batch::{Addressed, Unaddressed, canonical};
 use crate::shard::core::Core;
+use crate::shard::counters::DropReason;
 use crate::shard::refused::RefuseReason;
 use crate::shard::request::{Arrival, Request, answer_of, refuse};
+use crate::shard::{Handled, silence};
 use crate::sip::header::authorization::Credentials;
 use crate::sip::write::{Full, Response};
-use crate::sip::{Fault, HeaderName, ParseError, RequestHead};
+use crate::sip::{Fault, HeaderName, Method, ParseError, RequestHead};
 
 /// Who sent a request: the account that its address-of-record belongs to.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +30,7 @@ pub(super) struct Caller {
     pub replayed: bool,
     /// Its nonce is old enough for a success to name the next one (RFC 7616 3.5).
     pub next_nonce_due: bool,
-    /// It answered a nonce that was given to its source, and so receives what is sent there.
+    /// It was shown by a digest over a nonce that was given to the very source.
     pub by_digest: bool,
 }
 
@@ -80,15 +83,27 @@ pub(super) fn identify(
         let answer = answer_of(core, responder, identity, out);
         return Err(answer.refusing(RefuseReason::AccountMismatch).plain(403));
     }
+    // Before any password is looked at, and alike for names without an account.
+    let key = addressed.key.unwrap_or_else(|| AorKey(core.ownership.hash(aor.text())));
+    let source = arrival.datagram.source.ip();
+    let standing = core.suspensions.standing(key, source);
+    if standing == Standing::Suspended {
+        return Err(refuse_suspended(core, arrival, request, out));
+    }
     let (verdict, check) = judge(core, arrival, request, addressed, &credentials, account);
     match (verdict, account) {
-        (Verdict::Accepted | Verdict::Replayed, Some(account)) => Ok(Caller {
-            account,
-            replayed: verdict == Verdict::Replayed,
-            by_digest: true,
-            next_nonce_due: core.auth.next_nonce
-                && check.nonce.is_next_due(check.now, check.nonce_lifetime_s),
-        }),
+        (Verdict::Accepted | Verdict::Replayed, Some(account)) => {
+            if let (Verdict::Accepted, Standing::Failed(mark)) = (verdict, standing) {
+                core.suspensions.succeeded(mark);
+            }
+            Ok(Caller {
+                account,
+                replayed: verdict == Verdict::Replayed,
+                by_digest: true,
+                next_nonce_due: core.auth.next_nonce
+                    && check.nonce.is_next_due(check.now, check.nonce_lifetime_s),
+            })
+        }
         (Verdict::AccountMismatch, _) => {
             let answer = answer_of(core, responder, identity, out);
             Err(answer.refusing(RefuseReason::AccountMismatch).plain(403))
@@ -98,7 +113,18 @@ pub(super) fn identify(
             let answer = answer_of(core, responder, identity, out);
             Err(answer.refusing(RefuseReason::Credentials).phrased(400, &phrase, |_| Ok(())))
         }
-        (Verdict::Wrong { .. } | Verdict::UnknownAccount { .. }, _) => {
+        (Verdict::Wrong | Verdict::UnknownAccount, _) => {
+            let failure = Failure {
+                aor: key,
+                source,
+                known: account.is_some(),
+                is_register: head.method == Method::Register,
+                nonce: credentials.nonce,
+                response: credentials.response,
+            };
+            if core.note_failure(arrival.now, &failure, aor.text()) {
+                return Err(refuse_suspended(core, arrival, request, out));
+            }
             let limits = SessionLimits::from(&core.auth);
             match after_wrong_answer(check.nonce, limits, check.now) {
                 AfterWrong::Challenge(session) => {
@@ -115,10 +141,25 @@ pub(super) fn identify(
     }
 }
 
+/// The account is suspended for this source: what it sends is not looked at.
+#[cold]
+fn refuse_suspended(
+    core: &mut Core,
+    arrival: &Arrival<'_>,
+    request: &Request<'_>,
+    out: &mut [u8],
+) -> Handled {
+    if silence::is_kept(core) {
+        return silence::keep(core, arrival, DropReason::Suspended);
+    }
+    let answer = answer_of(core, &request.responder, &request.identity, out);
+    answer.refusing(RefuseReason::Suspended).plain(403)
+}
+
 /// What the account still has to show. For those of whom nothing was said, and who bring no
 /// certificate, that is told by one bit of the account.
 #[inline]
-fn gate(core: &Core, arrival: &Arrival<'_>, addressed: &Addressed<'_>) -> Gate {
+pub(super) fn gate(core: &Core, arrival: &Arrival<'_>, addressed: &Addressed<'_>) -> Gate {
     let Some(account) = addressed.account else { return Gate::Digest };
     let datagram = arrival.datagram;
     let certified = datagram.link.is_some_and(|link| link.peer.is_account(addressed.aor.text()));
@@ -157,10 +198,13 @@ fn judge<'a>(
     let counters = &mut core.counters;
     match verdict {
         Verdict::Accepted => counters.authenticated += 1,
+        Verdict::Stale if check.nonce == Judged::Foreign => {
+            counters.stale += 1;
+            counters.foreign_nonce += 1;
+        }
         Verdict::Stale => counters.stale += 1,
-        Verdict::Wrong { counts_as_failure: true } => counters.bad_password += 1,
-        Verdict::Wrong { counts_as_failure: false } => counters.bad_password_unbound += 1,
-        Verdict::UnknownAccount { .. } => counters.unknown_account += 1,
+        Verdict::Wrong => counters.bad_password += 1,
+        Verdict::UnknownAccount => counters.unknown_account += 1,
         Verdict::OtherRealm | Verdict::AlgorithmNotOffered => counters.challenged += 1,
         Verdict::Replayed | Verdict::AccountMismatch | Verdict::Malformed(_) => {}
     }

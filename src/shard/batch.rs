@@ -16,6 +16,7 @@ use crate::registrar::AorId;
 use crate::registrar::aor::{Aor, AorError};
 use crate::shard::core::Core;
 use crate::shard::ping::Ping;
+use crate::shard::silence::is_kept;
 use crate::shard::subscribe::{is_watching, watches_all};
 use crate::shard::{Datagram, Handled};
 use crate::sip::header::from_to::FromTo;
@@ -193,6 +194,7 @@ fn address<'a>(
     let header = HeaderNames::of(core.auth.challenge_code).credentials;
     let is_owners = message.first(header).is_some()
         || core.asks_owners
+        || is_kept(core)
         || datagram.link.is_some_and(|link| !link.peer.text().is_empty())
         || (is_subscribe && watches_all(core, datagram.source.ip()));
     let key = is_owners.then(|| AorKey(core.ownership.hash(aor.text())));

@@ -6,11 +6,12 @@
 //! [`Control::PutAccounts`] and as many [`Control::EndAccounts`] as say that more is left: what was
 //! not put in between goes. The shard compares, so nobody has to remember what it was given.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::auth::account::Ha1s;
 use crate::auth::accounts::{AccountId, AorKey, InsertError};
+use crate::auth::suspension::Cursor;
 use crate::config::{self, AccountPolicy};
 use crate::limits::{ACCOUNTS_SWEPT_PER_CONTROL_MAX, EXPIRIES_PER_TURN_MAX};
 use crate::nat::Networks;
@@ -20,8 +21,10 @@ use crate::shard::Shard;
 use crate::shard::core::Core;
 use crate::shard::domains::Domains;
 use crate::shard::extensions::Extensions;
+use crate::shard::guard::said;
 use crate::shard::listening::Listening;
 use crate::shard::registrations::{Chosen, Find, Page, Shown, Unfound, Unregistered};
+use crate::shard::suspend::{Lifted, SuspensionPage};
 use crate::shard::tally::Tally;
 use crate::time::Now;
 
@@ -47,6 +50,24 @@ pub enum Control {
     /// Accounts that were there and have not been put since the update began go, with their
     /// bindings ([`LeaveReason::AccountRemoved`]). To be given again while the reply says `more`.
     EndAccounts,
+    /// Who is suspended, in the order the suspensions end.
+    ListSuspensions {
+        /// Where the page before said that it goes on.
+        after: Option<Cursor>,
+        /// Suspensions of one page, 1 to
+        /// [`SUSPENSIONS_PER_CALL_MAX`](crate::limits::SUSPENSIONS_PER_CALL_MAX).
+        items_max: usize,
+    },
+    /// Lift the suspension of an account that this shard owns, and forget failures that have led
+    /// to none. To be given again, with `next` as `after`, while the reply has one.
+    LiftSuspension {
+        /// Canonical address-of-record; it need not exist.
+        aor: String,
+        /// For this source; without one, for every source.
+        source: Option<IpAddr>,
+        /// Where the order before said that it goes on.
+        after: Option<Cursor>,
+    },
     /// Give one page of the bindings there are.
     Find(Find),
     /// Show an account and its bindings. Its address-of-record is given as an operator writes it.
@@ -65,6 +86,10 @@ pub enum Reply {
     Configured,
     /// Accounts came, changed or went.
     Accounts(AccountsChanged),
+    /// Who is suspended.
+    Suspensions(SuspensionPage),
+    /// Suspensions were lifted.
+    Lifted(Lifted),
     /// What was found.
     Found(Page),
     /// An account, or why it is not here.
@@ -97,6 +122,8 @@ pub struct Configuration {
     pub registrar: config::Registrar,
     /// What authentication obeys.
     pub auth: config::Auth,
+    /// What the guard obeys.
+    pub guard: config::Guard,
     /// How phones behind NAT are known and kept reachable.
     pub nat: config::Nat,
     /// How phones that are gone are noticed.
@@ -176,7 +203,7 @@ impl Shard {
         policy: Option<&Arc<AccountPolicy>>,
     ) -> Result<Put, InsertError> {
         let core = self.core_mut();
-        core.events.clear();
+        core.begin();
         let put = core.put_account(now, aor, ha1s, policy);
         core.count_events(0);
         core.settle(now);
@@ -206,6 +233,12 @@ impl Core {
             }
             Control::PutAccounts(accounts) => Reply::Accounts(self.put_accounts(now, &accounts)),
             Control::EndAccounts => Reply::Accounts(self.end_accounts()),
+            Control::ListSuspensions { after, items_max } => {
+                Reply::Suspensions(self.list_suspensions(now, after, items_max))
+            }
+            Control::LiftSuspension { aor, source, after } => {
+                Reply::Lifted(self.lift_suspensions(aor.as_bytes(), source, after))
+            }
             Control::Find(find) => Reply::Found(self.find_registrations(now, &find)),
             Control::Show(aor) => Reply::Shown(self.show_registrations(now, &aor)),
             Control::Unregister(aor, chosen) => {
@@ -216,10 +249,12 @@ impl Core {
     }
 
     fn configure(&mut self, now: Now, configuration: &Configuration) {
-        let Configuration { registrar, auth, nat, liveness, networks, domains } = configuration;
+        let Configuration { registrar, auth, guard, nat, liveness, networks, domains } =
+            configuration;
         self.bindings_max = registrar.bindings_max;
         self.extensions = Extensions::from(registrar);
         self.auth = auth.clone();
+        self.guard.configure(guard, &said(networks));
         self.nat = nat.clone();
         self.liveness = liveness.clone();
         self.probing.configure(now.mono, liveness, &self.keys);
@@ -336,6 +371,7 @@ mod tests {
             keys: Keys { nonce: NonceKey::new(&[7; 16]).into(), identity: [7; 16], spread: [7, 7] },
             registrar: config::Registrar::default(),
             auth: config::Auth::default(),
+            guard: config::Guard::default(),
             nat: config::Nat::default(),
             liveness: config::Liveness::default(),
             networks: Vec::new(),
@@ -422,6 +458,7 @@ mod tests {
         let configuration = Configuration {
             registrar: config::Registrar { bindings_max: 9, ..Default::default() },
             auth: config::Auth { nonce_lifetime_s: 60, ..Default::default() },
+            guard: config::Guard::off(),
             nat: config::Nat { tests: config::NatTests::NONE, ..Default::default() },
             liveness: config::Liveness { misses: 9, ..Default::default() },
             networks: vec![config::Network::new("10.0.0.0/8".parse().unwrap())],

@@ -11,8 +11,10 @@ use crate::auth::account::Ha1s;
 use crate::auth::accounts::{AccountId, Accounts, AorKey, InsertError};
 use crate::auth::ha2::Ha2Cache;
 use crate::auth::nonce::{NonceKeys, NonceSequence};
+use crate::auth::suspension::Suspensions;
 use crate::config;
 use crate::flow::ConnectionId;
+use crate::guard::Guard;
 use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX};
 use crate::nat::Networks;
 use crate::nat::liveness::{self, RoundTrip};
@@ -24,11 +26,13 @@ use crate::shard::counters::{Counters, DropReason};
 use crate::shard::domains::Domains;
 use crate::shard::extensions::Extensions;
 use crate::shard::flows::{Flows, Order};
+use crate::shard::guard::said;
 use crate::shard::listening::Listening;
 use crate::shard::liveness::Probing;
 use crate::shard::owner::Ownership;
 use crate::shard::request::{self, Arrival};
-use crate::shard::{Datagram, Handled, ShardId};
+use crate::shard::suspend::{SuspensionEvent, suspensions};
+use crate::shard::{Datagram, Handled, ShardId, silence};
 use crate::sip::{Fault, Framing, HeaderTable, ParseError, Parsed, Part, parse};
 use crate::time::{Instant, Now};
 
@@ -56,6 +60,18 @@ impl Keys {
         }
         TokenKeys::new(secret)
     }
+
+    /// The key that guards hash addresses with, derived from `identity`.
+    fn guard(&self) -> [u8; 16] {
+        let mut key = [0; 16];
+        for (number, word) in (0..).zip(key.chunks_exact_mut(8)) {
+            let mut hasher = SipHasher24::new_with_key(&self.identity);
+            hasher.write(b"addresses of sources");
+            hasher.write_u8(number);
+            word.copy_from_slice(&hasher.finish().to_le_bytes());
+        }
+        key
+    }
 }
 
 /// What a shard is made from.
@@ -71,6 +87,8 @@ pub struct Setup {
     pub registrar: config::Registrar,
     /// What authentication obeys.
     pub auth: config::Auth,
+    /// What the guard obeys.
+    pub guard: config::Guard,
     /// How phones behind NAT are known and kept reachable.
     pub nat: config::Nat,
     /// How phones that are gone are noticed.
@@ -93,6 +111,7 @@ pub(super) struct Core {
     pub ownership: Ownership,
     pub keys: Keys,
     pub auth: config::Auth,
+    pub guard: Guard,
     pub nat: config::Nat,
     pub liveness: config::Liveness,
     pub probing: Probing,
@@ -109,6 +128,8 @@ pub(super) struct Core {
     pub registrar: Registrar,
     pub ha2s: Ha2Cache,
     pub nonces: NonceSequence,
+    pub suspensions: Suspensions,
+    pub suspension_events: Vec<SuspensionEvent>,
     pub counters: Counters,
     pub events: Vec<Event>,
     pub flows: Flows,
@@ -122,15 +143,22 @@ impl Shard {
     /// A shard without accounts.
     #[must_use]
     pub fn new(setup: Setup) -> Shard {
-        let Setup { id, ownership, keys, registrar, auth, nat, liveness, networks, domains } =
-            setup;
+        let guard = Guard::new(
+            &setup.keys.guard(),
+            (setup.id.0, setup.ownership.shards()),
+            &setup.guard,
+            &said(&setup.networks),
+        );
+        let Setup {
+            id, ownership, keys, registrar, auth, nat, liveness, networks, domains, ..
+        } = setup;
         let shards = ownership.shards();
         let mut core = Core {
             probing: Probing::new(&liveness, &keys, id),
             listening: Listening::default(),
             id,
-            ownership,
             auth,
+            guard,
             nat,
             liveness,
             networks: Networks::new(networks),
@@ -139,6 +167,9 @@ impl Shard {
             subscriptions: SubscriptionTable::new((&registrar).into(), id.0),
             asks_owners: false,
             tokens: keys.tokens(),
+            suspensions: suspensions(&keys.identity, &ownership),
+            suspension_events: Vec::new(),
+            ownership,
             domains: Domains::new(domains),
             accounts: Accounts::new(),
             registrar: Registrar::new(registrar, keys.spread),
@@ -237,7 +268,8 @@ impl Shard {
         outlet: &mut impl Outlet,
     ) {
         let Shard { slots, core } = self;
-        core.events.clear();
+        core.begin();
+        core.end_suspensions(now);
         for batch in datagrams.chunks(BATCH_MAX) {
             let reads = read_ahead(core, batch, slots);
             for (datagram, read) in batch.iter().zip(&reads) {
@@ -264,16 +296,21 @@ impl Shard {
     /// again: at once where more are waiting.
     pub fn turn(&mut self, now: Now) -> Option<Instant> {
         let core = &mut self.core;
-        core.events.clear();
+        core.begin();
         let expired = core.registrar.expire(now, EXPIRIES_PER_TURN_MAX, &mut core.events);
         core.count_events(0);
+        core.end_suspensions(now);
         let probing = core.turn_probing(now);
         core.settle(now);
         if expired.more {
             return Some(now.mono);
         }
-        let deadlines =
-            [core.registrar.next_deadline(), core.subscriptions.next_deadline(), probing];
+        let deadlines = [
+            core.registrar.next_deadline(),
+            core.subscriptions.next_deadline(),
+            core.suspensions.next_deadline(),
+            probing,
+        ];
         deadlines.into_iter().flatten().min()
     }
 
@@ -281,7 +318,7 @@ impl Shard {
     /// has failed is no way to anybody).
     pub fn connection_closed(&mut self, now: Now, id: ConnectionId) {
         let core = &mut self.core;
-        core.events.clear();
+        core.begin();
         core.flows.closed(id);
         core.subscriptions.flow_closed(id);
         core.registrar.close_flow(now, id, &mut core.events);
@@ -339,7 +376,7 @@ impl Shard {
     /// Carries out an order from outside; see [`Control`] for what each does and costs.
     pub fn control(&mut self, now: Now, order: Control) -> Reply {
         let core = &mut self.core;
-        core.events.clear();
+        core.begin();
         let reply = core.control(now, order);
         core.count_events(0);
         core.settle(now);
@@ -355,6 +392,24 @@ impl Shard {
     #[must_use]
     pub fn events(&self) -> &[Event] {
         &self.core.events
+    }
+
+    /// Suspensions that began or ended in the last call, in order. Gone with the next one.
+    #[must_use]
+    pub fn suspension_events(&self) -> &[SuspensionEvent] {
+        &self.core.suspension_events
+    }
+
+    /// Whether those who are not known are answered (SS_REPLY_UNAUTHORIZED).
+    #[must_use]
+    pub fn answers_strangers(&self) -> bool {
+        self.core.auth.reply_unauthorized
+    }
+
+    /// Who is suspended.
+    #[must_use]
+    pub fn suspensions(&self) -> &Suspensions {
+        &self.core.suspensions
     }
 
     /// The counters.
@@ -400,11 +455,21 @@ impl Core {
                 self.counters.drop(DropReason::Keepalive);
                 Handled::Nothing
             }
+            Parsed::Invalid { message, .. }
+                if silence::is_kept(self)
+                    && !silence::knows(self, &arrival)
+                    && message.is_some_and(|message| message.method().is_some()) =>
+            {
+                silence::keep(self, &arrival, DropReason::Unauthorized)
+            }
             Parsed::Invalid { error, message } => {
                 request::refuse_faulty(self, arrival, error, message, out)
             }
             // Its connection has given up on the rest: more than is taken (RFC 3261 21.5.7).
             Parsed::Partial { .. } if arrival.datagram.link.is_some() => {
+                if silence::is_kept(self) && !silence::knows(self, &arrival) {
+                    return silence::keep(self, &arrival, DropReason::Unauthorized);
+                }
                 let mut table = HeaderTable::new();
                 let error = ParseError { part: Part::Message, fault: Fault::TooLong };
                 match parse(bytes, Framing::Datagram, &mut table) {
@@ -427,6 +492,12 @@ impl Core {
     pub fn put_unreachable_last(&mut self) {
         let is_set = self.liveness.unreachable == config::Unreachable::Deprioritise;
         self.registrar.put_unreachable_last(is_set);
+    }
+
+    /// Begins a call: what happened in the last one is gone.
+    pub fn begin(&mut self) {
+        self.events.clear();
+        self.suspension_events.clear();
     }
 
     /// Ends a call: those who watch are told what happened in it, and connections are held and

@@ -26,11 +26,15 @@ pub enum DropReason {
     NeverAnswers,
     /// Handed over by a shard that obeys other settings: a new configuration is on its way.
     Unowned,
+    /// Of nobody who is known, and those who are not hear nothing.
+    Unauthorized,
+    /// The account is suspended for this source, and those who are not known hear nothing.
+    Suspended,
 }
 
 impl DropReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [DropReason; 9] = [
+    pub const ALL: [DropReason; 11] = [
         DropReason::Keepalive,
         DropReason::Stun,
         DropReason::Unparseable,
@@ -40,6 +44,8 @@ impl DropReason {
         DropReason::AnswerTooLong,
         DropReason::NeverAnswers,
         DropReason::Unowned,
+        DropReason::Unauthorized,
+        DropReason::Suspended,
     ];
 
     /// Its name in metrics and in the final counters.
@@ -55,6 +61,8 @@ impl DropReason {
             DropReason::AnswerTooLong => "answer_too_long",
             DropReason::NeverAnswers => "never_answers",
             DropReason::Unowned => "unowned",
+            DropReason::Unauthorized => "unauthorized",
+            DropReason::Suspended => "suspended",
         }
     }
 }
@@ -124,18 +132,29 @@ counters! {
     authenticated,
     /// Requests let in without a digest, by their network or their client certificate.
     admitted,
-    /// Digest right, nonce old, foreign or its count used: challenged with `stale=true`.
+    /// Nonce old, foreign, or its count used: challenged with `stale=true`.
     stale,
     /// Digest wrong on a nonce bound to that very source.
     bad_password,
-    /// Digest wrong on a nonce of another key or source; proves nothing.
-    bad_password_unbound,
+    /// Credentials for a nonce of another key or source, or a made-up one: challenged with
+    /// `stale=true`, the password not looked at.
+    foreign_nonce,
     /// Credentials for an AOR that has no account.
     unknown_account,
+    /// Suspensions that began, of accounts.
+    suspensions,
+    /// Suspensions that began, of names without an account.
+    suspensions_unknown,
+    /// Suspensions that ended.
+    suspensions_ended,
     /// Requests for users answered with where they are.
     redirected,
     /// Registrations through a NAT.
     behind_nat,
+    /// Those with a Contact at 0.0.0.0 or ::, which names no address.
+    contact_unspecified,
+    /// Those whose pinhole is not kept open, since their source has not proved to be theirs.
+    keepalive_unproven,
     /// STUN binding requests answered with the address they came from.
     stun_answered,
     /// STUN binding requests refused because they want understood what is not.

@@ -35,6 +35,9 @@ pub enum Order {
     },
     /// A request that came by the connection has passed authentication.
     Authenticated(ConnectionId),
+    /// Whoever is at the other end is to hear nothing: the connection closes without a word, unless
+    /// a shard holds it.
+    Shut(ConnectionId),
     /// Send the client of the connection a keepalive: the ping of RFC 5626 4.4.1 on a stream, a
     /// ping frame on a WebSocket (RFC 6455 5.5.2). It is skipped where older output still waits.
     Ping(ConnectionId),
@@ -104,6 +107,11 @@ impl Flows {
     /// A request that came by the connection has passed authentication.
     pub fn authenticated(&mut self, id: ConnectionId) {
         self.orders.push_back(Order::Authenticated(id));
+    }
+
+    /// Nobody who is known has spoken over the connection.
+    pub fn shut(&mut self, id: ConnectionId) {
+        self.orders.push_back(Order::Shut(id));
     }
 
     /// The next order.

@@ -21,6 +21,8 @@ pub(super) struct Listing<'a> {
     pub negotiated: Negotiated,
     /// The Path of the request.
     pub path: &'a [u8],
+    /// What a phone that pings is told, seconds; 0 tells it nothing.
+    pub flow_timer_s: u32,
     pub now: UnixTime,
 }
 
@@ -101,8 +103,8 @@ impl Listing<'_> {
             // RFC 5626 6
             response.header_text("Require", b"outbound")?;
             // RFC 5626 4.4: to the first hop, which sends the pings on; it knows its own time.
-            if negotiated.is_first_hop && extensions.flow_timer_s > 0 {
-                response.header_number("Flow-Timer", extensions.flow_timer_s.into())?;
+            if negotiated.is_first_hop && self.flow_timer_s > 0 {
+                response.header_number("Flow-Timer", self.flow_timer_s.into())?;
             }
         }
         if negotiated.tells && !extensions.supported_text.is_empty() {

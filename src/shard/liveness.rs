@@ -17,6 +17,7 @@ use crate::auth::accounts::AccountId;
 use crate::config::{self, LivenessAnswer, Unreachable};
 use crate::flow::Flow;
 use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX, PROBE_STEPS_MAX, PROBES_URGENT_MAX};
+use crate::nat::Keepalive;
 use crate::nat::ignored::Ignored;
 use crate::nat::liveness::{Answered, Liveness, Missed, RoundTrip, Rules, State, Stray};
 use crate::nat::probe::{Branch, Endpoint, ProbeKey};
@@ -212,12 +213,13 @@ impl Core {
     /// that; or ends it.
     #[inline]
     fn listen_for(&mut self, now: Instant, id: BindingId) {
-        let Core { registrar, probing, extensions, .. } = self;
-        let Some(binding) = registrar.location().binding(id) else { return };
+        let Some(binding) = self.registrar.location().binding(id) else { return };
+        let transport = binding.flow().transport();
         // Only who was told a time can be late.
-        let told_s = extensions.flow_timer_s;
+        let told_s = self.flow_timer_s(transport, binding.is_behind_nat());
         let is_awaited =
-            told_s > 0 && pings_us(binding) && !binding.flow().transport().is_connection();
+            told_s > 0 && binding.keepalive() == Keepalive::Theirs && !transport.is_connection();
+        let probing = &mut self.probing;
         if is_awaited {
             let silence_max_s = silence_max_s(told_s);
             probing.silence.put(now, endpoint(id), binding.source(), silence_max_s);
@@ -297,7 +299,7 @@ impl Core {
     }
 
     fn probe_in_turn(&mut self, now: Now, due: &Due, out: &mut [u8]) -> Option<Order> {
-        let endpoint = due.token;
+        let endpoint = due.endpoint;
         // Who has agreed to be heard is left to it, as long as it is.
         let order = if self.probing.silence.keeps_word(endpoint) {
             self.counters.probes_spared += 1;
@@ -310,7 +312,7 @@ impl Core {
             Some(_) => {
                 schedule.sent(now.mono, due);
             }
-            None => schedule.heard(now.mono, due.token),
+            None => schedule.heard(now.mono, due.endpoint),
         }
         order
     }
@@ -531,11 +533,6 @@ impl Core {
             self.counters.keepalives_heard += 1;
         }
     }
-}
-
-/// Whether the phone has agreed to be heard.
-fn pings_us(_binding: &Binding) -> bool {
-    false
 }
 
 /// Whether a REGISTER came after a probe was sent. Bindings know the second of it only, which is

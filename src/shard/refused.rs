@@ -73,11 +73,13 @@ pub enum RefuseReason {
     SubscriptionTooBrief,
     /// As many subscriptions as there may be: 500.
     TooManySubscriptions,
+    /// The account is suspended for this source: 403.
+    Suspended,
 }
 
 impl RefuseReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [RefuseReason; 35] = [
+    pub const ALL: [RefuseReason; 36] = [
         RefuseReason::Malformed,
         RefuseReason::Version,
         RefuseReason::TooLarge,
@@ -113,6 +115,7 @@ impl RefuseReason {
         RefuseReason::SubscriptionOrder,
         RefuseReason::SubscriptionTooBrief,
         RefuseReason::TooManySubscriptions,
+        RefuseReason::Suspended,
     ];
 
     /// Its name in metrics and in the final counters.
@@ -154,6 +157,7 @@ impl RefuseReason {
             RefuseReason::SubscriptionOrder => "subscription_order",
             RefuseReason::SubscriptionTooBrief => "subscription_too_brief",
             RefuseReason::TooManySubscriptions => "too_many_subscriptions",
+            RefuseReason::Suspended => "suspended",
         }
     }
 }

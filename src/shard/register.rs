@@ -1,8 +1,6 @@
 //! REGISTER (RFC 3261 10.3), from the request to its answer: what its sender may, what was agreed
 //! on, what the registrar makes of it.
 
-use crate::limits::REGISTER_VIAS_MAX;
-use crate::nat::{Claims, Signs};
 use crate::registrar::{AorId, Contacts, Limits, Refusal, Register};
 use crate::shard::Handled;
 use crate::shard::answer::Answer;
@@ -11,11 +9,11 @@ use crate::shard::batch::{Addressed, Unaddressed};
 use crate::shard::core::Core;
 use crate::shard::counters::DropReason;
 use crate::shard::listing::Listing;
+use crate::shard::nat::{Known, way_back};
 use crate::shard::negotiate::{Disagreed, Path, negotiate};
 use crate::shard::refused::RefuseReason;
 use crate::shard::request::{Arrival, Request, answer_of, refuse};
-use crate::sip::header::contact::{self, Contact, ContactError};
-use crate::sip::header::via::{self, Keep};
+use crate::sip::header::contact::{self, ContactError};
 use crate::sip::{Fault, HeaderName, ParseError};
 
 /// A REGISTER that is for this registrar.
@@ -66,8 +64,10 @@ pub(super) fn handle<'a>(
             return refuse_disagreed(disagreed, answer_of(core, responder, identity, out));
         }
     };
-    let behind_nat = is_behind_nat(&arrival, request, list);
-    core.counters.behind_nat += u64::from(behind_nat);
+    let policy = core.accounts.policy(account).map(|policy| &**policy);
+    let known = Known { policy, by_digest, agreed, has_path: !path.is_empty() };
+    let way = way_back(core, &arrival, request, list, &known);
+    way.count(&mut core.counters);
     let register = Register {
         aor: AorId(account.0),
         call_id: head.call_id,
@@ -82,8 +82,9 @@ pub(super) fn handle<'a>(
         path: &path,
         source: datagram.source,
         flow: datagram.flow(),
-        behind_nat,
-        proven: by_digest || datagram.link.is_some(),
+        behind_nat: way.behind_nat,
+        proven: way.proven,
+        keepalive: way.keepalive,
         outbound: agreed.outbound,
         gruu: agreed.gruu,
         fingerprint: identity.fingerprint,
@@ -112,10 +113,8 @@ pub(super) fn handle<'a>(
         Some(Ok(accepted)) => {
             core.counters.retransmissions += u64::from(accepted.retransmission);
             let next_nonce = next_nonce_due.then(|| next_nonce(core, &arrival, addressed));
-            // RFC 6223 4.4: asked of the one who sent it here, with what it registers.
-            let keeps = core.extensions.keep && head.via.keep == Keep::Offered;
-            let responder = match keeps {
-                true => &responder.asking_keep(core.extensions.flow_timer_s),
+            let responder = match way.asks_keep {
+                true => &responder.asking_keep(way.flow_timer_s),
                 false => responder,
             };
             let Core { registrar, counters, extensions, tokens, id, .. } = core;
@@ -128,6 +127,7 @@ pub(super) fn handle<'a>(
                 accepted: &accepted,
                 negotiated: agreed,
                 path: &path,
+                flow_timer_s: way.flow_timer_s,
                 now: now.wall,
             };
             let answer = Answer { responder, to_tag: identity.to_tag, out, counters };
@@ -138,22 +138,6 @@ pub(super) fn handle<'a>(
         }
         Some(Err(refusal)) => refuse_register(core, refusal, request, out),
     }
-}
-
-/// Whether the phone is behind NAT; behind proxies, as the first of them saw it.
-#[inline]
-fn is_behind_nat(arrival: &Arrival<'_>, request: &Request<'_>, contacts: &[Contact<'_>]) -> bool {
-    let Request { message, head, .. } = request;
-    let signs = if head.via.rest.is_empty() && !message.is_repeated(HeaderName::Via) {
-        Signs::of(&Claims { source: arrival.datagram.source.ip(), via: &head.via, contacts })
-    } else {
-        let vias = via::all(message.all(HeaderName::Via)).take(REGISTER_VIAS_MAX);
-        match vias.last().flatten() {
-            Some(lowest) => Signs::through_proxies(&lowest, contacts),
-            None => Signs::default(),
-        }
-    };
-    signs.is_behind_nat()
 }
 
 #[cold]

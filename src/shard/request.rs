@@ -10,7 +10,7 @@ use crate::shard::counters::DropReason;
 use crate::shard::extensions::Extensions;
 use crate::shard::identity::Identity;
 use crate::shard::refused::RefuseReason;
-use crate::shard::{Datagram, Handled, redirect, register, responses, subscribe};
+use crate::shard::{Datagram, Handled, redirect, register, responses, silence, subscribe};
 use crate::sip::header::option_tag::OptionSet;
 use crate::sip::uri::Scheme;
 use crate::sip::write::{Full, Responder, Response};
@@ -61,6 +61,10 @@ pub(super) fn handle<'a>(
     }
     let owner = match addressed {
         Ok(Addressed { key: Some(key), .. }) => core.ownership.owner(key.0),
+        _ if silence::is_kept(core) => match silence::owner(core, &arrival, message) {
+            Some(owner) => owner,
+            None => return silence::keep(core, &arrival, DropReason::Unauthorized),
+        },
         _ if core.extensions.redirect => redirect::owner(core, message),
         _ => core.id,
     };
@@ -73,6 +77,9 @@ pub(super) fn handle<'a>(
         }
         core.counters.handoffs_out += 1;
         return Handled::Handoff(owner);
+    }
+    if silence::is_kept(core) && !silence::hears(core, &arrival, message, addressed) {
+        return silence::keep(core, &arrival, DropReason::Unauthorized);
     }
     let to = addressed.as_ref().ok().map(|addressed| addressed.to);
     let head = match message.check_request_to(to) {

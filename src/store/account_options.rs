@@ -146,7 +146,7 @@ pub(super) fn parse<'a>(
                     return Err(wrong);
                 }
             }
-            "nat" => policy.nat = NatOverride::from_word(value).ok_or(wrong)?,
+            "nat" => policy.nat = Some(NatOverride::from_word(value).ok_or(wrong)?),
             "keepalive" => {
                 policy.keepalive = KeepaliveForm::from_word_or_default(value).ok_or(wrong)?;
             }
@@ -250,7 +250,7 @@ mod tests {
         assert_eq!(policy.authentication, AccountAuthentication::Either);
         let allow: Vec<String> = policy.allow.iter().map(ToString::to_string).collect();
         assert_eq!(allow, ["192.0.2.0/24", "2001:db8::/32"]);
-        assert_eq!(policy.nat, NatOverride::Always);
+        assert_eq!(policy.nat, Some(NatOverride::Always));
         assert_eq!(policy.keepalive, Some(KeepaliveForm::Options));
         let first = StaticContact { uri: "sip:a@192.0.2.9".to_owned(), q_milli: Some(500) };
         assert_eq!(policy.static_contacts[0], first);

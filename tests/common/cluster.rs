@@ -26,6 +26,8 @@ pub struct Options {
     pub accounts: u32,
     pub registrar: config::Registrar,
     pub auth: config::Auth,
+    /// Lets everybody through unless a test says otherwise.
+    pub guard: config::Guard,
     pub nat: config::Nat,
     pub liveness: config::Liveness,
     pub networks: Vec<config::Network>,
@@ -48,6 +50,7 @@ impl Default for Options {
                 ..Default::default()
             },
             auth: config::Auth::default(),
+            guard: config::Guard::off(),
             nat: config::Nat::default(),
             // Nobody is asked anything unless the test is about that.
             liveness: config::Liveness { interval_s: None, ..Default::default() },
@@ -95,6 +98,7 @@ impl Cluster {
                     keys: keys.clone(),
                     registrar: options.registrar.clone(),
                     auth: options.auth.clone(),
+                    guard: options.guard.clone(),
                     nat: options.nat.clone(),
                     liveness: options.liveness.clone(),
                     networks: options.networks.clone(),

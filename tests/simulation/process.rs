@@ -94,6 +94,7 @@ impl Process {
                     keys: keys.clone(),
                     registrar: settings.registrar.clone(),
                     auth: settings.auth.clone(),
+                    guard: config::Guard::off(),
                     nat: config::Nat::default(),
                     liveness: config::Liveness::default(),
                     networks: Vec::new(),

@@ -115,17 +115,22 @@ impl Shadow {
         self.nonces.insert(nonce.to_owned(), (to, now.wall.0));
     }
 
+    /// Whether a nonce was handed out to an address.
+    pub fn was_given(&self, nonce: &str, to: IpAddr) -> bool {
+        self.nonces.get(nonce).is_some_and(|&(ip, _)| ip == to)
+    }
+
     /// What must follow from a request, and whether a challenge with `stale=true` may take its
     /// place because the account cannot remember every nonce for ever.
     pub fn expect(&self, ask: &Ask, source: std::net::SocketAddr, now: Now) -> (Expected, bool) {
         let Some(proof) = &ask.credentials else { return (Expected::Challenge, false) };
-        let account = match self.account_of(&ask.user) {
-            Some(number) if proof.right => &self.accounts[number],
-            _ => return (Expected::Challenge, false),
-        };
         let age_s = match self.nonces.get(&proof.nonce) {
             Some(&(ip, issued)) if ip == source.ip() => now.wall.0.saturating_sub(issued),
             _ => return (Expected::Stale, false),
+        };
+        let account = match self.account_of(&ask.user) {
+            Some(number) if proof.right => &self.accounts[number],
+            _ => return (Expected::Challenge, false),
         };
         if age_s > u64::from(self.rules.nonce_lifetime_s) {
             return (Expected::Stale, false);

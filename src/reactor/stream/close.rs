@@ -50,6 +50,8 @@ reasons! {
     SlowReader => closed_slow_reader,
     /// Its binding was kicked, and nobody else used it.
     Kicked => closed_kicked,
+    /// Nobody who is known spoke over it, and those who are not hear nothing.
+    Unauthorized => closed_unauthorized,
     /// It made room for another while it was not authenticated.
     Evicted => closed_evicted,
     /// The process stops.

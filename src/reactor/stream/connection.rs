@@ -95,6 +95,8 @@ pub(super) struct Connection {
     peer: Box<[u8]>,
     /// Keepalives answered (RFC 5626 4.4.1, RFC 6455 5.5.2) since they were last asked for.
     pongs: u32,
+    /// Keepalives of its client are answered.
+    pub(super) pings_are_answered: bool,
     /// The TLS session has ended from the other side.
     ended: bool,
 }
@@ -119,6 +121,7 @@ impl Connection {
             current: Current::None,
             peer: Box::default(),
             pongs: 0,
+            pings_are_answered: true,
             ended: false,
         }
     }
@@ -219,8 +222,7 @@ impl Connection {
             Frame::LineEnd { len } => self.at += len,
             Frame::Ping { len } => {
                 self.at += len;
-                self.pongs += 1;
-                self.put(b"\r\n").map_err(|_| CloseReason::Tls)?;
+                self.pong(b"\r\n")?;
             }
             Frame::Message { len } => {
                 self.current = Current::Text { at, len, end: at + len, last: false };
@@ -273,7 +275,7 @@ impl Connection {
                     // The keepalive of RFC 5626, which clients go on with here as well.
                     let ping = self.text[at..at + len].starts_with(b"\r\n\r\n");
                     self.at = end;
-                    if ping {
+                    if ping && self.pings_are_answered {
                         self.pongs += 1;
                         self.send(b"\r\n").map_err(|_| CloseReason::Tls)?;
                     }
@@ -284,8 +286,7 @@ impl Connection {
                 let mut pong = Vec::with_capacity(len + 2);
                 frames::write_pong(&self.text[base + at..base + at + len], &mut pong);
                 self.at = end;
-                self.pongs += 1;
-                self.put(&pong).map_err(|_| CloseReason::Tls)?;
+                self.pong(&pong)?;
             }
             frames::Frame::Close(code) => {
                 self.at = end;
@@ -357,6 +358,9 @@ impl Connection {
 
     /// Says goodbye as far as the protocol has a word for it.
     pub(super) fn say_goodbye(&mut self, reason: CloseReason) {
+        if reason == CloseReason::Unauthorized {
+            return;
+        }
         let said = matches!(reason, CloseReason::WebSocket | CloseReason::ByPeer);
         if matches!(self.protocol, Protocol::WebSocket(_)) && !said {
             self.put_close(reason.websocket_code());
@@ -367,6 +371,15 @@ impl Connection {
         {
             session.close(&mut self.records, &mut self.output);
         }
+    }
+
+    /// Answers a keepalive, unless its sender is to hear nothing.
+    fn pong(&mut self, bytes: &[u8]) -> Result<(), CloseReason> {
+        if self.pings_are_answered {
+            self.pongs += 1;
+            self.put(bytes).map_err(|_| CloseReason::Tls)?;
+        }
+        Ok(())
     }
 
     fn put_close(&mut self, code: u16) {

@@ -73,11 +73,26 @@ impl Streams {
                     self.close(key, open, CloseReason::Kicked, turn);
                 }
             }
+            Notice::Shut(id) => self.shut(id, turn),
             Notice::Closed(id) => turn.plane.connection_closed(turn.now, id),
             Notice::Ping(id) => self.ping(id, turn),
             Notice::Expect { id, silence_max_s } => self.expect(from, id, silence_max_s),
             Notice::Unreachable { to } => turn.plane.unreachable(turn.now, to),
             Notice::Heard { source } => turn.plane.heard(turn.now, source),
+        }
+    }
+
+    /// Closes a connection of somebody who is to hear nothing, unless a shard holds it or
+    /// somebody has proved who he is.
+    fn shut<P: Plane>(&mut self, id: ConnectionId, turn: &mut Turn<'_, P>) {
+        let key = Streams::key(id);
+        let unused = self
+            .table
+            .find(key)
+            .is_some_and(|open| open.holders == 0 && !open.authenticated && open.ending.is_none());
+        if unused && let Some(mut open) = self.table.take(key) {
+            open.connection.borrow(&mut self.loan);
+            self.close(key, open, CloseReason::Unauthorized, turn);
         }
     }
 

@@ -13,6 +13,7 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use crate::flow::Transport;
 use crate::reactor::address::{NAME_BYTES, Name, read_name};
 use crate::reactor::error::StartError;
+use crate::reactor::socket::with_any_port;
 
 /// Connections that wait to be accepted, as far as net.core.somaxconn allows.
 const BACKLOG: i32 = 4096;
@@ -37,6 +38,14 @@ impl StreamListener {
     /// # Errors
     /// [`StartError::PortTaken`] if any other socket listens on the port, even one that shares it.
     pub(in super::super) fn bind_group(
+        transport: Transport,
+        address: SocketAddr,
+        count: usize,
+    ) -> Result<(Vec<StreamListener>, SocketAddr), StartError> {
+        with_any_port(address, || StreamListener::bind_all(transport, address, count))
+    }
+
+    fn bind_all(
         transport: Transport,
         address: SocketAddr,
         count: usize,

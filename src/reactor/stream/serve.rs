@@ -92,6 +92,8 @@ impl Streams {
         open: &mut Open,
         turn: &mut Turn<'_, P>,
     ) -> Result<(), CloseReason> {
+        open.connection.pings_are_answered =
+            open.authenticated || open.holders != 0 || turn.plane.answers_strangers();
         for _ in 0..MESSAGES_PER_TURN_MAX {
             let last = match open.connection.next(&self.rules, &mut self.headers) {
                 Step::More => {

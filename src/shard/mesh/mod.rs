@@ -129,6 +129,8 @@ pub enum Notice {
         /// A binding was kicked: it closes if no other shard holds it.
         close_if_unused: bool,
     },
+    /// To the reactor of a connection: it closes without a word, unless a shard holds it.
+    Shut(ConnectionId),
     /// To a shard that holds a connection: it is gone.
     Closed(ConnectionId),
     /// To the reactor of a connection: send its client a keepalive.

@@ -25,6 +25,7 @@ const KIND_PING: u8 = 9;
 const KIND_EXPECT: u8 = 10;
 const KIND_UNREACHABLE: u8 = 11;
 const KIND_HEARD: u8 = 12;
+const KIND_SHUT: u8 = 13;
 
 const FAMILY_NONE: u8 = 0;
 const FAMILY_V4: u8 = 4;
@@ -79,6 +80,7 @@ pub(super) fn notice_tag(from: ShardId, notice: Notice) -> Tag {
         Notice::Release { id, close_if_unused: false } => (KIND_RELEASE, id),
         Notice::Release { id, close_if_unused: true } => (KIND_RELEASE_AND_CLOSE, id),
         Notice::Closed(id) => (KIND_CLOSED, id),
+        Notice::Shut(id) => (KIND_SHUT, id),
         Notice::Ping(id) => (KIND_PING, id),
         Notice::Expect { id, .. } => (KIND_EXPECT, id),
         Notice::Unreachable { to: address } | Notice::Heard { source: address } => {
@@ -128,6 +130,7 @@ pub(super) fn parcel<'a>(record: &Record<'a>) -> Parcel<'a> {
         KIND_RELEASE => Notice::Release { id, close_if_unused: false },
         KIND_RELEASE_AND_CLOSE => Notice::Release { id, close_if_unused: true },
         KIND_CLOSED => Notice::Closed(id),
+        KIND_SHUT => Notice::Shut(id),
         KIND_PING => Notice::Ping(id),
         KIND_EXPECT => Notice::Expect { id, silence_max_s: tag.get_u32_ne() },
         other => panic!("a record of an unknown kind, {other}"),
@@ -288,6 +291,7 @@ mod tests {
                 Notice::Release { id, close_if_unused: false },
                 Notice::Release { id, close_if_unused: true },
                 Notice::Closed(id),
+                Notice::Shut(id),
                 Notice::Ping(id),
                 Notice::Expect { id, silence_max_s },
                 Notice::Unreachable { to: address },

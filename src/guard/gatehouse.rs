@@ -1,0 +1,509 @@
+//! The guard of one shard: every request is shown to it before it is read, and what became of
+//! requests is told to it. It decides by what it has been told; what it says to the guards of
+//! other shards waits in it until it is fetched.
+
+use std::net::IpAddr;
+
+use super::address::Addresses;
+use super::blacklist::{Blacklist, Blocked, NewBlock, Standing as Block};
+use super::bucket::Rate;
+use super::budget::{Limits, Untold};
+use super::events::{Journal, SecurityKind};
+use super::networks::{Networks, Rule, Said, Standing};
+use super::scanner::Words;
+use super::score::{Offence, Points, Reached, Scores};
+use super::sources::{Met, Moment, Sources};
+use super::told::{Telling, To, Told, until};
+use crate::config;
+use crate::time::{Instant, Now, UnixTime};
+
+/// What a message asks, as far as its first bytes tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// A registration.
+    Register,
+    /// Any other request, or nothing that could be told.
+    Request,
+    /// It is a response. As many come as requests were sent, and whoever has sent those knows his
+    /// own, so responses have no limit.
+    Response,
+}
+
+impl Asked {
+    /// What the message that begins with these bytes asks. Methods are case-sensitive (RFC 3261
+    /// 7.1); line ends may come before it (RFC 3261 7.5).
+    #[inline]
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Asked {
+        let begins = |bytes: &[u8]| match bytes {
+            [b'R', b'E', b'G', b'I', b'S', b'T', b'E', b'R', b' ', ..] => Asked::Register,
+            [b'S', b'I', b'P', b'/', ..] => Asked::Response,
+            _ => Asked::Request,
+        };
+        match bytes.first() {
+            Some(b'\r' | b'\n') => {
+                let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
+                begins(&bytes[start.unwrap_or(bytes.len())..])
+            }
+            _ => begins(bytes),
+        }
+    }
+}
+
+/// What the guard says to a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// It may be read and answered.
+    Open,
+    /// It may be read, and answered only if it carries a nonce bound to its source
+    /// ([`Guard::admit_proof`]) or came over a connection that is authenticated.
+    IfProved(Silence),
+    /// It is dropped unread.
+    Silent(Silence),
+}
+
+/// Why a message is dropped without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// Its network is not served.
+    Network,
+    /// Its source is blocked whole.
+    Blocked,
+    /// Its source is restrained.
+    Restrained,
+    /// Its source is over its limit.
+    SourceRate,
+    /// The unproven sources of its /24 or /64 are over theirs.
+    PrefixRate,
+    /// The network it is in is over its own limit.
+    NetworkRate,
+}
+
+/// A restrained source may ask for a challenge now and then, so that whoever's name was abused can
+/// prove himself.
+const RESTRAINED: Rate = Rate { per_s: 1, burst: 2 };
+/// One in so many messages over a limit is listed; all are counted.
+const LISTED_EVERY: u64 = 64;
+
+/// The guard.
+pub struct Guard {
+    id: u8,
+    shards: u8,
+    config: config::Guard,
+    addresses: Addresses,
+    networks: Networks,
+    sources: Sources,
+    scores: Scores,
+    blacklist: Blacklist,
+    agents: Words,
+    patterns: Words,
+    journal: Journal,
+    telling: Telling,
+    restrained: Limits,
+    /// No limits are set and no network has one.
+    unlimited: bool,
+    now: Instant,
+    moment: Moment,
+    wall: UnixTime,
+}
+
+impl Guard {
+    /// The guard of shard `id` of `shards`. `key` is secret and the same on all of them; `networks`
+    /// is what is said beside `config.trusted` and `config.blocked`.
+    #[must_use]
+    pub fn new(
+        key: &[u8; 16],
+        (id, shards): (u8, u8),
+        config: &config::Guard,
+        networks: &[Said],
+    ) -> Guard {
+        let sources_max = config.sources_max as usize;
+        let limits = limits(config, shards);
+        let mut guard = Guard {
+            id,
+            shards,
+            config: config.clone(),
+            addresses: Addresses::new(key),
+            networks: Networks::default(),
+            sources: Sources::new(sources_max, limits, config.prefix_factor, shards),
+            scores: Scores::new((sources_max / 4).max(1024), config.block_score),
+            blacklist: Blacklist::default(),
+            agents: Words::new(&config.scanners),
+            patterns: Words::new(&config.scanner_patterns),
+            journal: Journal::default(),
+            telling: Telling::default(),
+            restrained: Limits::new(RESTRAINED, RESTRAINED, shards),
+            unlimited: false,
+            now: Instant::ZERO,
+            moment: Moment::default(),
+            wall: UnixTime::default(),
+        };
+        guard.configure(config, networks);
+        guard
+    }
+
+    /// Other settings from now on. Who is blocked stays so, what was spent stays spent; the sizes
+    /// of tables are those of the start.
+    pub fn configure(&mut self, config: &config::Guard, networks: &[Said]) {
+        self.config = config.clone();
+        let listed = |nets: &[_], standing| -> Vec<Said> {
+            let said = |&net: &_| Said { net, standing: Some(standing), limit: None };
+            nets.iter().map(said).collect()
+        };
+        let all = [
+            listed(&config.trusted, Standing::Trusted),
+            listed(&config.blocked, Standing::Blocked),
+            networks.to_vec(),
+        ]
+        .concat();
+        self.networks = Networks::new(&all);
+        let shards = self.shards;
+        let own =
+            self.networks.limits().iter().map(|&limit| Limits::new(limit, Rate::NONE, shards));
+        self.sources.configure(self.moment, limits(config, shards), config.prefix_factor, own);
+        self.scores.configure(config.block_score);
+        self.agents = Words::new(&config.scanners);
+        self.patterns = Words::new(&config.scanner_patterns);
+        self.unlimited = config.rate_per_s.is_none()
+            && config.register_rate_per_s.is_none()
+            && self.networks.limits().is_empty();
+    }
+
+    /// The time of what follows; once a batch.
+    #[inline]
+    pub fn begin(&mut self, now: Now) {
+        self.now = now.mono;
+        self.wall = now.wall;
+        self.moment = Moment::of(now.mono);
+        if self.blacklist.next_end().is_some_and(|end| end <= now.mono) {
+            let memory_s = self.config.block_time_max_s;
+            self.blacklist.expire(now.mono, &self.addresses, memory_s);
+        }
+    }
+
+    /// Whether a message from `source` may be read.
+    #[inline]
+    pub fn admit(&mut self, source: IpAddr, asked: Asked) -> Entry {
+        let source = source.to_canonical();
+        let Rule { standing, limit } = self.networks.of(source);
+        match standing {
+            Standing::Trusted => return Entry::Open,
+            Standing::Blocked => return Entry::Silent(Silence::Network),
+            Standing::Served => {}
+        }
+        if source.is_loopback() && !self.config.loopback {
+            return Entry::Open;
+        }
+        if !self.blacklist.is_empty() {
+            match self.blacklist.standing(self.now, &self.addresses, source) {
+                Block::Free => {}
+                Block::Blocked => return Entry::Silent(Silence::Blocked),
+                Block::Restrained => return self.admit_restrained(source, asked),
+            }
+        }
+        if self.unlimited || asked == Asked::Response {
+            return Entry::Open;
+        }
+        let Guard { sources, addresses, telling, moment, .. } = self;
+        let register = asked == Asked::Register;
+        let met = sources.spend(*moment, addresses, source, limit, register, &mut |told| {
+            telling.say(To::Others, told);
+        });
+        let silence = match met {
+            Met::Room => return Entry::Open,
+            Met::SourceLimit => Silence::SourceRate,
+            Met::PrefixLimit => Silence::PrefixRate,
+            Met::NetworkLimit => Silence::NetworkRate,
+        };
+        Entry::IfProved(silence)
+    }
+
+    #[cold]
+    fn admit_restrained(&mut self, source: IpAddr, asked: Asked) -> Entry {
+        let Guard { sources, addresses, restrained, moment, .. } = self;
+        match asked {
+            Asked::Response => Entry::Open,
+            Asked::Register if sources.spend_little(*moment, addresses, source, restrained) => {
+                Entry::Open
+            }
+            _ => Entry::IfProved(Silence::Restrained),
+        }
+    }
+
+    /// A request over a limit has shown a nonce that was given to its source, or its connection is
+    /// authenticated. Whether it may be answered: such requests have a budget of their own, which
+    /// nobody else can drain.
+    pub fn admit_proof(&mut self, source: IpAddr) -> bool {
+        let Guard { sources, addresses, telling, moment, .. } = self;
+        sources.spend_proof(*moment, addresses, source.to_canonical(), &mut |told| {
+            telling.say(To::Others, told);
+        })
+    }
+
+    /// A message was dropped for want of room or proof.
+    #[cold]
+    pub fn refused(&mut self, source: IpAddr) {
+        self.journal.count(SecurityKind::RateLimited);
+        if self.journal.counted(SecurityKind::RateLimited) % LISTED_EVERY == 1 {
+            // It is counted already.
+            self.journal.list(self.wall, SecurityKind::RateLimited, source, b"", b"");
+        }
+    }
+
+    /// Whether limits, scores and blocks do not hold for `source`.
+    #[must_use]
+    pub fn is_exempt(&self, source: IpAddr) -> bool {
+        self.is_trusted(source) || (source.to_canonical().is_loopback() && !self.config.loopback)
+    }
+
+    /// Whether `source` is of a trusted network.
+    #[inline]
+    #[must_use]
+    pub fn is_trusted(&self, source: IpAddr) -> bool {
+        !self.networks.is_empty() && self.networks.of(source).standing == Standing::Trusted
+    }
+
+    /// Whether a User-Agent is a scanner's.
+    #[inline]
+    #[must_use]
+    pub fn is_scanner(&self, user_agent: &[u8]) -> bool {
+        self.agents.are_in(user_agent)
+    }
+
+    /// Whether To, From or Call-ID is a scanner's.
+    #[inline]
+    #[must_use]
+    pub fn has_scanner_pattern(&self, value: &[u8]) -> bool {
+        self.patterns.are_in(value)
+    }
+
+    /// Whether some account has proved itself from `source` lately.
+    #[inline]
+    #[must_use]
+    pub fn is_proven(&self, source: IpAddr) -> bool {
+        self.sources.is_proven(&self.addresses, source.to_canonical())
+    }
+
+    /// About how many accounts have done so, in all of its /64 where it is of IPv6.
+    #[must_use]
+    pub fn proven_accounts(&self, source: IpAddr) -> u16 {
+        self.sources.accounts(&self.addresses, source.to_canonical())
+    }
+
+    /// Takes the user that a request without credentials asks for. Returns whether its source,
+    /// from which nobody has proved himself, walks through numbers.
+    pub fn step(&mut self, source: IpAddr, user: &[u8]) -> bool {
+        let source = source.to_canonical();
+        let walks = self.sources.step(&self.addresses, source, user);
+        if walks {
+            self.journal.record(self.wall, SecurityKind::Walk, source, user, b"");
+        }
+        walks
+    }
+
+    /// An account, by the keyed hash of its name, has given a right digest over a fresh nonce that
+    /// was given to `source`.
+    #[inline]
+    pub fn proved(&mut self, source: IpAddr, account: u64) {
+        let source = source.to_canonical();
+        if self.sources.is_news(self.moment, &self.addresses, source, account) {
+            self.spread_proof(source, account);
+        }
+    }
+
+    #[cold]
+    fn spread_proof(&mut self, source: IpAddr, account: u64) {
+        // Where it cannot be told it is not taken down either, so that the next proof tells it.
+        let told = Told::Proved { source, account };
+        if self.shards == 1 || self.telling.say(To::Others, told) {
+            self.take_proof(source, account);
+        }
+    }
+
+    fn take_proof(&mut self, source: IpAddr, account: u64) {
+        let Guard { sources, scores, blacklist, addresses, moment, .. } = self;
+        sources.prove(*moment, addresses, source, account);
+        scores.reset(addresses, super::address::culprit(source));
+        if blacklist.lift(addresses, source, true) {
+            self.journal.record(self.wall, SecurityKind::Unblocked, source, b"", b"");
+        }
+    }
+
+    /// `source` has done something, on the account of this keyed hash (0: on none). `fakeable`
+    /// says that anybody could have sent it in its name.
+    pub fn offend(&mut self, source: IpAddr, offence: Offence, account: u64, fakeable: bool) {
+        let source = source.to_canonical();
+        if !self.config.blacklist || self.is_exempt(source) {
+            return;
+        }
+        let points = offence.points(fakeable);
+        let points = if fakeable {
+            // Nobody's customer is made suspect by what others send in his name.
+            if self.is_proven(source) {
+                return;
+            }
+            let Some(points) = self.sources.add_faked(&self.addresses, source, points) else {
+                return;
+            };
+            points
+        } else {
+            points.into()
+        };
+        let home = self.addresses.home(source, self.shards);
+        if home == self.id {
+            self.judge(source, Points { points, account, fakeable });
+        } else {
+            let told = Told::Offended { source, points, account, fakeable };
+            self.telling.say(To::Shard(home), told);
+        }
+    }
+
+    /// Adds to the score of a source whose home this is.
+    fn judge(&mut self, source: IpAddr, points: Points) {
+        let Guard { sources, scores, blacklist, addresses, config, .. } = self;
+        let culprit = super::address::culprit(source);
+        let accounts = sources.accounts(addresses, source);
+        let whole = match scores.add(self.moment.tick, addresses, culprit, points, accounts) {
+            Reached::Nothing => return,
+            Reached::Restraint => false,
+            Reached::Block => true,
+        };
+        let (first_s, longest_s) = (config.block_time_s, config.block_time_max_s);
+        let (for_s, times) = blacklist.next_block(addresses, culprit, first_s, longest_s);
+        // Only blocks are counted.
+        let (for_s, times) = if whole { (for_s, times) } else { (first_s, times - 1) };
+        let until = until(self.now, for_s);
+        let (now, by_operator) = (self.now, false);
+        let block = NewBlock { now, until: Some(until), whole, by_operator, times };
+        if blacklist.block(addresses, culprit, block) {
+            scores.reset(addresses, culprit);
+            self.telling.say(To::Others, Told::Blocked { source: culprit, until, whole, times });
+            let kind = if whole { SecurityKind::Blocked } else { SecurityKind::Restrained };
+            self.journal.record(self.wall, kind, culprit, b"", b"");
+        }
+    }
+
+    /// Takes what the guard of another shard tells.
+    pub fn take(&mut self, told: Told) {
+        let Guard { sources, blacklist, addresses, moment, .. } = self;
+        match told {
+            Told::Spent { source, scope, requests, registers, proofs } => {
+                let network = self.networks.of(source).limit;
+                let untold = Untold { requests, registers, proofs };
+                sources.charge(*moment, addresses, source, network, (scope, untold));
+            }
+            Told::Proved { source, account } => self.take_proof(source, account),
+            Told::Offended { source, points, account, fakeable } => {
+                self.judge(source, Points { points, account, fakeable });
+            }
+            Told::Blocked { source, until, whole, times } => {
+                let (now, by_operator) = (self.now, false);
+                let block = NewBlock { now, until: Some(until), whole, by_operator, times };
+                blacklist.block(addresses, source, block);
+            }
+        }
+    }
+
+    /// The next thing to be carried to other shards.
+    #[inline]
+    pub fn poll_told(&mut self) -> Option<(To, Told)> {
+        self.telling.next()
+    }
+
+    /// What was not told because too much was waiting.
+    #[must_use]
+    pub fn untold(&self) -> u64 {
+        self.telling.unsaid
+    }
+
+    /// An operator blocks a source, for so many seconds or until it is lifted. To be said to every
+    /// shard. Returns whether that changed anything.
+    pub fn block(&mut self, source: IpAddr, for_s: Option<u32>) -> bool {
+        let until = for_s.map(|for_s| until(self.now, for_s));
+        let (now, source) = (self.now, source.to_canonical());
+        let block = NewBlock { now, until, whole: true, by_operator: true, times: 1 };
+        let changed = self.blacklist.block(&self.addresses, source, block);
+        if changed {
+            self.journal.record(self.wall, SecurityKind::Blocked, source, b"", b"");
+        }
+        changed
+    }
+
+    /// An operator lifts the block of a source and forgets what it did. To be said to every shard.
+    /// Returns whether it was blocked.
+    pub fn lift(&mut self, source: IpAddr) -> bool {
+        let source = source.to_canonical();
+        let Guard { scores, blacklist, addresses, .. } = self;
+        scores.reset(addresses, super::address::culprit(source));
+        let lifted = blacklist.lift(addresses, source, false);
+        if lifted {
+            self.journal.record(self.wall, SecurityKind::Unblocked, source, b"", b"");
+        }
+        lifted
+    }
+
+    /// Whether a source is blocked whole, by the configuration or for what it did: connections of
+    /// it need not be accepted.
+    #[must_use]
+    pub fn is_blocked(&self, now: Instant, source: IpAddr) -> bool {
+        let source = source.to_canonical();
+        match self.networks.of(source).standing {
+            Standing::Trusted => false,
+            Standing::Blocked => true,
+            Standing::Served => {
+                (self.config.loopback || !source.is_loopback())
+                    && self.blacklist.standing(now, &self.addresses, source) == Block::Blocked
+            }
+        }
+    }
+
+    /// The blocks after `after` in the order of addresses, at most `most`.
+    pub fn blocks(&self, after: Option<IpAddr>, most: usize) -> impl Iterator<Item = Blocked> + '_ {
+        self.blacklist.list(&self.addresses, after, most)
+    }
+
+    /// How many sources are blocked.
+    #[must_use]
+    pub fn blocks_count(&self) -> usize {
+        self.blacklist.len()
+    }
+
+    /// Changes whenever a source is blocked or free again.
+    #[must_use]
+    pub fn blocks_version(&self) -> u64 {
+        self.blacklist.version()
+    }
+
+    /// Lists a security event.
+    pub fn record(&mut self, kind: SecurityKind, source: IpAddr, account: &[u8], agent: &[u8]) {
+        self.journal.record(self.wall, kind, source, account, agent);
+    }
+
+    /// Counts a security event that is not worth listing each time.
+    #[inline]
+    pub fn count(&mut self, kind: SecurityKind) {
+        self.journal.count(kind);
+    }
+
+    /// The security events.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Touches what the request of a source will need, so that the misses of a batch overlap.
+    #[inline]
+    #[must_use]
+    pub fn warm(&self, source: IpAddr) -> u32 {
+        if self.unlimited { 0 } else { self.sources.warm(&self.addresses, source.to_canonical()) }
+    }
+}
+
+fn limits(config: &config::Guard, shards: u8) -> Limits {
+    let requests = Rate::limit(config.rate_per_s, config.burst);
+    let registers = Rate::limit(config.register_rate_per_s, config.register_burst);
+    Limits::new(requests, registers, shards)
+}
+
+#[cfg(test)]
+mod tests;

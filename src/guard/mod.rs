@@ -1,0 +1,37 @@
+//! L1: who may speak at all. Before anything of a message is read its source decides: networks,
+//! blocks, limits of rate. After it is read, signatures of scanners do. What comes of requests,
+//! proofs and failures, is told to the guard and changes what its source may.
+//!
+//! Each shard has a guard, for what its own sockets receive. Its tables are of fixed size whatever
+//! number of sources speaks. What guards tell each other, and why, is [`told`]'s; the messages
+//! travel as values, like everything here: no socket, no clock, no lock.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`networks`] | trusted and blocked networks, networks with limits of their own |
+//! | [`bucket`], [`budget`] | token buckets; those of one source, and its share on one shard |
+//! | [`table`], [`sketch`], [`sources`] | what is remembered of sources, in fixed memory |
+//! | [`scanner`] | words of scanners, walks through numbers |
+//! | [`score`], [`blacklist`] | what offences weigh, who is blocked for how long |
+//! | [`events`] | the vocabulary of security events, and their list |
+//! | [`gatehouse`] | all of it together: the guard |
+
+pub mod address;
+pub mod blacklist;
+pub mod bucket;
+pub mod budget;
+pub mod events;
+pub mod gatehouse;
+pub mod networks;
+pub mod scanner;
+pub mod score;
+pub mod sketch;
+pub mod sources;
+pub mod table;
+pub mod told;
+
+pub use blacklist::Blocked;
+pub use events::{SecurityKind, SecurityRecord};
+pub use gatehouse::{Asked, Entry, Guard, Silence};
+pub use score::Offence;
+pub use told::{To, Told};
