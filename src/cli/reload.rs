@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Failure;
 use super::accounts::{self, Loaded};
+use super::say::note;
 use super::server::{self, Server};
 use crate::config::Settings;
 use crate::limits::ACCOUNTS_PER_CONTROL_MAX;
@@ -90,10 +91,15 @@ impl Server {
     /// # Errors
     /// One line with what is wrong; nothing has changed then.
     pub fn reload(&mut self, settings: Settings) -> Result<Changes, Failure> {
-        let Loaded { accounts, domains } = check(&settings)?;
+        let loaded = check(&settings)?;
+        let short_passwords = loaded.short_passwords(&settings);
+        let Loaded { accounts, domains } = loaded;
         let applies = self.on_reload.iter().map(|prepare| prepare(&settings));
         let applies: Vec<Apply> = applies.collect::<Result<_, _>>()?;
         // From here on nothing is refused.
+        if let Some(line) = short_passwords {
+            note(line);
+        }
         applies.into_iter().for_each(|apply| apply());
         let (at_start, changed) = self.differences(&settings);
         let mut changes = Changes {

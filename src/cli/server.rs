@@ -55,7 +55,11 @@ impl Server {
     pub fn start(settings: &Settings, data: Option<&Path>) -> Result<Server, Failure> {
         let (listen, listen_streams) = listeners(&settings.serve.listen);
         let streams = streams(settings, listen.len() + listen_streams.len())?;
-        let Loaded { accounts: subscribers, domains } = reload::check(settings)?;
+        let loaded = reload::check(settings)?;
+        if let Some(line) = loaded.short_passwords(settings) {
+            note(line);
+        }
+        let Loaded { accounts: subscribers, domains } = loaded;
         let certificates = certificates::load(settings)?;
         let (cpus, shards) = placement(&settings.serve)?;
         let keys = secrets(data)?;

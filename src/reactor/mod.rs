@@ -54,4 +54,6 @@ mod deadline_tests;
 #[cfg(test)]
 mod hearsay_tests;
 #[cfg(test)]
+mod ping_tests;
+#[cfg(test)]
 mod tests;

@@ -70,6 +70,8 @@ pub enum Control {
     },
     /// Give one page of the bindings there are.
     Find(Find),
+    /// Say which address-of-record, as an operator writes it, is this shard's. It need not exist.
+    Locate(Box<[u8]>),
     /// Show an account and its bindings. Its address-of-record is given as an operator writes it.
     Show(Box<[u8]>),
     /// Take bindings of an account out ([`LeaveReason::ForcedUnregister`]). From the reply on they
@@ -92,6 +94,8 @@ pub enum Reply {
     Lifted(Lifted),
     /// What was found.
     Found(Page),
+    /// A canonical address-of-record, or why it is not here.
+    Located(Result<Box<[u8]>, Unfound>),
     /// An account, or why it is not here.
     Shown(Result<Shown, Unfound>),
     /// What was taken out of an account, or why that is not here.
@@ -240,6 +244,7 @@ impl Core {
                 Reply::Lifted(self.lift_suspensions(aor.as_bytes(), source, after))
             }
             Control::Find(find) => Reply::Found(self.find_registrations(now, &find)),
+            Control::Locate(aor) => Reply::Located(self.own_aor(&aor)),
             Control::Show(aor) => Reply::Shown(self.show_registrations(now, &aor)),
             Control::Unregister(aor, chosen) => {
                 Reply::Unregistered(self.force_unregister(now, &aor, &chosen))

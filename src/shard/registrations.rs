@@ -13,7 +13,7 @@ use crate::limits::{
     AOR_BYTES_MAX, FIND_CONTACT_SLOTS_MAX, FIND_ROWS_MAX, FIND_SLOTS_MAX, FIND_TEXT_BYTES_MAX,
 };
 use crate::nat::liveness::{self, RoundTrip};
-use crate::registrar::{Aor, AorError, AorId, Binding, BindingId, LeaveReason, Wanted, Which};
+use crate::registrar::{AorError, AorId, Binding, BindingId, LeaveReason, Wanted, Which};
 use crate::shard::ShardId;
 use crate::shard::batch::{Unaddressed, canonical};
 use crate::shard::core::Core;
@@ -21,7 +21,7 @@ use crate::sip::uri::Uri;
 use crate::time::Now;
 
 /// What is wanted of the bindings of one shard. What is `None` is not asked about.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Find {
     /// Bindings of this contact, a URI compared by RFC 3261 19.1.4.
     pub contact: Option<Box<[u8]>>,
@@ -30,6 +30,15 @@ pub struct Find {
     pub source: Option<IpNet>,
     /// The slot to go on from; 0 begins.
     pub from: u32,
+    /// The most bindings to give, of no more than [`FIND_ROWS_MAX`].
+    pub rows_max: usize,
+}
+
+/// Every binding.
+impl Default for Find {
+    fn default() -> Self {
+        Find { contact: None, source: None, from: 0, rows_max: FIND_ROWS_MAX }
+    }
 }
 
 /// One binding, as it was.
@@ -76,8 +85,8 @@ pub enum Chosen {
     All,
     /// Those of this contact, by RFC 3261 19.1.4.
     Contact(Box<[u8]>),
-    /// This one.
-    Binding(BindingId),
+    /// This one, of that shard.
+    Binding(ShardId, BindingId),
 }
 
 /// What an operator took out.
@@ -126,7 +135,7 @@ impl Core {
         // What costs less is looked at first.
         let found = found.filter(|(_, b)| is_wanted(by_source, b) && is_wanted(by_contact, b));
         for (id, binding) in found {
-            if page.registrations.len() == FIND_ROWS_MAX {
+            if page.registrations.len() >= find.rows_max.clamp(1, FIND_ROWS_MAX) {
                 next = Some(id.index);
                 break;
             }
@@ -154,10 +163,10 @@ impl Core {
         let account = self.account_of(aor)?;
         let contact = match chosen {
             Chosen::Contact(text) => Some(Uri::parse(text)),
-            Chosen::All | Chosen::Binding(_) => None,
+            Chosen::All | Chosen::Binding(..) => None,
         };
         let is_chosen = |id: BindingId, binding: &Binding| match (chosen, &contact) {
-            (Chosen::Binding(one), _) => id == *one,
+            (Chosen::Binding(shard, one), _) => *shard == self.id && id == *one,
             (Chosen::Contact(_), Some(Ok(uri))) => Wanted::Contact(uri).matches(binding),
             (Chosen::Contact(_), _) => false,
             (Chosen::All, _) => true,
@@ -191,9 +200,17 @@ impl Core {
         }
     }
 
-    /// The account an operator means: `sip:user@domain` or `user@domain`; where one domain is
-    /// served, `user` too.
+    /// The account an operator means.
     fn account_of(&self, text: &[u8]) -> Result<AccountId, Unfound> {
+        let aor = self.own_aor(text)?;
+        let key = AorKey(self.ownership.hash(&aor));
+        self.accounts.find(key, &aor).ok_or(Unfound::Account)
+    }
+
+    /// The canonical address-of-record an operator means, if it would be this shard's; it need not
+    /// exist. It is written `sip:user@domain` or `user@domain`; where one domain is served, `user`
+    /// too.
+    pub(super) fn own_aor(&self, text: &[u8]) -> Result<Box<[u8]>, Unfound> {
         if text.len() > FIND_TEXT_BYTES_MAX {
             return Err(Unfound::Malformed);
         }
@@ -216,16 +233,8 @@ impl Core {
                 Unaddressed::Aor(AorError::TooLong) => Unfound::Account,
                 Unaddressed::Aor(_) | Unaddressed::To => Unfound::Malformed,
             })?;
-        self.own_account(&aor)
-    }
-
-    fn own_account(&self, aor: &Aor<'_>) -> Result<AccountId, Unfound> {
-        let hash = self.ownership.hash(aor.text());
-        let owner = self.ownership.owner(hash);
-        if owner != self.id {
-            return Err(Unfound::Owner(owner));
-        }
-        self.accounts.find(AorKey(hash), aor.text()).ok_or(Unfound::Account)
+        let owner = self.ownership.owner(self.ownership.hash(aor.text()));
+        if owner == self.id { Ok(aor.text().into()) } else { Err(Unfound::Owner(owner)) }
     }
 }
 

@@ -50,6 +50,10 @@ levels! {
     endpoints_ignored,
     /// UDP sources that have agreed to be heard from.
     sources_awaited,
+    /// Suspensions that hold.
+    suspensions,
+    /// Bytes that suspensions take, and the failures that may lead to some.
+    suspensions_bytes,
 }
 
 impl Core {
@@ -68,6 +72,8 @@ impl Core {
                 subscriptions: count(self.subscriptions.len()),
                 endpoints_ignored: count(self.probing.ignored_count()),
                 sources_awaited: count(self.probing.sources_awaited()),
+                suspensions: count(self.suspensions.len()),
+                suspensions_bytes: count(self.suspensions.bytes_held()),
             },
         }
     }
