@@ -11,7 +11,8 @@ use super::say::note;
 use super::server::{self, Server};
 use crate::config::Settings;
 use crate::limits::ACCOUNTS_PER_CONTROL_MAX;
-use crate::reactor::{ControlError, Controller};
+use crate::nat::OwnAddresses;
+use crate::reactor::{ControlError, Controller, Interfaces};
 use crate::shard::Shard;
 use crate::shard::control::{AccountsChanged, Configuration, Control, NewAccount, Reply};
 use crate::store::Subscriber;
@@ -139,8 +140,26 @@ impl Server {
             order(shard, Control::Configure(Arc::clone(configuration)))?;
             order(shard, Control::AskOwners(asks_owners))?;
         }
+        self.tell_own_addresses()?;
         for (shard, accounts) in self.running.controllers().iter().zip(owned) {
             replace_accounts(shard, accounts, sum)?;
+        }
+        Ok(())
+    }
+
+    /// Tells every shard where this process listens, by the addresses its host has now.
+    pub(super) fn tell_own_addresses(&self) -> Result<(), ControlError> {
+        let interfaces = Interfaces::now().unwrap_or_else(|error| {
+            note(format_args!(
+                "the kernel does not list the addresses of this host ({error}): a phone that \
+                 registers at one of them may not be noticed"
+            ));
+            Interfaces::default()
+        });
+        let own = OwnAddresses::new(self.listening(), interfaces.addresses, interfaces.broadcasts);
+        let own = Arc::new(own);
+        for shard in self.running.controllers() {
+            order(shard, Control::OwnAddresses(Arc::clone(&own)))?;
         }
         Ok(())
     }

@@ -132,6 +132,7 @@ impl Server {
         server.tell_listeners()?;
         let slots = server.running.certificate_slots();
         server.on_reload(certificates::prepare(slots));
+        server.tell_own_addresses().map_err(|error| Failure::new(error.to_string()))?;
         Ok(server)
     }
 

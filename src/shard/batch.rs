@@ -15,7 +15,9 @@ use crate::limits::{AOR_BYTES_MAX, BATCH_MAX};
 use crate::registrar::AorId;
 use crate::registrar::aor::{Aor, AorError};
 use crate::shard::core::Core;
+use crate::shard::counters::DropReason;
 use crate::shard::ping::Ping;
+use crate::shard::places::unanswerable;
 use crate::shard::silence::is_kept;
 use crate::shard::subscribe::{is_watching, watches_all};
 use crate::shard::{Datagram, Handled};
@@ -80,6 +82,8 @@ impl Slot {
 pub(super) struct Read<'a> {
     /// What it is if it is no message; it is not parsed then.
     pub ping: Option<Ping>,
+    /// Why it is dropped unread; it is not parsed then either.
+    pub dropped: Option<DropReason>,
     pub parsed: Parsed<'a>,
     /// Whose bindings it is about, if it is a REGISTER.
     pub addressed: Result<Addressed<'a>, Unaddressed>,
@@ -128,10 +132,11 @@ pub(super) fn read_ahead<'a>(
     let mut keys: ArrayVec<AorKey, BATCH_MAX> = ArrayVec::new();
     for (datagram, slot) in datagrams.iter().zip(slots) {
         let Slot { table, aor, renamed } = slot;
+        let dropped = unanswerable(&core.own, datagram);
         let ping = Ping::of(datagram);
-        let parsed = match ping {
-            None => parse(datagram.bytes, framing(datagram), table),
-            Some(_) => NO_MESSAGE,
+        let parsed = match (dropped, ping) {
+            (None, None) => parse(datagram.bytes, framing(datagram), table),
+            _ => NO_MESSAGE,
         };
         let addressed = match &parsed {
             Parsed::Complete { message, .. } => address(core, datagram, *message, aor, renamed),
@@ -142,7 +147,7 @@ pub(super) fn read_ahead<'a>(
         {
             keys.push(key);
         }
-        reads.push(Read { ping, parsed, addressed });
+        reads.push(Read { ping, dropped, parsed, addressed });
     }
     // One alone has nothing to overlap with.
     if keys.len() > 1 {

@@ -14,7 +14,7 @@ use crate::auth::accounts::{AccountId, AorKey, InsertError};
 use crate::auth::suspension::Cursor;
 use crate::config::{self, AccountPolicy};
 use crate::limits::{ACCOUNTS_SWEPT_PER_CONTROL_MAX, EXPIRIES_PER_TURN_MAX};
-use crate::nat::Networks;
+use crate::nat::{Networks, OwnAddresses};
 use crate::reg_event::EndReason;
 use crate::registrar::{AorId, LeaveReason, Which};
 use crate::shard::Shard;
@@ -40,6 +40,8 @@ pub enum Control {
     /// The UDP addresses that datagrams are taken at, by the number of their listener, ports
     /// resolved. Requests of our own name them; until they are known they name the domain.
     Listening(Vec<SocketAddr>),
+    /// Where this process listens, as far as that is known now. Nothing from the start.
+    OwnAddresses(Arc<OwnAddresses>),
     /// The accounts are about to be put, all of them; none is gone yet. An update that was begun
     /// and not ended is forgotten.
     BeginAccounts,
@@ -224,6 +226,10 @@ impl Core {
             }
             Control::Listening(addresses) => {
                 self.listening = Listening::new(addresses);
+                Reply::Configured
+            }
+            Control::OwnAddresses(own) => {
+                self.own = own;
                 Reply::Configured
             }
             Control::Configure(configuration) => {

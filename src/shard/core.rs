@@ -3,6 +3,7 @@
 
 use std::hash::Hasher;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use hdrhistogram::Histogram;
 use siphasher::sip::SipHasher24;
@@ -16,8 +17,8 @@ use crate::config;
 use crate::flow::ConnectionId;
 use crate::guard::Guard;
 use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX};
-use crate::nat::Networks;
 use crate::nat::liveness::{self, RoundTrip};
+use crate::nat::{Networks, OwnAddresses};
 use crate::reg_event::{Notify, SubscriptionTable};
 use crate::registrar::{BindingId, Event, LeaveReason, Registrar, TokenKeys};
 use crate::shard::batch::{Outlet, Read, Single, Slot, read_ahead};
@@ -30,6 +31,7 @@ use crate::shard::guard::said;
 use crate::shard::listening::Listening;
 use crate::shard::liveness::Probing;
 use crate::shard::owner::Ownership;
+use crate::shard::ping::Ping;
 use crate::shard::request::{self, Arrival};
 use crate::shard::suspend::{SuspensionEvent, suspensions};
 use crate::shard::{Datagram, Handled, ShardId, silence};
@@ -117,6 +119,7 @@ pub(super) struct Core {
     pub probing: Probing,
     pub listening: Listening,
     pub networks: Networks,
+    pub own: Arc<OwnAddresses>,
     pub bindings_max: u8,
     pub extensions: Extensions,
     /// Some account may be let in without a digest, so requests without credentials are for the
@@ -162,6 +165,7 @@ impl Shard {
             nat,
             liveness,
             networks: Networks::new(networks),
+            own: Arc::default(),
             bindings_max: registrar.bindings_max,
             extensions: Extensions::from(&registrar),
             subscriptions: SubscriptionTable::new((&registrar).into(), id.0),
@@ -273,8 +277,19 @@ impl Shard {
         for batch in datagrams.chunks(BATCH_MAX) {
             let reads = read_ahead(core, batch, slots);
             for (datagram, read) in batch.iter().zip(&reads) {
+                if let Some(reason) = read.dropped {
+                    core.counters.drop(reason);
+                    outlet.handled(datagram, Handled::Nothing);
+                    continue;
+                }
                 if let Some(ping) = read.ping {
-                    let handled = ping.take(datagram, outlet.room(), &mut core.counters);
+                    let arrival = Arrival { now, datagram, handed_over };
+                    let handled = match ping {
+                        Ping::Stun if !silence::answers_pings(core, &arrival) => {
+                            silence::keep(core, &arrival, DropReason::Unauthorized)
+                        }
+                        _ => ping.take(datagram, outlet.room(), &mut core.counters),
+                    };
                     outlet.handled(datagram, handled);
                     if ping.is_from_a_phone(datagram) {
                         outlet.heard(datagram);
