@@ -9,7 +9,8 @@ use crate::time::Instant;
 
 /// The halves of a stretch may differ by one in 256 before the hash is overruled.
 const SLACK_SHIFT: u32 = 8;
-/// A stretch may be fuller than its share by one in 32 before nobody moves there by choice.
+/// A stretch may be fuller than its share by one in 32, and one, before nobody moves there by
+/// choice.
 const ROOM_SHIFT: u32 = 5;
 /// A slot that is fuller than the mean by one in 32 sends its entries elsewhere.
 const CROWDED_SHIFT: u32 = 5;
@@ -136,7 +137,7 @@ impl Ring {
         let mut depth = slots.trailing_zeros();
         while node != away {
             let share = population.div_ceil(1 << depth);
-            if u64::from(self.loads[node]) + 1 > share + (share >> ROOM_SHIFT) {
+            if u64::from(self.loads[node]) > share + (share >> ROOM_SHIFT) {
                 return false;
             }
             (node, away, depth) = (node / 2, away / 2, depth - 1);

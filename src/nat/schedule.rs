@@ -255,18 +255,19 @@ impl Schedule {
     }
 
     /// Somebody has a turn from now on, within a cycle for the first time; a packet has just gone
-    /// out. Another tenant of the slot is forgotten. Who has one already keeps it.
+    /// out. Another tenant of the slot is forgotten. Who has one already keeps it; returns whether
+    /// it had none.
     ///
     /// # Panics
     /// If there are more than 2^31 slots.
-    pub fn insert(&mut self, now: Instant, endpoint: Endpoint) {
+    pub fn insert(&mut self, now: Instant, endpoint: Endpoint) -> bool {
         assert!(endpoint.index < 1 << 31, "slot numbers fit 31 bits");
         let index = endpoint.index as usize;
         if index >= self.nodes.len() {
             self.nodes.resize(index + 1, Node::default());
         }
         if self.contains(endpoint) {
-            return;
+            return false;
         }
         self.unlink(endpoint.index);
         self.ring.advance(now);
@@ -279,6 +280,7 @@ impl Schedule {
             slot: place.slot,
             home: self.home,
         };
+        true
     }
 
     /// Somebody has no turn any more. Returns whether it had one.

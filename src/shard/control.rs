@@ -26,7 +26,7 @@ use crate::shard::listening::Listening;
 use crate::shard::registrations::{Chosen, Find, Page, Shown, Unfound, Unregistered};
 use crate::shard::suspend::{Lifted, SuspensionPage};
 use crate::shard::tally::Tally;
-use crate::time::Now;
+use crate::time::{Instant, Now};
 
 /// An order.
 #[derive(Clone, Debug)]
@@ -233,7 +233,7 @@ impl Core {
                 Reply::Configured
             }
             Control::Configure(configuration) => {
-                self.configure(now, &configuration);
+                self.configure(now.mono, &configuration);
                 Reply::Configured
             }
             Control::BeginAccounts => {
@@ -259,16 +259,16 @@ impl Core {
         }
     }
 
-    fn configure(&mut self, now: Now, configuration: &Configuration) {
+    fn configure(&mut self, now: Instant, configuration: &Configuration) {
         let Configuration { registrar, auth, guard, nat, liveness, networks, domains } =
             configuration;
         self.bindings_max = registrar.bindings_max;
         self.extensions = Extensions::from(registrar);
         self.auth = auth.clone();
         self.guard.configure(guard, &said(networks));
-        self.nat = nat.clone();
+        self.configure_keepalives(now, nat);
         self.liveness = liveness.clone();
-        self.probing.configure(now.mono, liveness, &self.keys);
+        self.probing.configure(now, liveness, &self.keys);
         self.put_unreachable_last();
         self.networks = Networks::new(networks.iter().cloned());
         self.domains = Domains::new(domains.clone());
@@ -371,7 +371,7 @@ mod tests {
     use crate::auth::nonce::NonceKey;
     use crate::shard::owner::Ownership;
     use crate::shard::{Keys, Setup, ShardId};
-    use crate::time::{Instant, UnixTime};
+    use crate::time::UnixTime;
 
     const NOW: Now = Now { mono: Instant::ZERO, wall: UnixTime(1_800_000_000), wall_us: 0 };
 

@@ -28,6 +28,7 @@ use crate::shard::domains::Domains;
 use crate::shard::extensions::Extensions;
 use crate::shard::flows::{Flows, Order};
 use crate::shard::guard::said;
+use crate::shard::keepalive::Keepalives;
 use crate::shard::listening::Listening;
 use crate::shard::liveness::Probing;
 use crate::shard::owner::Ownership;
@@ -118,6 +119,7 @@ pub(super) struct Core {
     pub liveness: config::Liveness,
     pub probing: Probing,
     pub listening: Listening,
+    pub keepalives: Keepalives,
     pub networks: Networks,
     pub own: Arc<OwnAddresses>,
     pub bindings_max: u8,
@@ -159,6 +161,7 @@ impl Shard {
         let mut core = Core {
             probing: Probing::new(&liveness, &keys, id),
             listening: Listening::default(),
+            keepalives: Keepalives::new(&nat, &keys, id, shards),
             id,
             auth,
             guard,
@@ -202,6 +205,7 @@ impl Shard {
         self.core.accounts.reserve(accounts);
         self.core.registrar.reserve(accounts, accounts);
         self.core.probing.reserve(accounts);
+        self.core.keepalives.reserve(accounts);
     }
 
     /// Whether this shard owns an account, by its canonical AOR.
@@ -317,6 +321,7 @@ impl Shard {
         core.end_suspensions(now);
         let probing = core.turn_probing(now);
         core.settle(now);
+        let keepalives = core.turn_keepalives(now);
         if expired.more {
             return Some(now.mono);
         }
@@ -325,6 +330,7 @@ impl Shard {
             core.subscriptions.next_deadline(),
             core.suspensions.next_deadline(),
             probing,
+            keepalives,
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -345,6 +351,11 @@ impl Shard {
     /// stands at the start of `out`, which has room for
     /// [`RESPONSE_BYTES_MAX`](crate::limits::RESPONSE_BYTES_MAX) bytes.
     pub fn poll_order(&mut self, out: &mut [u8]) -> Option<Order> {
+        let now = self.core.now;
+        // Their pace bounds how many there are, so nothing waits long behind them.
+        if let Some(order) = self.core.poll_keepalive(now, out) {
+            return Some(order);
+        }
         let Core { subscriptions, registrar, flows, now, .. } = &mut self.core;
         // Before anything about connections: a kicked phone hears why before its own is closed.
         let order = match subscriptions.poll_notify(*now, registrar, out) {
@@ -534,6 +545,7 @@ impl Core {
                 self.subscriptions.on_event(now, event);
             }
         }
+        self.settle_keepalives(now.mono);
         for id in self.subscriptions.take_left() {
             self.flows.touch(id, false);
         }

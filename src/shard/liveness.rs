@@ -271,6 +271,7 @@ impl Core {
         for _ in 0..PROBE_STEPS_MAX {
             if let Some((endpoint, branch)) = self.probing.liveness.poll_repeat(now.mono) {
                 if let Some(order) = self.write(endpoint, branch, out) {
+                    self.keepalives.heard(now.mono, id(endpoint));
                     self.counters.probes_repeated += 1;
                     return Some(order);
                 }
@@ -335,12 +336,13 @@ impl Core {
         let branch = liveness.begin(now, endpoint, reliable)?;
         let order = self.write_to(endpoint, &way, branch, out)?;
         self.counters.probes_sent += 1;
+        // It opens the pinhole as well.
+        self.keepalives.heard(now.mono, id(endpoint));
         Some(order)
     }
 
     /// An OPTIONS that keeps the pinhole of a binding open. Its answer counts when it comes, and
     /// nobody waits for it.
-    #[allow(dead_code, reason = "keepalives of that form call it")]
     pub(super) fn write_keepalive(
         &mut self,
         now: Now,

@@ -50,6 +50,11 @@ levels! {
     endpoints_ignored,
     /// UDP sources that have agreed to be heard from.
     sources_awaited,
+    /// Bindings whose pinhole is kept open from here.
+    keepalives,
+    /// Shards whose keepalives go faster than their share of the ceiling, since that could not
+    /// cover everybody within the period.
+    keepalive_pace_raised,
     /// Suspensions that hold.
     suspensions,
     /// Bytes that suspensions take, and the failures that may lead to some.
@@ -72,6 +77,8 @@ impl Core {
                 subscriptions: count(self.subscriptions.len()),
                 endpoints_ignored: count(self.probing.ignored_count()),
                 sources_awaited: count(self.probing.sources_awaited()),
+                keepalives: count(self.keepalives.len()),
+                keepalive_pace_raised: self.keepalives.is_raised().into(),
                 suspensions: count(self.suspensions.len()),
                 suspensions_bytes: count(self.suspensions.bytes_held()),
             },
