@@ -1,6 +1,9 @@
 //! Guessing over real sockets: whatever way passwords are tried, a source has as many tries at an
 //! account as the settings say, and the owner registers from his own address all the while.
 
+// The shell's clock is allowed here: deadlines of processes are real time.
+#![allow(clippy::disallowed_methods)]
+
 mod common;
 
 #[path = "common/serve.rs"]

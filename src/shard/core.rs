@@ -27,6 +27,7 @@ use crate::shard::flows::{Flows, Order};
 use crate::shard::guard::said;
 use crate::shard::keepalive::Keepalives;
 use crate::shard::owner::Ownership;
+use crate::shard::ping::Ping;
 use crate::shard::request::{self, Arrival};
 use crate::shard::suspend::{SuspensionEvent, suspensions};
 use crate::shard::{Datagram, Handled, ShardId, silence};
@@ -275,7 +276,13 @@ impl Shard {
                     continue;
                 }
                 if let Some(ping) = read.ping {
-                    let handled = ping.take(datagram, outlet.room(), &mut core.counters);
+                    let arrival = Arrival { now, datagram, handed_over };
+                    let handled = match ping {
+                        Ping::Stun if !silence::answers_pings(core, &arrival) => {
+                            silence::keep(core, &arrival, DropReason::Unauthorized)
+                        }
+                        _ => ping.take(datagram, outlet.room(), &mut core.counters),
+                    };
                     outlet.handled(datagram, handled);
                     if ping.is_from_a_phone(datagram) {
                         outlet.heard(datagram);
