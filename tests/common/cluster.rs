@@ -8,6 +8,7 @@ use std::time::Duration;
 use aorta::auth::account::Ha1s;
 use aorta::auth::nonce::NonceKey;
 use aorta::config::{self, AccountPolicy, Algorithms, Domain};
+use aorta::flow::ConnectionId;
 use aorta::limits::RESPONSE_BYTES_MAX;
 use aorta::nat::OwnAddresses;
 use aorta::registrar::Binding;
@@ -75,6 +76,8 @@ pub struct Cluster {
     out: Vec<u8>,
     /// What shards have sent of their own accord and nobody has asked for yet.
     ordered: Vec<Sent>,
+    /// Connections that were to be pinged, in order.
+    pub pings: Vec<ConnectionId>,
 }
 
 /// Something to send.
@@ -144,6 +147,7 @@ impl Cluster {
             now,
             out: vec![0; RESPONSE_BYTES_MAX],
             ordered: Vec::new(),
+            pings: Vec::new(),
         }
     }
 
@@ -197,7 +201,7 @@ impl Cluster {
     /// What the shards send of their own accord.
     pub fn orders(&mut self) -> Vec<Sent> {
         for shard in &mut self.shards {
-            poll_orders(shard, &mut self.out, &mut self.ordered);
+            poll_orders(shard, &mut self.out, &mut self.ordered, &mut self.pings);
         }
         std::mem::take(&mut self.ordered)
     }
@@ -215,9 +219,30 @@ impl Cluster {
             self.now = self.now.after(step);
             for shard in &mut self.shards {
                 while shard.turn(self.now).is_some_and(|next| next <= self.now.mono) {
-                    poll_orders(shard, &mut self.out, &mut self.ordered);
+                    poll_orders(shard, &mut self.out, &mut self.ordered, &mut self.pings);
                 }
             }
+        }
+    }
+
+    /// Lets time pass from one deadline to the next, as reactors do; `on_sent` hears what the shards
+    /// send of their own accord, and when.
+    pub fn run(&mut self, time: Duration, mut on_sent: impl FnMut(Instant, Sent)) {
+        let end = self.now.after(time).mono;
+        loop {
+            let mut next = end;
+            for shard in &mut self.shards {
+                let deadline = shard.turn(self.now);
+                poll_orders(shard, &mut self.out, &mut self.ordered, &mut self.pings);
+                next = next.min(deadline.unwrap_or(end).max(self.now.mono));
+            }
+            self.ordered.drain(..).for_each(|sent| on_sent(self.now.mono, sent));
+            if self.now.mono >= end {
+                return;
+            }
+            // A reactor is never there at the very nanosecond, and always a little later.
+            let step = next.saturating_since(self.now.mono).max(Duration::from_micros(50));
+            self.now = self.now.after(step);
         }
     }
 
@@ -243,10 +268,19 @@ impl Cluster {
     }
 }
 
-fn poll_orders(shard: &mut Shard, out: &mut [u8], ordered: &mut Vec<Sent>) {
+fn poll_orders(
+    shard: &mut Shard,
+    out: &mut [u8],
+    ordered: &mut Vec<Sent>,
+    pings: &mut Vec<ConnectionId>,
+) {
     while let Some(order) = shard.poll_order(out) {
-        if let Order::Send { to, len, .. } = order {
-            ordered.push(Sent { to, by: shard.id(), bytes: out[..len].to_vec() });
+        match order {
+            Order::Send { to, len, .. } => {
+                ordered.push(Sent { to, by: shard.id(), bytes: out[..len].to_vec() });
+            }
+            Order::Ping(id) => pings.push(id),
+            _ => {}
         }
     }
 }
