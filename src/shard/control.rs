@@ -485,6 +485,6 @@ mod tests {
         assert_eq!((core.bindings_max, core.auth.nonce_lifetime_s), (9, 60));
         assert!(core.domains.find(b"example.com").is_some());
         assert_eq!((core.nat.tests, core.liveness.misses), (config::NatTests::NONE, 9));
-        assert!(core.networks.find([10, 0, 0, 1].into()).is_some());
+        assert!(core.networks.say([10, 0, 0, 1].into(), |one| Some(one.net)).is_some());
     }
 }
