@@ -473,7 +473,11 @@ proptest! {
                     }
                 }
                 Op::Run { ms } => world.run(Duration::from_millis(ms)),
-                Op::Stumble { ms } => world.now = world.now + Duration::from_millis(ms),
+                Op::Stumble { ms } => {
+                    // Within the guard.
+                    world.now = world.now + Duration::from_millis(ms);
+                    world.serve();
+                }
             }
             world.schedule.check_invariants();
             prop_assert_eq!(world.schedule.len(), world.len());

@@ -128,6 +128,14 @@ impl Plane for Shard {
         Shard::connection_closed(self, now, id);
     }
 
+    fn unreachable(&mut self, now: Now, to: SocketAddr) {
+        Shard::unreachable(self, now, to);
+    }
+
+    fn heard(&mut self, now: Now, source: SocketAddr) {
+        Shard::heard(self, now, source);
+    }
+
     fn poll_order(&mut self, out: &mut [u8]) -> Option<Order> {
         Shard::poll_order(self, out)
     }

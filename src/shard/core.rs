@@ -2,8 +2,10 @@
 //! happens here is a function of what was handed in, clocks and secrets included.
 
 use std::hash::Hasher;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use hdrhistogram::Histogram;
 use siphasher::sip::SipHasher24;
 
 use crate::auth::account::Ha1s;
@@ -15,9 +17,10 @@ use crate::config;
 use crate::flow::ConnectionId;
 use crate::guard::Guard;
 use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX};
+use crate::nat::liveness::{self, RoundTrip};
 use crate::nat::{Networks, OwnAddresses};
 use crate::reg_event::{Notify, SubscriptionTable};
-use crate::registrar::{Event, LeaveReason, Registrar, TokenKeys};
+use crate::registrar::{BindingId, Event, LeaveReason, Registrar, TokenKeys};
 use crate::shard::batch::{Outlet, Read, Single, Slot, read_ahead};
 use crate::shard::control::{Control, Reply, Update};
 use crate::shard::counters::{Counters, DropReason};
@@ -26,6 +29,8 @@ use crate::shard::extensions::Extensions;
 use crate::shard::flows::{Flows, Order};
 use crate::shard::guard::said;
 use crate::shard::keepalive::Keepalives;
+use crate::shard::listening::Listening;
+use crate::shard::liveness::Probing;
 use crate::shard::owner::Ownership;
 use crate::shard::ping::Ping;
 use crate::shard::request::{self, Arrival};
@@ -112,6 +117,8 @@ pub(super) struct Core {
     pub guard: Guard,
     pub nat: config::Nat,
     pub liveness: config::Liveness,
+    pub probing: Probing,
+    pub listening: Listening,
     pub keepalives: Keepalives,
     pub networks: Networks,
     pub own: Arc<OwnAddresses>,
@@ -151,7 +158,9 @@ impl Shard {
             id, ownership, keys, registrar, auth, nat, liveness, networks, domains, ..
         } = setup;
         let shards = ownership.shards();
-        let core = Core {
+        let mut core = Core {
+            probing: Probing::new(&liveness, &keys, id),
+            listening: Listening::default(),
             keepalives: Keepalives::new(&nat, &keys, id, shards),
             id,
             auth,
@@ -180,6 +189,7 @@ impl Shard {
             now: Now::default(),
             update: None,
         };
+        core.put_unreachable_last();
         Shard { slots: Slot::batch(), core }
     }
 
@@ -194,6 +204,7 @@ impl Shard {
     pub fn reserve(&mut self, accounts: usize) {
         self.core.accounts.reserve(accounts);
         self.core.registrar.reserve(accounts, accounts);
+        self.core.probing.reserve(accounts);
         self.core.keepalives.reserve(accounts);
     }
 
@@ -308,6 +319,7 @@ impl Shard {
         let expired = core.registrar.expire(now, EXPIRIES_PER_TURN_MAX, &mut core.events);
         core.count_events(0);
         core.end_suspensions(now);
+        let probing = core.turn_probing(now);
         core.settle(now);
         let keepalives = core.turn_keepalives(now);
         if expired.more {
@@ -317,6 +329,7 @@ impl Shard {
             core.registrar.next_deadline(),
             core.subscriptions.next_deadline(),
             core.suspensions.next_deadline(),
+            probing,
             keepalives,
         ];
         deadlines.into_iter().flatten().min()
@@ -345,14 +358,44 @@ impl Shard {
         }
         let Core { subscriptions, registrar, flows, now, .. } = &mut self.core;
         // Before anything about connections: a kicked phone hears why before its own is closed.
-        match subscriptions.poll_notify(*now, registrar, out) {
+        let order = match subscriptions.poll_notify(*now, registrar, out) {
             Some(Notify { to, flow, len }) => Some(Order::Send { to, flow, len }),
             // So much was looked at that more is due later: it may be what the phone is to hear.
             None if subscriptions.next_deadline().is_some_and(|at| at <= now.mono) => {
                 flows.pop_before_close()
             }
             None => flows.pop(),
-        }
+        };
+        order.or_else(|| self.core.poll_probe(self.core.now, out))
+    }
+
+    /// ICMP has reported that a datagram sent to `to`, by this reactor or another, did not arrive.
+    /// Anybody can forge that: whoever is there is probed, and nothing else follows.
+    pub fn unreachable(&mut self, now: Now, to: SocketAddr) {
+        self.core.unreachable(now, to);
+    }
+
+    /// A keepalive that is no SIP has come as a datagram from `source`, here or at another reactor.
+    pub fn heard(&mut self, now: Now, source: SocketAddr) {
+        self.core.heard(now, source);
+    }
+
+    /// The round trip to a binding, once one was measured.
+    #[must_use]
+    pub fn round_trip(&self, id: BindingId) -> Option<RoundTrip> {
+        self.core.probing.round_trip(id)
+    }
+
+    /// What probes have shown of a binding; `None`: it was never probed.
+    #[must_use]
+    pub fn liveness(&self, id: BindingId) -> Option<liveness::State> {
+        self.core.probing.state(id)
+    }
+
+    /// Round trips of all probes since the start, microseconds.
+    #[must_use]
+    pub fn round_trips_us(&self) -> &Histogram<u64> {
+        self.core.probing.round_trips_us()
     }
 
     /// Who watches registrations.
@@ -476,6 +519,12 @@ impl Core {
         }
     }
 
+    /// The registrar lists those who do not answer as the settings say.
+    pub fn put_unreachable_last(&mut self) {
+        let is_set = self.liveness.unreachable == config::Unreachable::Deprioritise;
+        self.registrar.put_unreachable_last(is_set);
+    }
+
     /// Begins a call: what happened in the last one is gone.
     pub fn begin(&mut self) {
         self.events.clear();
@@ -484,8 +533,13 @@ impl Core {
 
     /// Ends a call: those who watch are told what happened in it, and connections are held and
     /// released.
-    fn settle(&mut self, now: Now) {
+    pub(super) fn settle(&mut self, now: Now) {
         self.now = now;
+        let events = std::mem::take(&mut self.events);
+        for event in &events {
+            self.probing_on_event(now.mono, event);
+        }
+        self.events = events;
         if !self.subscriptions.is_empty() {
             for event in &self.events {
                 self.subscriptions.on_event(now, event);
@@ -523,6 +577,7 @@ impl Core {
                     LeaveReason::ForcedUnregister
                     | LeaveReason::AccountRemoved
                     | LeaveReason::FlowClosed => counters.removed += 1,
+                    LeaveReason::Unreachable => counters.removed_unreachable += 1,
                 },
             }
         }

@@ -84,7 +84,6 @@ impl Keepalives {
     }
 
     /// Something else has gone to a phone: it opens the pinhole as well.
-    #[allow(dead_code, reason = "probes say so")]
     pub fn heard(&mut self, now: Instant, id: BindingId) {
         self.schedule.heard(now, endpoint(id));
     }
@@ -260,6 +259,7 @@ impl Core {
         if !can_be_sent_to(binding, &flow) {
             return None;
         }
+        self.probing.note_sent(to, name);
         Some(Order::Send { to, flow, len })
     }
 }
@@ -274,21 +274,4 @@ fn can_be_sent_to(binding: &Binding, flow: &Flow) -> bool {
 fn put(out: &mut [u8], payload: &[u8]) -> Option<usize> {
     out.get_mut(..payload.len())?.copy_from_slice(payload);
     Some(payload.len())
-}
-
-// TEMP
-impl Core {
-    fn write_keepalive(&mut self, now: Now, name: BindingId, out: &mut [u8]) -> Option<Order> {
-        use crate::auth::accounts::AccountId;
-        use crate::nat::probe::{ProbeKey, Purpose};
-        let binding = self.registrar.location().binding(name)?;
-        let aor = self.accounts.aor(AccountId(binding.aor().0));
-        let sent_by = aor.rsplit(|&byte| byte == b'@').next().unwrap_or(aor);
-        let key = ProbeKey::new(&self.keys.identity, self.id.0);
-        let second = now.mono.as_secs() as u32;
-        let branch = key.branch(Purpose::Keepalive, endpoint(name), second);
-        let probe = crate::shard::options::Probe { binding, aor, sent_by, branch };
-        let len = crate::shard::options::write_probe(out, &probe).ok()?;
-        Some(Order::Send { to: binding.source(), flow: binding.flow(), len })
-    }
 }

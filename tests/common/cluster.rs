@@ -57,7 +57,8 @@ impl Default for Options {
             auth: config::Auth::default(),
             guard: config::Guard::off(),
             nat: config::Nat::default(),
-            liveness: config::Liveness::default(),
+            // Nobody is asked anything unless the test is about that.
+            liveness: config::Liveness { interval_s: None, ..Default::default() },
             networks: Vec::new(),
             own: OwnAddresses::default(),
             algorithms: Algorithms::MD5,
@@ -218,8 +219,12 @@ impl Cluster {
             let step = (end.mono.saturating_since(self.now.mono)).min(Duration::from_secs(1));
             self.now = self.now.after(step);
             for shard in &mut self.shards {
-                while shard.turn(self.now).is_some_and(|next| next <= self.now.mono) {
+                loop {
+                    let next = shard.turn(self.now);
                     poll_orders(shard, &mut self.out, &mut self.ordered, &mut self.pings);
+                    if next.is_none_or(|next| next > self.now.mono) {
+                        break;
+                    }
                 }
             }
         }
