@@ -42,7 +42,8 @@ impl Offence {
             Offence::AccountMismatch => 5,
             Offence::Malformed => 2,
             Offence::Handshake => 5,
-            Offence::Scanner | Offence::Walk if fakeable => 8,
+            Offence::Scanner if fakeable => 15,
+            Offence::Walk if fakeable => 25,
             Offence::Walk => 50,
             Offence::Scanner => 100,
         }

@@ -11,6 +11,7 @@ use crate::auth::accounts::{AccountId, AorKey};
 use crate::auth::challenge::HeaderNames;
 use crate::config::{Algorithms, Domain};
 use crate::flow::Transport;
+use crate::guard::Entry;
 use crate::limits::{AOR_BYTES_MAX, BATCH_MAX};
 use crate::registrar::AorId;
 use crate::registrar::aor::{Aor, AorError};
@@ -78,6 +79,8 @@ impl Slot {
 
 /// A datagram taken apart.
 pub(super) struct Read<'a> {
+    /// What the guard says to it. What is to be dropped unread is not parsed.
+    pub entry: Entry,
     /// What it is if it is no message; it is not parsed then.
     pub ping: Option<Ping>,
     pub parsed: Parsed<'a>,
@@ -85,7 +88,7 @@ pub(super) struct Read<'a> {
     pub addressed: Result<Addressed<'a>, Unaddressed>,
 }
 
-/// What the parser says of line ends alone.
+/// What the parser says of line ends alone; also of what it was not shown.
 const NO_MESSAGE: Parsed<'static> = Parsed::Invalid {
     error: ParseError { part: Part::Message, fault: Fault::Empty },
     message: None,
@@ -122,16 +125,17 @@ pub(super) enum Unaddressed {
 pub(super) fn read_ahead<'a>(
     core: &Core,
     datagrams: &[Datagram<'a>],
+    entries: &[Entry],
     slots: &'a mut [Slot],
 ) -> ArrayVec<Read<'a>, BATCH_MAX> {
     let mut reads = ArrayVec::new();
     let mut keys: ArrayVec<AorKey, BATCH_MAX> = ArrayVec::new();
-    for (datagram, slot) in datagrams.iter().zip(slots) {
+    for ((datagram, &entry), slot) in datagrams.iter().zip(entries).zip(slots) {
         let Slot { table, aor, renamed } = slot;
         let ping = Ping::of(datagram);
-        let parsed = match ping {
-            None => parse(datagram.bytes, framing(datagram), table),
-            Some(_) => NO_MESSAGE,
+        let parsed = match (entry, ping) {
+            (Entry::Silent(_), _) | (_, Some(_)) => NO_MESSAGE,
+            (_, None) => parse(datagram.bytes, framing(datagram), table),
         };
         let addressed = match &parsed {
             Parsed::Complete { message, .. } => address(core, datagram, *message, aor, renamed),
@@ -142,7 +146,7 @@ pub(super) fn read_ahead<'a>(
         {
             keys.push(key);
         }
-        reads.push(Read { ping, parsed, addressed });
+        reads.push(Read { entry, ping, parsed, addressed });
     }
     // One alone has nothing to overlap with.
     if keys.len() > 1 {

@@ -12,7 +12,7 @@ use crate::auth::nonce::{NonceKeys, NonceSequence};
 use crate::auth::suspension::Suspensions;
 use crate::config;
 use crate::flow::ConnectionId;
-use crate::guard::Guard;
+use crate::guard::{Entry, Guard, Told};
 use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX};
 use crate::nat::Networks;
 use crate::reg_event::{Notify, SubscriptionTable};
@@ -258,10 +258,17 @@ impl Shard {
     ) {
         let Shard { slots, core } = self;
         core.begin();
+        core.guard.begin(now);
         core.end_suspensions(now);
         for batch in datagrams.chunks(BATCH_MAX) {
-            let reads = read_ahead(core, batch, slots);
+            let entries = core.admit(batch, handed_over);
+            let reads = read_ahead(core, batch, &entries, slots);
             for (datagram, read) in batch.iter().zip(&reads) {
+                if let Entry::Silent(silence) = read.entry {
+                    core.drop_unread(datagram, silence);
+                    outlet.handled(datagram, Handled::Nothing);
+                    continue;
+                }
                 if let Some(ping) = read.ping {
                     let handled = ping.take(datagram, outlet.room(), &mut core.counters);
                     outlet.handled(datagram, handled);
@@ -286,6 +293,7 @@ impl Shard {
     pub fn turn(&mut self, now: Now) -> Option<Instant> {
         let core = &mut self.core;
         core.begin();
+        core.guard.begin(now);
         let expired = core.registrar.expire(now, EXPIRIES_PER_TURN_MAX, &mut core.events);
         core.count_events(0);
         core.end_suspensions(now);
@@ -317,12 +325,26 @@ impl Shard {
     /// stands at the start of `out`, which has room for
     /// [`RESPONSE_BYTES_MAX`](crate::limits::RESPONSE_BYTES_MAX) bytes.
     pub fn poll_order(&mut self, out: &mut [u8]) -> Option<Order> {
-        let Core { subscriptions, registrar, flows, now, .. } = &mut self.core;
+        let Core { subscriptions, registrar, flows, guard, now, .. } = &mut self.core;
         // Before anything about connections: a kicked phone hears why before its own is closed.
         match subscriptions.poll_notify(*now, registrar, out) {
             Some(Notify { to, flow, len }) => Some(Order::Send { to, flow, len }),
-            None => flows.pop(),
+            None => {
+                flows.pop().or_else(|| guard.poll_told().map(|(to, told)| Order::Tell(to, told)))
+            }
         }
+    }
+
+    /// The guard of another shard tells something.
+    pub fn told(&mut self, now: Now, told: Told) {
+        self.core.guard.begin(now);
+        self.core.guard.take(told);
+    }
+
+    /// Who may speak at all.
+    #[must_use]
+    pub fn guard(&self) -> &Guard {
+        &self.core.guard
     }
 
     /// Who watches registrations.
@@ -335,6 +357,7 @@ impl Shard {
     pub fn control(&mut self, now: Now, order: Control) -> Reply {
         let core = &mut self.core;
         core.begin();
+        core.guard.begin(now);
         let reply = core.control(now, order);
         core.count_events(0);
         core.settle(now);
@@ -405,6 +428,10 @@ impl Core {
     #[inline]
     fn answer<'a>(&mut self, arrival: Arrival<'a>, read: &Read<'a>, out: &mut [u8]) -> Handled {
         let bytes = arrival.datagram.bytes;
+        if let Err(reason) = self.screen(&arrival, read) {
+            self.counters.drop(reason);
+            return Handled::Nothing;
+        }
         match read.parsed {
             Parsed::Complete { message, .. } => {
                 request::handle(self, arrival, message, &read.addressed, out)
@@ -440,6 +467,7 @@ impl Core {
             }
             // A datagram is all there will ever be.
             Parsed::Partial { .. } => {
+                self.tell_malformed(&arrival);
                 self.counters.drop(DropReason::Unparseable);
                 Handled::Nothing
             }
@@ -456,6 +484,9 @@ impl Core {
     /// released.
     fn settle(&mut self, now: Now) {
         self.now = now;
+        if !self.suspension_events.is_empty() {
+            self.list_suspension_events();
+        }
         if !self.subscriptions.is_empty() {
             for event in &self.events {
                 self.subscriptions.on_event(now, event);

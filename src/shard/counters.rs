@@ -22,6 +22,20 @@ pub enum DropReason {
     NoReturnPath,
     /// The answer would not fit [`crate::limits::RESPONSE_BYTES_MAX`].
     AnswerTooLong,
+    /// Its network is not served.
+    NetworkBlocked,
+    /// Its source is blocked for what it did, or by an operator.
+    SourceBlocked,
+    /// Its source is restrained for what was done in its name.
+    SourceRestrained,
+    /// Its source is over its limit, and it proved nothing.
+    SourceRate,
+    /// The unproven sources of its /24 or /64 are over theirs, and it proved nothing.
+    PrefixRate,
+    /// Its network is over the limit of its own, and it proved nothing.
+    NetworkRate,
+    /// A scanner's signature, or a walk through numbers.
+    Scanner,
     /// Handed over by a shard that obeys other settings: a new configuration is on its way.
     Unowned,
     /// Of nobody who is known, and those who are not hear nothing.
@@ -32,7 +46,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [DropReason; 10] = [
+    pub const ALL: [DropReason; 17] = [
         DropReason::Keepalive,
         DropReason::Stun,
         DropReason::Unparseable,
@@ -40,6 +54,13 @@ impl DropReason {
         DropReason::Ack,
         DropReason::NoReturnPath,
         DropReason::AnswerTooLong,
+        DropReason::NetworkBlocked,
+        DropReason::SourceBlocked,
+        DropReason::SourceRestrained,
+        DropReason::SourceRate,
+        DropReason::PrefixRate,
+        DropReason::NetworkRate,
+        DropReason::Scanner,
         DropReason::Unowned,
         DropReason::Unauthorized,
         DropReason::Suspended,
@@ -56,6 +77,13 @@ impl DropReason {
             DropReason::Ack => "ack",
             DropReason::NoReturnPath => "no_return_path",
             DropReason::AnswerTooLong => "answer_too_long",
+            DropReason::NetworkBlocked => "network_blocked",
+            DropReason::SourceBlocked => "source_blocked",
+            DropReason::SourceRestrained => "source_restrained",
+            DropReason::SourceRate => "source_rate",
+            DropReason::PrefixRate => "prefix_rate",
+            DropReason::NetworkRate => "network_rate",
+            DropReason::Scanner => "scanner",
             DropReason::Unowned => "unowned",
             DropReason::Unauthorized => "unauthorized",
             DropReason::Suspended => "suspended",

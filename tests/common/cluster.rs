@@ -8,6 +8,7 @@ use std::time::Duration;
 use aorta::auth::account::Ha1s;
 use aorta::auth::nonce::NonceKey;
 use aorta::config::{self, AccountPolicy, Algorithms, Domain};
+use aorta::guard::To;
 use aorta::limits::RESPONSE_BYTES_MAX;
 use aorta::shard::control::Control;
 use aorta::shard::mesh::{Endpoint, default_slots, mesh};
@@ -190,10 +191,34 @@ impl Cluster {
 
     /// What the shards send of their own accord.
     pub fn orders(&mut self) -> Vec<Sent> {
-        for shard in &mut self.shards {
-            poll_orders(shard, &mut self.out, &mut self.ordered);
+        for at in 0..self.shards.len() {
+            self.poll_orders(at);
         }
         std::mem::take(&mut self.ordered)
+    }
+
+    /// Takes the orders of a shard; what its guard tells the others is carried at once.
+    fn poll_orders(&mut self, at: usize) {
+        while let Some(order) = self.shards[at].poll_order(&mut self.out) {
+            match order {
+                Order::Send { to, len, .. } => {
+                    let bytes = self.out[..len].to_vec();
+                    self.ordered.push(Sent { to, by: ShardId(at as u8), bytes });
+                }
+                Order::Tell(to, told) => {
+                    for (number, shard) in self.shards.iter_mut().enumerate() {
+                        let is_meant = match to {
+                            To::Others => number != at,
+                            To::Shard(one) => number == usize::from(one),
+                        };
+                        if is_meant {
+                            shard.told(self.now, told);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Gives a request and reads the response.
@@ -207,9 +232,9 @@ impl Cluster {
         while self.now.mono < end.mono {
             let step = (end.mono.saturating_since(self.now.mono)).min(Duration::from_secs(1));
             self.now = self.now.after(step);
-            for shard in &mut self.shards {
-                while shard.turn(self.now).is_some_and(|next| next <= self.now.mono) {
-                    poll_orders(shard, &mut self.out, &mut self.ordered);
+            for at in 0..self.shards.len() {
+                while self.shards[at].turn(self.now).is_some_and(|next| next <= self.now.mono) {
+                    self.poll_orders(at);
                 }
             }
         }
@@ -229,13 +254,5 @@ impl Cluster {
                 })
             })
             .collect()
-    }
-}
-
-fn poll_orders(shard: &mut Shard, out: &mut [u8], ordered: &mut Vec<Sent>) {
-    while let Some(order) = shard.poll_order(out) {
-        if let Order::Send { to, len, .. } = order {
-            ordered.push(Sent { to, by: shard.id(), bytes: out[..len].to_vec() });
-        }
     }
 }
