@@ -56,6 +56,8 @@ pub mod shard;
 
 pub mod reactor;
 
+pub mod admin;
+
 pub mod store;
 
 pub mod cli;

@@ -144,6 +144,8 @@ pub const DOMAIN_ALIASES_MAX: usize = 64;
 /// Bindings that may leave by expiry in one turn of the loop, so that a million at once do not
 /// stop the traffic.
 pub const EXPIRIES_PER_TURN_MAX: usize = 256;
+/// Entries of a schedule that move to another period with one batch of turns.
+pub const SCHEDULE_MOVES_MAX: usize = 1024;
 /// Networks of the guard: trusted, blocked, and those with limits of their own.
 pub const GUARD_NETWORKS_MAX: usize = 65_536;
 /// Words by which scanners are known, of one list. Each has a bit.
@@ -154,6 +156,8 @@ pub const SCANNER_WORD_BYTES_MIN: usize = 3;
 pub const SCANNER_WORD_BYTES_MAX: usize = 64;
 /// Sources that are blocked, or whose past blocks are remembered, at a time.
 pub const BLACKLIST_MAX: usize = 65_536;
+/// Blocked sources of one page.
+pub const BLOCKS_PER_CALL_MAX: usize = 256;
 /// What the guard of one shard has to tell the others and has not told yet.
 pub const TOLD_WAITING_MAX: usize = 4096;
 /// Records of one kind of security event that are listed.

@@ -156,7 +156,16 @@ fn s4_2_a_flow_that_dies_takes_its_bindings_and_a_kick_lets_the_connection_go() 
         let request = over_tcp(&flow(&mut phone, 1, &[SUPPORTED]));
         desk.send_over(link(), source(), &request).expect("an answer");
         let id = link().id;
-        assert_eq!(orders(desk), [Order::Authenticated(id), Order::Hold(id)]);
+        let expect = |silence_max_s| Order::Expect { id, silence_max_s };
+        // 4.4.1: it is told to be heard from every 120 s, and has a tenth more.
+        assert_eq!(orders(desk), [Order::Authenticated(id), Order::Hold(id), expect(132)]);
+        // Without outbound it has agreed to nothing, until it has again.
+        let request = over_tcp(&phone.register(600));
+        desk.send_over(link(), source(), &request).expect("an answer");
+        assert_eq!(orders(desk), [Order::Authenticated(id), expect(0)]);
+        let request = over_tcp(&flow(&mut phone, 1, &[SUPPORTED]));
+        desk.send_over(link(), source(), &request).expect("an answer");
+        assert_eq!(orders(desk), [Order::Authenticated(id), expect(132)]);
         // Another device takes its place: nothing else lives on the connection.
         let mut other = desk.phone(1, "b");
         assert_eq!(desk.ask(&other.register(600)).status, 200);

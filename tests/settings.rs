@@ -9,7 +9,7 @@ use aorta::config::parameters::{PARAMETERS, Parameter, find};
 use aorta::config::{Origin, Settings, load};
 
 /// A value of each parameter that is not its default, as it prints. Together they can stand.
-const OTHER: [(&str, &str); 85] = [
+const OTHER: [(&str, &str); 87] = [
     ("registrar.replace", "Off"),
     ("registrar.bindings_max", "4"),
     ("registrar.evict", "unreachable_first"),
@@ -83,6 +83,8 @@ const OTHER: [(&str, &str); 85] = [
     ("serve.reactors", "2"),
     ("serve.cpus", "0, 1"),
     ("serve.backend", "uring"),
+    ("serve.admin", "127.0.0.1:8060"),
+    ("serve.admin_token_file", "admin.token"),
     ("streams.connections_max", "5000"),
     ("streams.connections_per_source_max", "50"),
     ("streams.first_byte_timeout", "5"),

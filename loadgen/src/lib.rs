@@ -7,6 +7,7 @@
 //! drive       one thread: sockets <-> agents, by the plan
 //! run         all threads of a run, intervals added up
 //! report      table, summary, histogram files, HTML page
+//! nat         the same phones behind modelled NATs: are they reachable all the time?
 //! ```
 //! `wire` (writer and scanner of SIP), `digest`, `roster` (accounts), `record` (counters and
 //! histograms) and `runs` (datagrams that travel as one message) serve them; `socket` alone makes
@@ -32,6 +33,7 @@
 pub mod agent;
 pub mod digest;
 mod drive;
+pub mod nat;
 pub mod options;
 pub mod plan;
 pub mod record;
@@ -42,6 +44,11 @@ mod runs;
 pub mod scenarios;
 pub mod socket;
 pub mod wire;
+
+/// The registrar that the tests of a program share with those of the library.
+#[cfg(test)]
+#[path = "../tests/stub/mod.rs"]
+mod stub;
 
 pub use digest::Algorithm;
 pub use options::{AlgorithmChoice, Error, Options, Pace};

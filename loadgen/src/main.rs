@@ -2,10 +2,13 @@
 //! where nothing was lost or wrong, 1 where something was or the run could not begin, 2 for
 //! wrong usage.
 
+mod nat_arguments;
+
 use aorta_load::options::{AlgorithmChoice, Options, Pace};
 use aorta_load::report::progress::ProgressLine;
-use aorta_load::{Algorithm, Error, Roster, Scenario, Summary, Weights, report, socket};
+use aorta_load::{Algorithm, Error, Roster, Scenario, Summary, Weights, nat, report, socket};
 use clap::Parser;
+use nat_arguments::NatArguments;
 use std::fmt::Display;
 use std::io::{ErrorKind, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
@@ -34,9 +37,10 @@ struct Arguments {
     /// Closed loop: keep this many actions under way [default: 128, where there is no rate]
     #[arg(long, short, value_name = "W")]
     window: Option<u32>,
-    /// How long actions are begun: seconds, or with a unit (500ms, 30s, 5m, 2h)
-    #[arg(long, short, value_name = "S", default_value = "10", value_parser = duration)]
-    seconds: Duration,
+    /// How long actions are begun, or pings measured: seconds, or with a unit (500ms, 30s, 5m, 2h)
+    /// [default: 10, in `nat` 70]
+    #[arg(long, short, value_name = "S", value_parser = duration)]
+    seconds: Option<Duration>,
     /// Time over which the rate grows, or over which a storm's phones begin
     #[arg(long, value_name = "S", default_value = "0", value_parser = duration)]
     ramp: Duration,
@@ -99,6 +103,8 @@ struct Arguments {
     /// No progress lines
     #[arg(long, short)]
     quiet: bool,
+    #[command(flatten)]
+    nat: NatArguments,
 }
 
 const AFTER_HELP: &str = "\
@@ -106,7 +112,9 @@ Latency counts from the intended send: the plan's time in the open loop (a send 
 leaves at once and is charged for the wait), the send itself in the closed loop. A request that \
 answers a challenge is intended for the moment the challenge came in. `lost` is a request \
 without a final answer within the timeout; `late` are the lost ones that were answered after \
-all. Exit status: 0 nothing lost or wrong, 1 something was, 2 usage.";
+all. `nat` also fails where a registration could not have been called at some moment though the \
+server's keepalives should have held its pinhole. Exit status: 0 nothing lost or wrong, 1 \
+something was, 2 usage.";
 
 #[derive(Clone)]
 struct Sources(Vec<IpAddr>);
@@ -117,8 +125,9 @@ struct CpuList(Vec<usize>);
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.scenario == "list" {
-        let line = |scenario: &Scenario| format!("{:<10} {}\n", scenario.name, scenario.about);
-        let text: String = Scenario::all().map(|one| line(&one)).collect();
+        let line = |name, about| format!("{name:<10} {about}\n");
+        let mut text: String = Scenario::all().map(|one| line(one.name, one.about)).collect();
+        text.push_str(&line(nat::NAME, nat::ABOUT));
         return if show(&text) { ExitCode::SUCCESS } else { ExitCode::from(1) };
     }
     let options = match options(&arguments) {
@@ -130,6 +139,9 @@ fn main() -> ExitCode {
     {
         note(format_args!("cannot write into {}: {error}", directory.display()));
         return ExitCode::from(1);
+    }
+    if arguments.scenario == nat::NAME {
+        return run_nat(&arguments, &arguments.nat.options(options));
     }
     let stop = socket::interrupt_flag();
     let mut line = ProgressLine::new(arguments.quiet);
@@ -162,6 +174,32 @@ fn main() -> ExitCode {
     if show(&text) { status } else { ExitCode::from(1) }
 }
 
+fn run_nat(arguments: &Arguments, options: &nat::NatOptions) -> ExitCode {
+    let out = arguments.out.as_deref();
+    let mut ended = match nat_arguments::run(options, arguments.quiet, out) {
+        Ok(ended) => ended,
+        Err(Error::Option(why)) => return usage(&why),
+        Err(error) => {
+            note(error);
+            return ExitCode::from(1);
+        }
+    };
+    if let Some(directory) = out {
+        match &ended.files {
+            Ok(()) => ended.text.push_str(&format!("  report in {}\n", directory.display())),
+            Err(error) => {
+                note(format_args!("cannot write into {}: {error}", directory.display()));
+                ended.is_clean = false;
+            }
+        }
+    }
+    if arguments.json {
+        ended.text.push_str(&ended.json);
+        ended.text.push('\n');
+    }
+    if show(&ended.text) && ended.is_clean { ExitCode::SUCCESS } else { ExitCode::from(1) }
+}
+
 /// Writes to standard output. A reader that has gone away is no failure of the run; figures that a
 /// full disk did not take are: false.
 fn show(text: &str) -> bool {
@@ -186,7 +224,14 @@ fn usage(why: &str) -> ExitCode {
 }
 
 fn options(arguments: &Arguments) -> Result<Options, String> {
-    let scenario: Scenario = arguments.scenario.parse()?;
+    let behind_nats = arguments.scenario == nat::NAME;
+    let scenario = match behind_nats {
+        true => Scenario::REGISTER,
+        false => arguments.scenario.parse().map_err(|why| format!("{why}, {}", nat::NAME))?,
+    };
+    if !behind_nats && arguments.nat.is_any() {
+        return Err(format!("{} knows no NATs: only nat does", scenario.name));
+    }
     if scenario.storm && (arguments.rate.is_some() || arguments.window.is_some()) {
         return Err("storm has neither --rate nor --window: --ramp spreads its start".to_owned());
     }
@@ -214,7 +259,8 @@ fn options(arguments: &Arguments) -> Result<Options, String> {
         (None, None) => Pace::Window(128.max(options.threads as u32)),
     };
     options.ramp = arguments.ramp;
-    options.duration = arguments.seconds;
+    let usual = if behind_nats { Duration::from_secs(70) } else { options.duration };
+    options.duration = arguments.seconds.unwrap_or(usual);
     options.sockets = arguments.sockets;
     options.sources = arguments.source.iter().flat_map(|one| one.0.clone()).collect();
     options.offload = arguments.offload;

@@ -182,7 +182,8 @@ pub fn run(
     })
 }
 
-fn open_ports(options: &Options, thread: usize) -> Result<Vec<Port>, Error> {
+/// Whether a thread can be pinned as the options say; tried on a thread of its own.
+pub(crate) fn pin_as_told(options: &Options, thread: usize) -> Result<(), Error> {
     if let Some(cpu) = options.cpus.get(thread % options.cpus.len().max(1)) {
         let tried = std::thread::scope(|scope| scope.spawn(|| socket::pin(*cpu)).join());
         tried.map_err(|_| Error::Thread)?.map_err(|error| Error::System {
@@ -191,6 +192,11 @@ fn open_ports(options: &Options, thread: usize) -> Result<Vec<Port>, Error> {
             remedy: "name CPUs that this process may use",
         })?;
     }
+    Ok(())
+}
+
+fn open_ports(options: &Options, thread: usize) -> Result<Vec<Port>, Error> {
+    pin_as_told(options, thread)?;
     let open = |index: usize| {
         let turn = thread * options.sockets + index;
         let source = options.sources.get(turn % options.sources.len().max(1)).copied();
@@ -241,17 +247,17 @@ fn warm_up_window(options: &Options) -> u32 {
 }
 
 /// One thread's part of a whole.
-fn share(whole: u32, thread: usize, threads: usize) -> u32 {
+pub(crate) fn share(whole: u32, thread: usize, threads: usize) -> u32 {
     let (threads, thread) = (threads as u32, thread as u32);
     whole / threads + u32::from(thread < whole % threads)
 }
 
-fn thread_key(seed: &RandomState, thread: usize) -> [u32; 3] {
+pub(crate) fn thread_key(seed: &RandomState, thread: usize) -> [u32; 3] {
     let (one, two) = (seed.hash_one((thread, 1)), seed.hash_one((thread, 2)));
     [one as u32, (one >> 32) as u32, two as u32]
 }
 
-fn nanos(duration: Duration) -> Nanos {
+pub(crate) fn nanos(duration: Duration) -> Nanos {
     Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX / 4)
 }
 

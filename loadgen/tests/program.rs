@@ -4,6 +4,7 @@ mod served;
 mod stub;
 
 use aorta_load::Summary;
+use aorta_load::nat::report::NatSummary;
 use served::Served;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -164,6 +165,34 @@ fn source_addresses_may_be_a_range_and_the_digest_sha_256() {
     ]);
     assert_eq!(code(&output), 0, "{}", String::from_utf8_lossy(&output.stdout));
     assert_eq!(served.stop().complaints, Vec::<String>::new());
+}
+
+#[test]
+fn phones_behind_nats_end_with_a_summary_and_a_status_of_their_own() {
+    for (timeout, status) in [("10s", 0), ("50ms", 1)] {
+        let more = ["--nat-timeout", timeout, "--mapping=symmetric", "--ports=mixed", "--json"];
+        let output = against(Fault::None, "nat", &more);
+        let text = String::from_utf8(output.stdout.clone()).unwrap();
+        assert_eq!(code(&output), status, "{text}");
+        let last = text.lines().last().unwrap();
+        let summary: NatSummary = serde_json::from_str(last).unwrap();
+        assert_eq!(
+            (summary.run.lost, summary.run.registrations, summary.nat.unregistered),
+            (0, 20, 0)
+        );
+        assert_eq!(summary.nat.failed_to_hold, 20 * u64::from(status == 1));
+        assert_eq!(summary.nat.kinds.len(), 2);
+        // A script that knows the other scenarios' summary can read this one.
+        let plain: Summary = serde_json::from_str(last).unwrap();
+        assert_eq!(plain, summary.run);
+    }
+    let list = String::from_utf8(program(&["list"]).stdout).unwrap();
+    assert!(list.contains("\nnat  "), "{list}");
+    for wrong in
+        [["register", "--nat-timeout=30"], ["nat", "--mapping=cone"], ["nat", "--phones-per-nat=0"]]
+    {
+        assert_eq!(code(&against(Fault::None, wrong[0], &wrong[1..])), 2, "{wrong:?}");
+    }
 }
 
 #[test]

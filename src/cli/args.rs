@@ -25,6 +25,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Shows every setting with its default, range, unit, value and where that came from.
     Config(ConfigArgs),
+    /// Asks a running registrar, and has it act, over its admin interface.
+    Ctl(CtlArgs),
 }
 
 /// Where settings come from, beside the defaults.
@@ -63,6 +65,13 @@ pub struct ServeArgs {
     /// How datagrams are moved: mmsg or uring.
     #[arg(long, value_name = "NAME")]
     pub backend: Option<String>,
+    /// Opens the admin interface here: HTTP API and metrics. Beyond loopback it needs a token.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub admin: Option<String>,
+    /// What opens the admin interface. Others on this host can see it here; AORTA_ADMIN_TOKEN and
+    /// serve.admin_token_file keep it from them.
+    #[arg(long, value_name = "TOKEN")]
+    pub admin_token: Option<String>,
     /// Directory of what must outlive a restart: the key of the nonces.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
@@ -120,6 +129,101 @@ pub enum ConfigCommand {
     Check {
         /// The file.
         file: PathBuf,
+    },
+}
+
+/// `aorta ctl`.
+#[derive(Args, Clone, Debug)]
+pub struct CtlArgs {
+    /// Where the admin interface is; AORTA_ADMIN says so too, 127.0.0.1:8060 unless given.
+    #[arg(long, value_name = "HOST:PORT", global = true)]
+    pub admin: Option<String>,
+    /// What opens it; AORTA_ADMIN_TOKEN does too, and keeps it from others on this host.
+    #[arg(long, value_name = "TOKEN", global = true, conflicts_with = "token_file")]
+    pub token: Option<String>,
+    /// A file with the token.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub token_file: Option<PathBuf>,
+    /// Answers as JSON, for programs.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to ask, or to do.
+    #[command(subcommand)]
+    pub command: CtlCommand,
+}
+
+/// Below `aorta ctl`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum CtlCommand {
+    /// Who is registered, and from where.
+    #[command(subcommand)]
+    Registrations(RegistrationsCommand),
+    /// Every counter; zeros are left out unless --all.
+    Metrics {
+        /// Only those whose name has this in it.
+        name: Option<String>,
+        /// Zeros as well, and each shard and reactor by itself.
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+/// Which registrations.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Filters {
+    /// Those of this address-of-record.
+    #[arg(long, value_name = "USER@DOMAIN")]
+    pub aor: Option<String>,
+    /// Those of this contact.
+    #[arg(long, value_name = "URI")]
+    pub contact: Option<String>,
+    /// Those that came from this address or network.
+    #[arg(long, value_name = "ADDRESS|NETWORK")]
+    pub ip: Option<String>,
+}
+
+/// Below `aorta ctl registrations`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum RegistrationsCommand {
+    /// Lists registrations.
+    List {
+        /// Which.
+        #[command(flatten)]
+        filters: Filters,
+        /// How many at most.
+        #[arg(long, value_name = "N", default_value_t = 100, conflicts_with = "all")]
+        limit: usize,
+        /// However many there are.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Shows everything about the registrations of one address-of-record.
+    Show {
+        /// The address-of-record; the domain may be left out where there is one.
+        #[arg(value_name = "USER@DOMAIN")]
+        aor: String,
+    },
+    /// Takes registrations out. Asks first, unless its input is no terminal.
+    #[command(
+        visible_alias = "kick",
+        group = clap::ArgGroup::new("which").required(true).multiple(true)
+    )]
+    Unregister {
+        /// All of this address-of-record, unless an option says which.
+        #[arg(value_name = "USER@DOMAIN", group = "which")]
+        aor: Option<String>,
+        /// Those of this contact.
+        #[arg(long, value_name = "URI", group = "which")]
+        contact: Option<String>,
+        /// Those that came from this address or network.
+        #[arg(long, value_name = "ADDRESS|NETWORK", group = "which")]
+        ip: Option<String>,
+        /// The one of this name, as a listing gives it.
+        #[arg(long, value_name = "NAME", requires = "aor", conflicts_with_all = ["contact", "ip"])]
+        binding: Option<String>,
+        /// Does not ask.
+        #[arg(long, short)]
+        yes: bool,
     },
 }
 

@@ -5,9 +5,11 @@
 //! standard error.
 
 mod accounts;
+mod admin;
 mod args;
 mod certificates;
 mod config;
+mod ctl;
 mod demo;
 mod reload;
 mod report;
@@ -53,6 +55,7 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Config(args) => config::run(&args),
+        Command::Ctl(args) => ctl::run(&args),
     };
     match outcome {
         Ok(code) => code,

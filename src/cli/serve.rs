@@ -1,15 +1,16 @@
 //! `aorta serve`: the registrar until somebody ends it.
 //!
-//! Standard output has a line `listening udp ADDRESS:PORT` for each listener, then `ready`;
-//! whoever starts it waits for that; at the end the counters. The rest goes to standard error, the
-//! one line about what a SIGHUP has changed too.
+//! Standard output has a line `listening udp ADDRESS:PORT` for each listener, `listening http` for
+//! the admin interface where there is one, then `ready`; whoever starts it waits for that; at the
+//! end the counters. The rest goes to standard error, the one line about what a SIGHUP has changed
+//! too.
 
 use std::process::ExitCode;
 
 use super::args::ServeArgs;
 use super::say::{note, show};
 use super::server::Server;
-use super::{Failure, report, settings};
+use super::{Failure, admin, report, settings};
 use crate::reactor::{Signal, Signals};
 
 /// Serves until SIGTERM or SIGINT, then drains and shows the counters. SIGHUP reads settings,
@@ -18,7 +19,9 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     // Before any thread is there: each inherits the blocked signals.
     let signals = Signals::block().map_err(|error| Failure::new(error.to_string()))?;
     let settings = settings::for_serve(args)?;
+    let admin = admin::settings(&settings.serve, args.admin_token.as_deref())?;
     let mut server = Server::start(&settings, args.data.as_deref())?;
+    let admin = admin.map(|admin| admin::start(admin, &server)).transpose()?;
     note(format_args!(
         "{} accounts in {} domains, {} reactors on CPUs {:?}",
         server.accounts,
@@ -36,6 +39,9 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     for (transport, address) in server.listening() {
         show(format_args!("listening {transport} {address}"));
     }
+    if let Some(admin) = &admin {
+        show(format_args!("listening http {}", admin.address()));
+    }
     show("ready");
     loop {
         match signals.wait_for_signal() {
@@ -51,6 +57,8 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         }
     }
     note("stopping");
+    // Nobody asks shards that are about to go.
+    drop(admin);
     for line in report::final_lines(&server.stop()) {
         show(line);
     }

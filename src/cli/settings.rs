@@ -41,6 +41,7 @@ pub fn for_serve(args: &ServeArgs) -> Result<Settings, Failure> {
         ("serve.reactors", &args.reactors),
         ("serve.cpus", &args.cpus),
         ("serve.backend", &args.backend),
+        ("serve.admin", &args.admin),
     ];
     for (key, value) in options {
         if let Some(value) = value {

@@ -32,6 +32,8 @@ pub(super) const LISTEN: &str = "serve.listen";
 pub(super) const REACTORS: &str = "serve.reactors";
 pub(super) const CPUS: &str = "serve.cpus";
 pub(super) const BACKEND: &str = "serve.backend";
+pub(super) const ADMIN: &str = "serve.admin";
+pub(super) const ADMIN_TOKEN_FILE: &str = "serve.admin_token_file";
 pub(super) const TLS_CERTIFICATE: &str = "tls.certificate";
 pub(super) const TLS_KEY: &str = "tls.key";
 pub(super) const TLS_CLIENT_CA: &str = "tls.client_ca";
@@ -89,6 +91,16 @@ macro_rules! kind {
                 Ok(())
             },
             read: |s| s.serve.reactors.map_or_else(|| "auto".to_owned(), |n| n.to_string()),
+        }
+    };
+    (admin) => {
+        Kind::Text {
+            range: "ADDRESS:PORT, or empty",
+            write: |s, text| {
+                s.serve.admin = value::admin(text)?;
+                Ok(())
+            },
+            read: |s| s.serve.admin.map_or_else(String::new, |address| address.to_string()),
         }
     };
     (cpus) => {
@@ -157,7 +169,7 @@ macro_rules! table {
 }
 
 /// Every parameter there is.
-pub static PARAMETERS: [Parameter; 85] = table![
+pub static PARAMETERS: [Parameter; 87] = table![
     "registrar.replace", "SS_ENDPOINT_REGISTER_REPLACE", None,
     {word Replace registrar.replace},
     "A REGISTER over the limit of bindings removes a binding (On), is refused (Off), or removes \
@@ -384,6 +396,12 @@ pub static PARAMETERS: [Parameter; 85] = table![
     BACKEND, "", None,
     {word Backend serve.backend},
     "How datagrams are moved: recvmmsg and sendmmsg, or an io_uring of its own";
+    ADMIN, "", None,
+    {admin},
+    "Where the admin interface listens; nowhere unless set";
+    ADMIN_TOKEN_FILE, "", None,
+    {path serve.admin_token_file},
+    "File with the token of the admin interface, which is needed beyond loopback";
     "streams.connections_max", "", None,
     {whole 1-10000000 streams.connections_max},
     "Connections of the whole process; each reactor takes its share";

@@ -23,6 +23,10 @@ pub struct Serve {
     pub cpus: Option<Vec<u16>>,
     /// How datagrams are moved. Default [`Backend::Mmsg`].
     pub backend: Backend,
+    /// Where the admin interface listens. Default nowhere.
+    pub admin: Option<SocketAddr>,
+    /// The file with its token; a relative path starts at the working directory. Default none.
+    pub admin_token_file: Option<PathBuf>,
 }
 
 impl Default for Serve {
@@ -35,6 +39,8 @@ impl Default for Serve {
             reactors: None,
             cpus: None,
             backend: Backend::default(),
+            admin: None,
+            admin_token_file: None,
         }
     }
 }

@@ -114,6 +114,19 @@ pub fn path(text: &str) -> Option<PathBuf> {
     (!text.is_empty()).then(|| PathBuf::from(text))
 }
 
+/// The address and port of the admin interface, the address written out or `localhost`; empty text
+/// is none.
+pub fn admin(text: &str) -> Result<Option<SocketAddr>, Malformed> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let address = match text.strip_prefix("localhost:") {
+        Some(port) => port.parse().ok().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        None => text.parse().ok(),
+    };
+    address.map(Some).ok_or_else(|| malformed(0, "ADDRESS:PORT such as 127.0.0.1:8060"))
+}
+
 /// Networks such as `192.0.2.0/24`, or addresses, which are networks of one. Bits past the prefix
 /// are refused rather than cut: whoever wrote them meant another network.
 pub fn networks(items: &[&str]) -> Result<Vec<IpNet>, Malformed> {

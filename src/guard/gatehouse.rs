@@ -469,7 +469,7 @@ impl Guard {
 
     /// The blocks after `after` in the order of addresses, at most `most`.
     pub fn blocks(&self, after: Option<IpAddr>, most: usize) -> impl Iterator<Item = Blocked> + '_ {
-        self.blacklist.list(&self.addresses, after, most)
+        self.blacklist.list(self.now, &self.addresses, after, most)
     }
 
     /// How many sources are blocked.

@@ -61,7 +61,7 @@ fn met(backend: Backend, beside: impl FnOnce(&Running<Metronome>) -> Box<dyn FnO
     let met = late.iter().take(101).filter(|&late| late <= LATE_MAX).count();
     end();
     running.stop();
-    running.join();
+    assert_eq!(running.join().len(), 1);
     met
 }
 

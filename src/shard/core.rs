@@ -327,12 +327,15 @@ impl Shard {
     pub fn poll_order(&mut self, out: &mut [u8]) -> Option<Order> {
         let Core { subscriptions, registrar, flows, guard, now, .. } = &mut self.core;
         // Before anything about connections: a kicked phone hears why before its own is closed.
-        match subscriptions.poll_notify(*now, registrar, out) {
+        let order = match subscriptions.poll_notify(*now, registrar, out) {
             Some(Notify { to, flow, len }) => Some(Order::Send { to, flow, len }),
-            None => {
-                flows.pop().or_else(|| guard.poll_told().map(|(to, told)| Order::Tell(to, told)))
+            // So much was looked at that more is due later: it may be what the phone is to hear.
+            None if subscriptions.next_deadline().is_some_and(|at| at <= now.mono) => {
+                flows.pop_before_close()
             }
-        }
+            None => flows.pop(),
+        };
+        order.or_else(|| guard.poll_told().map(|(to, told)| Order::Tell(to, told)))
     }
 
     /// The guard of another shard tells something.

@@ -2,7 +2,8 @@
 //! that have them. A reactor keeps a connection for the shards that hold it, and tells them when
 //! it closes.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use crate::flow::{ConnectionId, Flow};
@@ -57,9 +58,12 @@ pub enum Order {
 /// What is held, and the orders that wait.
 #[derive(Debug, Default)]
 pub(super) struct Flows {
-    held: BTreeSet<ConnectionId>,
+    /// Each with how long its client may be silent by its word, seconds; 0 without one.
+    held: BTreeMap<ConnectionId, u32>,
     /// Connections whose bindings may have changed, and whether one of them was kicked.
     touched: Vec<(ConnectionId, bool)>,
+    /// What clients have agreed to in the call at hand.
+    agreed: Vec<(ConnectionId, u32)>,
     orders: VecDeque<Order>,
 }
 
@@ -72,6 +76,12 @@ impl Flows {
     /// The same for whatever flow a binding had.
     pub fn touch_flow(&mut self, flow: &Flow, kicked: bool) {
         self.touched.extend(flow.connection().map(|id| (id, kicked)));
+    }
+
+    /// The client of the connection has registered and agreed to be heard at least every so many
+    /// seconds; with 0, it has agreed to nothing. It counts if a binding lives there afterwards.
+    pub fn agree(&mut self, id: ConnectionId, silence_max_s: u32) {
+        self.agreed.push((id, silence_max_s));
     }
 
     /// Holds what has come into use since the last call, and releases what is in use no more.
@@ -88,16 +98,27 @@ impl Flows {
     }
 
     fn settle_touched(&mut self, is_in_use: impl Fn(ConnectionId, bool) -> bool) {
-        let Flows { held, touched, orders } = self;
+        let Flows { held, touched, agreed, orders } = self;
         // Those with a kick first: it is the last look that counts, and the first that tells.
         touched.sort_by_key(|&(id, kicked)| (id, !kicked));
         touched.dedup_by_key(|&mut (id, _)| id);
         for (id, kicked) in touched.drain(..) {
             let in_use = is_in_use(id, kicked);
-            if in_use && held.insert(id) {
+            if !in_use {
+                if held.remove(&id).is_some() {
+                    orders.push_back(Order::Release { id, close_if_unused: kicked });
+                }
+            } else if let Entry::Vacant(entry) = held.entry(id) {
+                entry.insert(0);
                 orders.push_back(Order::Hold(id));
-            } else if !in_use && held.remove(&id) {
-                orders.push_back(Order::Release { id, close_if_unused: kicked });
+            }
+        }
+        for (id, silence_max_s) in agreed.drain(..) {
+            if let Some(known) = held.get_mut(&id)
+                && *known != silence_max_s
+            {
+                *known = silence_max_s;
+                orders.push_back(Order::Expect { id, silence_max_s });
             }
         }
     }
@@ -120,6 +141,12 @@ impl Flows {
     /// The next order.
     pub fn pop(&mut self) -> Option<Order> {
         self.orders.pop_front()
+    }
+
+    /// The next order, unless it closes a connection that something is still to be sent over.
+    pub fn pop_before_close(&mut self) -> Option<Order> {
+        let closes = |order: &Order| matches!(order, Order::Release { close_if_unused: true, .. });
+        self.orders.front().is_some_and(|order| !closes(order)).then(|| self.pop()).flatten()
     }
 }
 
@@ -189,6 +216,45 @@ mod tests {
         flows.closed(id(1));
         flows.touch(id(1), false);
         assert_eq!(orders(&mut flows, &[]), []);
+    }
+
+    #[test]
+    fn what_a_client_agrees_to_is_said_once_and_when_it_changes() {
+        let mut flows = Flows::default();
+        let mut register = |silence_max_s, bound: &[ConnectionId]| {
+            flows.touch(id(1), false);
+            flows.agree(id(1), silence_max_s);
+            orders(&mut flows, bound)
+        };
+        let expect = |silence_max_s| Order::Expect { id: id(1), silence_max_s };
+        // Whoever leaves with it, or was never there, agrees to nothing.
+        assert_eq!(register(132, &[]), []);
+        assert_eq!(register(132, &[id(1)]), [Order::Hold(id(1)), expect(132)]);
+        assert_eq!(register(132, &[id(1)]), []);
+        assert_eq!(register(60, &[id(1)]), [expect(60)]);
+        assert_eq!(register(0, &[id(1)]), [expect(0)]);
+        assert_eq!(register(0, &[id(1)]), []);
+        assert_eq!(register(60, &[id(1)]), [expect(60)]);
+        let release = Order::Release { id: id(1), close_if_unused: false };
+        assert_eq!(register(60, &[]), [release]);
+        assert_eq!(register(60, &[id(1)]), [Order::Hold(id(1)), expect(60)]);
+    }
+
+    #[test]
+    fn an_order_that_closes_waits_for_what_is_still_to_be_sent_and_keeps_its_place() {
+        let mut flows = Flows::default();
+        flows.touch(id(1), false);
+        assert_eq!(orders(&mut flows, &[id(1)]), [Order::Hold(id(1))]);
+        flows.authenticated(id(2));
+        flows.touch(id(1), true);
+        flows.settle_touched(|_, _| false);
+        flows.authenticated(id(3));
+        assert_eq!(flows.pop_before_close(), Some(Order::Authenticated(id(2))));
+        assert_eq!(flows.pop_before_close(), None);
+        let release = Order::Release { id: id(1), close_if_unused: true };
+        assert_eq!(flows.pop(), Some(release));
+        assert_eq!(flows.pop_before_close(), Some(Order::Authenticated(id(3))));
+        assert_eq!(flows.pop_before_close(), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod answer;
 mod authorize;
 mod batch;
+pub mod blocks;
 pub mod control;
 mod core;
 pub mod counters;

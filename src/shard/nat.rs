@@ -5,6 +5,7 @@
 use crate::config::{AccountPolicy, NatOverride, Network};
 use crate::flow::Transport;
 use crate::limits::REGISTER_VIAS_MAX;
+use crate::nat::silence::silence_max_s;
 use crate::nat::{Claims, Keepalive, Signs};
 use crate::shard::core::Core;
 use crate::shard::counters::Counters;
@@ -35,6 +36,14 @@ pub(super) struct Way {
 }
 
 impl Way {
+    /// How long a phone that pings may be silent on its connection, seconds; 0: as long as any.
+    pub fn silence_max_s(&self) -> u32 {
+        match self.keepalive == Keepalive::Theirs && self.flow_timer_s > 0 {
+            true => silence_max_s(self.flow_timer_s),
+            false => 0,
+        }
+    }
+
     /// Counts what was seen.
     #[inline]
     pub fn count(&self, counters: &mut Counters) {

@@ -109,6 +109,11 @@ pub(super) fn handle<'a>(
         }
         Some(Ok(accepted)) => {
             core.counters.retransmissions += u64::from(accepted.retransmission);
+            if let Some(link) = datagram.link
+                && !list.is_empty()
+            {
+                core.flows.agree(link.id, way.silence_max_s());
+            }
             let next_nonce = next_nonce_due.then(|| next_nonce(core, &arrival, addressed));
             let responder = match way.asks_keep {
                 true => &responder.asking_keep(way.flow_timer_s),

@@ -20,7 +20,7 @@ use crate::sip::uri::Uri;
 use crate::time::Now;
 
 /// What is wanted of the bindings of one shard. What is `None` is not asked about.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Find {
     /// Bindings of this contact, a URI compared by RFC 3261 19.1.4.
     pub contact: Option<Box<[u8]>>,
@@ -29,6 +29,15 @@ pub struct Find {
     pub source: Option<IpNet>,
     /// The slot to go on from; 0 begins.
     pub from: u32,
+    /// The most bindings to give, of no more than [`FIND_ROWS_MAX`].
+    pub rows_max: usize,
+}
+
+/// Every binding.
+impl Default for Find {
+    fn default() -> Self {
+        Find { contact: None, source: None, from: 0, rows_max: FIND_ROWS_MAX }
+    }
 }
 
 /// One binding, as it was.
@@ -71,8 +80,8 @@ pub enum Chosen {
     All,
     /// Those of this contact, by RFC 3261 19.1.4.
     Contact(Box<[u8]>),
-    /// This one.
-    Binding(BindingId),
+    /// This one, of that shard.
+    Binding(ShardId, BindingId),
 }
 
 /// What an operator took out.
@@ -121,7 +130,7 @@ impl Core {
         // What costs less is looked at first.
         let found = found.filter(|(_, b)| is_wanted(by_source, b) && is_wanted(by_contact, b));
         for (id, binding) in found {
-            if page.registrations.len() == FIND_ROWS_MAX {
+            if page.registrations.len() >= find.rows_max.clamp(1, FIND_ROWS_MAX) {
                 next = Some(id.index);
                 break;
             }
@@ -149,10 +158,10 @@ impl Core {
         let account = self.account_of(aor)?;
         let contact = match chosen {
             Chosen::Contact(text) => Some(Uri::parse(text)),
-            Chosen::All | Chosen::Binding(_) => None,
+            Chosen::All | Chosen::Binding(..) => None,
         };
         let is_chosen = |id: BindingId, binding: &Binding| match (chosen, &contact) {
-            (Chosen::Binding(one), _) => id == *one,
+            (Chosen::Binding(shard, one), _) => *shard == self.id && id == *one,
             (Chosen::Contact(_), Some(Ok(uri))) => Wanted::Contact(uri).matches(binding),
             (Chosen::Contact(_), _) => false,
             (Chosen::All, _) => true,

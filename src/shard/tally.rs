@@ -1,6 +1,7 @@
 //! Everything one shard can be asked about itself at one moment: its counters, and how much of
 //! everything it holds.
 
+use crate::guard::SecurityKind;
 use crate::reg_event;
 use crate::shard::core::Core;
 use crate::shard::counters::Counters;
@@ -12,6 +13,8 @@ pub struct Tally {
     pub counters: Counters,
     /// What it has done for those who watch registrations.
     pub watching: reg_event::Counters,
+    /// Security events, by their kind.
+    pub security: [u64; SecurityKind::ALL.len()],
     /// What it holds.
     pub levels: Levels,
 }
@@ -46,6 +49,10 @@ levels! {
     connections_bound,
     /// Subscriptions to registrations.
     subscriptions,
+    /// Sources that are blocked or restrained; every shard has the same.
+    sources_blocked,
+    /// What the guard did not tell other shards because too much waited.
+    guard_untold,
 }
 
 impl Core {
@@ -55,6 +62,7 @@ impl Core {
         Tally {
             counters: self.counters.clone(),
             watching: *self.subscriptions.counters(),
+            security: *self.guard.journal().counts(),
             levels: Levels {
                 accounts: count(self.accounts.len()),
                 accounts_bytes: count(self.accounts.bytes_held()),
@@ -62,6 +70,8 @@ impl Core {
                 aors_bound: count(location.aors_bound_count()),
                 connections_bound: count(location.connections_bound_count()),
                 subscriptions: count(self.subscriptions.len()),
+                sources_blocked: count(self.guard.blocks_count()),
+                guard_untold: self.guard.untold(),
             },
         }
     }

@@ -191,8 +191,11 @@ impl Cluster {
 
     /// What the shards send of their own accord.
     pub fn orders(&mut self) -> Vec<Sent> {
-        for at in 0..self.shards.len() {
-            self.poll_orders(at);
+        // What one tells may make another tell something.
+        for _ in 0..3 {
+            for at in 0..self.shards.len() {
+                self.poll_orders(at);
+            }
         }
         std::mem::take(&mut self.ordered)
     }

@@ -105,6 +105,8 @@ pub struct Fleet {
     abandoned_order: VecDeque<(AgentId, u32)>,
     warming: bool,
     warmed: Vec<AgentId>,
+    /// Agents act when they are told, not in turn.
+    led: bool,
 }
 
 impl Fleet {
@@ -152,6 +154,7 @@ impl Fleet {
             abandoned: HashMap::new(),
             abandoned_order: VecDeque::new(),
             warmed: Vec::new(),
+            led: false,
             habits,
             stationery,
             lines,
@@ -161,6 +164,35 @@ impl Fleet {
             fleet.rest(id);
         }
         fleet
+    }
+
+    /// One agent for each account, that acts when `lead` says so and at no other time.
+    pub fn led(habits: Habits, roster: Roster, lines: Vec<Line>) -> Self {
+        let mut fleet = Fleet::new(habits, roster, lines);
+        fleet.led = true;
+        fleet.warming = false;
+        fleet.idle.iter_mut().for_each(|queue| *queue = VecDeque::new());
+        fleet
+    }
+
+    /// An idle agent begins this action, meant for `intended`; the caller has its request written
+    /// and sent. False where it is busy.
+    pub fn lead(&mut self, id: AgentId, action: Action, intended: Nanos, now: Nanos) -> bool {
+        let agent = &mut self.agents[id as usize];
+        if agent.state != State::Idle {
+            return false;
+        }
+        agent.action = action;
+        agent.action_intended = intended;
+        agent.challenges = 0;
+        self.outstanding += 1;
+        self.request(id, self.first_credentials(id), intended, now);
+        true
+    }
+
+    /// Until when an agent is registered; 0 for never.
+    pub fn registered_until(&self, id: AgentId) -> Nanos {
+        self.agents[id as usize].registered_until
     }
 
     /// Whether the agents still register outside the figures.
@@ -492,7 +524,7 @@ impl Fleet {
         let agent = &mut self.agents[id as usize];
         agent.state = State::Idle;
         self.outstanding -= 1;
-        if !self.habits.scenario.storm {
+        if !self.habits.scenario.storm && !self.led {
             self.rest_after(id);
         }
     }

@@ -3,10 +3,8 @@
 use super::*;
 use std::collections::BTreeMap;
 
-#[path = "../../tests/stub/mod.rs"]
-mod stub;
+use crate::stub::{Fault, Registrar, header};
 use crate::wire::unasked::Form;
-use stub::{Fault, Registrar, header};
 
 const MILLISECOND: Nanos = 1_000_000;
 

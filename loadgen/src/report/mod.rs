@@ -158,7 +158,7 @@ fn row(out: &mut String, name: &str, histogram: &Histogram<u64>) -> std::fmt::Re
 }
 
 /// The server's keepalives by form, and what was answered.
-fn keepalives(tally: &Tally) -> String {
+pub(crate) fn keepalives(tally: &Tally) -> String {
     let counted = tally.keepalives().map(|(form, count)| format!("{}: {count}", form.key()));
     let forms = counted.collect::<Vec<_>>().join("   ");
     format!("keepalives of the server  {forms}   OPTIONS answered: {}", tally.options_answered)

@@ -24,10 +24,6 @@ impl ProgressLine {
 
     /// Shows how the run goes.
     pub fn show(&mut self, progress: &Progress) {
-        self.shown += 1;
-        if self.quiet || (!self.terminal && !self.shown.is_multiple_of(PLAIN_SECONDS)) {
-            return;
-        }
         let tally = &progress.tally;
         let text = if progress.warming {
             "registering the users first ...".to_owned()
@@ -46,6 +42,15 @@ impl ProgressLine {
                 tally.wrong
             )
         };
+        self.show_text(&text);
+    }
+
+    /// Shows a line of another's making.
+    pub fn show_text(&mut self, text: &str) {
+        self.shown += 1;
+        if self.quiet || (!self.terminal && !self.shown.is_multiple_of(PLAIN_SECONDS)) {
+            return;
+        }
         // Nobody may be reading any more: the run goes on.
         let _ = match self.terminal {
             true => write!(stderr(), "\r\x1b[K{text}"),

@@ -4,6 +4,7 @@
 //! `unsafe`; nothing here knows SIP.
 
 mod batch;
+pub mod outside;
 mod process;
 
 pub use batch::{BATCH, Outgoing, REQUEST_MAX, Received, SendTrouble};

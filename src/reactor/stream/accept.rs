@@ -113,6 +113,8 @@ impl Streams {
             blocked_since: None,
             armed: None,
             ending: None,
+            half_closed: None,
+            awaited: 0,
             holders: 0,
             kickers: 0,
             agreement: None,

@@ -29,10 +29,13 @@ impl Streams {
             return self.settle(key, open, Ok(()), turn);
         }
         turn.counters.delivered += 1;
+        open.awaited = open.awaited.saturating_sub(1);
         let written = flush(&mut open, turn);
         let waiting = open.connection.output().len();
         let outcome = if waiting > self.limits.write_queue_bytes_max {
             Err(CloseReason::SlowReader)
+        } else if written.is_ok() && open.half_closed.is_some() && open.is_done() {
+            Err(CloseReason::ByPeer)
         } else {
             written
         };

@@ -54,6 +54,8 @@ const READY_PER_TURN_MAX: usize = 64;
 const HANDSHAKES_PER_TURN_MAX: usize = 8;
 /// How long output may make no progress before its reader is given up.
 const STALLED_MAX: Duration = Duration::from_secs(20);
+/// How long a connection whose client has ended its side is kept for answers that are under way.
+const HALF_CLOSED_MAX: Duration = Duration::from_secs(2);
 /// How long a connection that is refused may take to read why.
 const GOODBYE_MAX: Duration = Duration::from_secs(3);
 /// How long a listener rests that could not accept because there were no descriptors left.
@@ -77,6 +79,10 @@ struct Open {
     armed: Option<Instant>,
     /// It has been refused: only its output still goes out, until then.
     ending: Option<Instant>,
+    /// Its client has ended its side: it is kept until then for what is still to be answered.
+    half_closed: Option<Instant>,
+    /// Requests that other shards have to answer.
+    awaited: u32,
     /// The shards with bindings, or anything else, on it, a bit each.
     holders: u128,
     /// The shards that let go of it with a kick: a subscription may have been left on it.
@@ -293,10 +299,18 @@ impl Streams {
 }
 
 impl Open {
+    /// Whether nothing is left to be done for a client that has ended its side.
+    fn is_done(&self) -> bool {
+        self.awaited == 0 && !self.resumes && self.connection.output().is_empty()
+    }
+
     /// When it ends unless something happens, and why.
     fn deadline(&self, limits: &Limits) -> (Instant, CloseReason) {
         if let Some(until) = self.ending {
             return (until, CloseReason::Faulty);
+        }
+        if let Some(until) = self.half_closed {
+            return (until, CloseReason::ByPeer);
         }
         let mut soonest = (self.heard_at + limits.idle, CloseReason::Idle);
         let mut also = |since: Option<Instant>, wait, reason| {

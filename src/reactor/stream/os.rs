@@ -215,6 +215,14 @@ pub(super) fn write(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
     usize::try_from(put).map_err(|_| io::Error::last_os_error())
 }
 
+/// Whether a connection whose other side has ended is gone altogether: reset, or timed out.
+pub(super) fn is_broken(fd: RawFd) -> bool {
+    let mut poll = libc::pollfd { fd, events: 0, revents: 0 };
+    // SAFETY: one `pollfd` that outlives the call, which does not wait.
+    unsafe { libc::poll(&raw mut poll, 1, 0) };
+    poll.revents & (libc::POLLERR | libc::POLLHUP) != 0
+}
+
 /// Nothing more will be written to `fd`; what was is still delivered.
 pub(super) fn shut_down_writing(fd: RawFd) {
     // SAFETY: no memory is passed. Where the connection is gone already, so be it.

@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use super::connection::Step;
 use super::os::{self, interest};
 use super::table::Key;
-use super::{CloseReason, GOODBYE_MAX, Open, Streams, Turn};
+use super::{CloseReason, GOODBYE_MAX, HALF_CLOSED_MAX, Open, Streams, Turn};
 use crate::reactor::plane::Plane;
 use crate::shard::{Datagram, Handled, Link, ListenerId, Peer};
 use crate::time::Instant;
@@ -74,12 +74,21 @@ impl Streams {
         }
         // Messages that are left go first; nothing is read before they are dealt with.
         let left = std::mem::take(&mut open.resumes);
-        let read = if left { Read::Some } else { read(open, turn)? };
+        let read = match open.half_closed {
+            // Reading says no more than that its side has ended.
+            Some(_) if os::is_broken(open.fd.as_raw_fd()) => return Err(CloseReason::Broken),
+            None if !left => read(open, turn)?,
+            _ => Read::Some,
+        };
         let answered = self.answer(key, open, turn);
         let written = flush(open, turn);
         answered?;
         written?;
         if read == Read::End {
+            open.half_closed = Some(turn.now.mono + HALF_CLOSED_MAX);
+        }
+        // Whoever says all he has to say and then ends his side wants to hear the answers.
+        if open.half_closed.is_some() && open.is_done() {
             return Err(CloseReason::ByPeer);
         }
         Ok(())
@@ -127,7 +136,10 @@ impl Streams {
                     open.connection.send(&self.reply[..len]).map_err(|_| CloseReason::Tls)?;
                 }
                 Handled::Handoff(owner) => match turn.outbound.push(owner, &datagram) {
-                    Ok(()) => turn.counters.handoffs_out += 1,
+                    Ok(()) => {
+                        turn.counters.handoffs_out += 1;
+                        open.awaited += u32::from(is_answered(datagram.bytes));
+                    }
                     Err(_) => {
                         // Nothing is lost on a stream: the client waits, and this message first.
                         turn.counters.handoffs_deferred += 1;
@@ -195,8 +207,8 @@ impl Streams {
         let wanted = match (open.blocked_since.is_some(), open.ending.is_some()) {
             (true, false) => interest::WRITE,
             (true, true) => interest::WRITE | interest::READ,
-            // Its turn comes anyway.
-            (false, false) if open.resumes => 0,
+            // Its turn comes anyway, or nothing comes any more but an error, which is always told.
+            (false, false) if open.resumes || open.half_closed.is_some() => 0,
             (false, _) => interest::READ,
         };
         if wanted != open.interest {
@@ -241,6 +253,11 @@ impl Streams {
         self.sources.leave(open.source.ip());
         self.table.release(key);
     }
+}
+
+/// Whether a message is a request that its owner answers: no response and no ACK.
+fn is_answered(message: &[u8]) -> bool {
+    !message.starts_with(b"SIP/") && !message.starts_with(b"ACK ")
 }
 
 /// Takes what the socket has, at most [`READ_BYTES_MAX`].

@@ -300,6 +300,63 @@ fn an_agreement_ends_by_word_or_with_the_shard_that_made_it() {
 }
 
 #[test]
+fn a_client_that_has_ended_its_side_still_gets_the_answer_of_another_shard() {
+    let mut bench = Bench::new(&settings());
+    let handover = [b"HANDOVER".as_slice(), &MESSAGE[7..]].concat();
+    let (mut client, id) = bench.client();
+    bench.notify(1, Notice::Hold(id));
+    client.write_all(&[&handover, MESSAGE, &handover].concat()).unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    let half_closed = |bench: &mut Bench| {
+        bench.streams.table.find(Streams::key(id)).is_some_and(|open| open.half_closed.is_some())
+    };
+    while !half_closed(&mut bench) {
+        bench.turn();
+    }
+    for answer in [b"first", b"other"] {
+        assert_eq!(bench.counters.closed_by_peer, 0);
+        bench.with(|streams, turn| streams.deliver(id, answer, turn));
+    }
+    assert_eq!(bench.counters.closed_by_peer, 1);
+    let mut answers = String::new();
+    client.read_to_string(&mut answers).unwrap();
+    assert_eq!(answers, "okfirstother");
+}
+
+#[test]
+fn answers_that_do_not_come_keep_a_half_closed_connection_for_a_moment_only() {
+    let mut bench = Bench::new(&settings());
+    let handover = [b"HANDOVER".as_slice(), &MESSAGE[7..]].concat();
+    for (sent, kept) in [(&handover[..], true), (MESSAGE, false), (b"ACK sip:a ", false)] {
+        let (mut client, id) = bench.client();
+        let before = bench.counters.closed_by_peer;
+        client.write_all(sent).unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        if kept {
+            while bench.streams.table.find(Streams::key(id)).unwrap().half_closed.is_none() {
+                bench.turn();
+            }
+            bench.after(1);
+            assert_eq!(bench.counters.closed_by_peer, before);
+            bench.after(2);
+        }
+        bench.until(|bench| bench.counters.closed_by_peer == before + 1);
+    }
+    // One that breaks meanwhile is gone at once.
+    let (mut client, id) = bench.client();
+    client.write_all(&handover).unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    while bench.streams.table.find(Streams::key(id)).unwrap().half_closed.is_none() {
+        bench.turn();
+    }
+    // No time passes: it is the reset that ends it.
+    let before = bench.counters.closed_broken;
+    socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
+    bench.until(|bench| bench.counters.closed_broken > before);
+}
+
+#[test]
 fn the_shards_that_hold_a_connection_hear_of_its_end() {
     let mut bench = Bench::new(&settings());
     let (client, id) = bench.client();

@@ -39,7 +39,7 @@ fn two(out: &mut Writer<'_>, number: u64) -> Result<(), Full> {
 
 /// Year, month from 0, and day from 1 of a day counted from the first of 1970. Years are counted
 /// from March, so that the leap day is the last of its year.
-fn civil(days: u64) -> (u64, usize, u64) {
+pub(crate) fn civil(days: u64) -> (u64, usize, u64) {
     const ERA: u64 = 146_097;
     let from_march_of_0 = days + 719_468;
     let (era, day) = (from_march_of_0 / ERA, from_march_of_0 % ERA);

@@ -1,0 +1,192 @@
+//! `/metrics`: every counter there is, as text in Prometheus' format 0.0.4. Names begin with
+//! `aorta_` and say their unit; labels are shard or reactor, status, reason, and nothing that
+//! anybody outside could choose.
+//!
+//! What a shard counts is `aorta_NAME_total{shard}`, what a reactor counts
+//! `aorta_reactor_NAME_total{reactor}`: both know handoffs, seen from two sides.
+
+use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
+
+use axum::extract::{RawQuery, State};
+use axum::http::header::{CONTENT_TYPE, HeaderValue};
+use axum::response::{IntoResponse, Response};
+
+use super::api::Api;
+use super::problem::Problem;
+use super::query::Query;
+use crate::guard::SecurityKind;
+use crate::reactor;
+use crate::shard::ShardId;
+use crate::shard::control::{Control, Reply};
+use crate::shard::counters::DropReason;
+use crate::shard::refused::RefuseReason;
+use crate::shard::tally::Tally;
+
+/// `GET /metrics`
+pub(super) async fn show(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    Query::read(query.as_deref(), &[])?;
+    let mut tallies = Vec::with_capacity(usize::from(api.shards.count()));
+    for shard in 0..api.shards.count() {
+        if let Reply::Counted(tally) = api.shards.order(ShardId(shard), Control::Count).await? {
+            tallies.push(tally);
+        }
+    }
+    let mut text = Exposition::default();
+    process(&mut text, &api);
+    shards(&mut text, &tallies);
+    reactors(&mut text, &api.shards.reactors());
+    let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    Ok(([(CONTENT_TYPE, format)], text.0).into_response())
+}
+
+/// The text, family by family.
+#[derive(Default)]
+struct Exposition(String);
+
+/// Whether a number only grows.
+#[derive(Clone, Copy)]
+enum Kind {
+    Counter,
+    Gauge,
+}
+
+impl Exposition {
+    /// One family: its name without prefix and suffix, what it means, and a number for each set of
+    /// labels.
+    fn family(
+        &mut self,
+        kind: Kind,
+        name: &str,
+        meaning: &str,
+        samples: impl IntoIterator<Item = (String, u64)>,
+    ) {
+        let (suffix, kind) = match kind {
+            Kind::Counter => ("_total", "counter"),
+            Kind::Gauge => ("", "gauge"),
+        };
+        let meaning = meaning.trim().replace('\\', "\\\\").replace('\n', " ");
+        // A string takes everything.
+        let _ = writeln!(self.0, "# HELP aorta_{name}{suffix} {meaning}");
+        let _ = writeln!(self.0, "# TYPE aorta_{name}{suffix} {kind}");
+        for (labels, value) in samples {
+            let _ = match labels.is_empty() {
+                true => writeln!(self.0, "aorta_{name}{suffix} {value}"),
+                false => writeln!(self.0, "aorta_{name}{suffix}{{{labels}}} {value}"),
+            };
+        }
+    }
+
+    /// Families that all shards, or all reactors, have alike: `lists` has what each of them says,
+    /// in the same order.
+    fn families<'a>(
+        &mut self,
+        kind: Kind,
+        prefix: &str,
+        label: &str,
+        lists: &[Vec<(&'a str, &'a str, u64)>],
+    ) {
+        let Some(first) = lists.first() else { return };
+        for (at, (name, meaning, _)) in first.iter().enumerate() {
+            let values = lists.iter().map(|list| list.get(at).map_or(0, |(_, _, value)| *value));
+            let labelled = (0..).zip(values).map(|(number, value): (usize, u64)| {
+                let labels = format!("{label}=\"{number}\"");
+                (labels, value)
+            });
+            self.family(kind, &format!("{prefix}{name}"), meaning, labelled);
+        }
+    }
+}
+
+fn process(text: &mut Exposition, api: &Api) {
+    let none = String::new;
+    let version = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
+    text.family(Kind::Gauge, "build_info", "What runs; always 1", [(version, 1)]);
+    let started = [(none(), api.started.0)];
+    text.family(
+        Kind::Gauge,
+        "start_time_seconds",
+        "When it started, seconds since the epoch",
+        started,
+    );
+    let shards = [(none(), u64::from(api.shards.count()))];
+    text.family(Kind::Gauge, "shards", "Shards, each on a reactor of its own", shards);
+    for (name, meaning, value) in api.counts.described() {
+        let value = value.load(Ordering::Relaxed);
+        text.family(Kind::Counter, &format!("admin_{name}"), meaning, [(none(), value)]);
+    }
+}
+
+fn shards(text: &mut Exposition, tallies: &[Box<Tally>]) {
+    let lists = |list: fn(&Tally) -> Vec<(&'static str, &'static str, u64)>| {
+        tallies.iter().map(|tally| list(tally)).collect::<Vec<_>>()
+    };
+    let levels = lists(|tally| tally.levels.described().collect());
+    text.families(Kind::Gauge, "", "shard", &levels);
+    let counters = lists(|tally| tally.counters.described().collect());
+    text.families(Kind::Counter, "", "shard", &counters);
+    let watching = lists(|tally| tally.watching.described().collect());
+    text.families(Kind::Counter, "reg_event_", "shard", &watching);
+
+    let numbered = || (0..).zip(tallies).map(|(shard, tally): (usize, _)| (shard, &tally.counters));
+    let answered = numbered().flat_map(|(shard, counters)| {
+        let one = |(status, count)| (format!("shard=\"{shard}\",status=\"{status}\""), count);
+        counters.answered.iter().map(one).collect::<Vec<_>>()
+    });
+    text.family(Kind::Counter, "answers", "Answers by their SIP status", answered);
+    let refused = numbered().flat_map(|(shard, counters)| {
+        RefuseReason::ALL.map(|reason| {
+            (format!("shard=\"{shard}\",reason=\"{}\"", reason.name()), counters.refused(reason))
+        })
+    });
+    let meaning = "Requests refused for a fault of the sender's, by reason";
+    text.family(Kind::Counter, "refused", meaning, refused);
+    let dropped = numbered().flat_map(|(shard, counters)| {
+        DropReason::ALL.map(|reason| {
+            (format!("shard=\"{shard}\",reason=\"{}\"", reason.name()), counters.dropped(reason))
+        })
+    });
+    let meaning = "Messages that were not answered, by reason";
+    text.family(Kind::Counter, "not_answered", meaning, dropped);
+    let security = (0..).zip(tallies).flat_map(|(shard, tally): (usize, _)| {
+        let kinds = SecurityKind::ALL.iter().zip(tally.security);
+        let one = |(kind, count): (&SecurityKind, u64)| {
+            (format!("shard=\"{shard}\",kind=\"{}\"", kind.name()), count)
+        };
+        kinds.map(one).collect::<Vec<_>>()
+    });
+    text.family(Kind::Counter, "security_events", "Security events, by kind", security);
+}
+
+fn reactors(text: &mut Exposition, reactors: &[reactor::Counters]) {
+    let list = |counters: &reactor::Counters| {
+        let meanings = reactor::Counters::NAMES.into_iter().zip(reactor::Counters::MEANINGS);
+        meanings.zip(counters.values()).map(|((name, meaning), value)| (name, meaning, value))
+    };
+    let lists: Vec<Vec<_>> = reactors.iter().map(|counters| list(counters).collect()).collect();
+    text.families(Kind::Counter, "reactor_", "reactor", &lists);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_family_says_what_it_is_and_every_value() {
+        let mut text = Exposition::default();
+        let lists = [vec![("handoffs", " Sent\n over.", 3)], vec![("handoffs", "", 4)]];
+        text.families(Kind::Counter, "reactor_", "reactor", &lists);
+        text.family(Kind::Gauge, "shards", "Back\\slash", [(String::new(), 2)]);
+        let expected = "# HELP aorta_reactor_handoffs_total Sent  over.\n\
+                        # TYPE aorta_reactor_handoffs_total counter\n\
+                        aorta_reactor_handoffs_total{reactor=\"0\"} 3\n\
+                        aorta_reactor_handoffs_total{reactor=\"1\"} 4\n\
+                        # HELP aorta_shards Back\\\\slash\n\
+                        # TYPE aorta_shards gauge\n\
+                        aorta_shards 2\n";
+        assert_eq!(text.0, expected);
+    }
+}

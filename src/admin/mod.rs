@@ -1,0 +1,33 @@
+//! L4: what operators and their machines see of a running registrar, over HTTP. It lives on a
+//! thread of its own and reaches the shards by orders alone ([`Control`](crate::shard::control));
+//! the data plane knows nothing of it.
+//!
+//! - `server`: the thread, its listener and its connections, each bounded; `patience`: writes that
+//!   get nowhere end; `access`: who may ask; `problem`: how a refusal reads (RFC 9457)
+//! - `api`: which path is whose; `shards`: orders, and the wait for their replies
+//! - `query`: filters, pages and cursors as text; `registrations`: find, show, unregister;
+//!   `row`: a binding as JSON; `moment`: times as text; `plain`: text that is safe to show
+//! - `metrics`: every counter as text for Prometheus
+//! - [`client`]: the other end, for `aorta ctl`
+//!
+//! What a person is to read on a screen is not made here; nor is anything kept.
+
+mod access;
+mod api;
+pub mod client;
+mod metrics;
+mod moment;
+mod patience;
+mod plain;
+mod problem;
+mod query;
+mod registrations;
+mod row;
+mod server;
+mod shards;
+
+pub use self::access::{Token, TokenError};
+pub use self::plain::one_line;
+pub use self::query::PAGE_ROWS_MAX;
+pub use self::server::{Admin, AdminError, Limits, Settings};
+pub use self::shards::Shards;

@@ -1,0 +1,270 @@
+//! What a request asks for, from the text of its query: filters, the size of a page, where it
+//! begins. What cannot be read is refused, and so is what is not known: a filter that was mistyped
+//! must not be taken for none.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net};
+
+use super::problem::Problem;
+use crate::limits::FIND_TEXT_BYTES_MAX;
+use crate::registrar::BindingId;
+use crate::shard::ShardId;
+use crate::sip::uri::{Scheme, Uri};
+
+/// Most rows of one page.
+pub const PAGE_ROWS_MAX: usize = 1000;
+/// Rows of a page unless asked otherwise.
+const PAGE_ROWS_DEFAULT: usize = 100;
+/// IPv4 addresses in IPv6 ones: `::ffff:0:0/96`.
+const MAPPED_BITS: u8 = 96;
+
+/// The parameters of a query, each there at most once and each one of those known.
+pub(super) struct Query {
+    values: Vec<(&'static str, String)>,
+}
+
+impl Query {
+    /// Reads the text behind `?`.
+    pub fn read(text: Option<&str>, known: &[&'static str]) -> Result<Query, Problem> {
+        let mut values: Vec<(&'static str, String)> = Vec::new();
+        for (name, value) in form_urlencoded::parse(text.unwrap_or_default().as_bytes()) {
+            let Some(&name) = known.iter().find(|known| **known == name) else {
+                let known = if known.is_empty() { "none".into() } else { known.join(", ") };
+                let name: String = name.chars().take(64).collect();
+                return Err(Problem::new(
+                    axum::http::StatusCode::BAD_REQUEST,
+                    format!("there is no parameter {name:?} here; known: {known}"),
+                ));
+            };
+            if values.iter().any(|(before, _)| *before == name) {
+                return Err(Problem::parameter(name, format!("{name} is given twice")));
+            }
+            values.push((name, value.into_owned()));
+        }
+        Ok(Query { values })
+    }
+
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// How many rows are wanted: `limit`.
+    pub fn limit(&self) -> Result<usize, Problem> {
+        let Some(text) = self.value("limit") else { return Ok(PAGE_ROWS_DEFAULT) };
+        match decimal(text) {
+            Some(rows) if (1..=PAGE_ROWS_MAX).contains(&rows) => Ok(rows),
+            _ => Err(Problem::parameter(
+                "limit",
+                format!("limit: expected 1 to {PAGE_ROWS_MAX}; more comes page by page, by next"),
+            )),
+        }
+    }
+
+    /// Where the page begins: `cursor`.
+    pub fn cursor(&self, shards: u8) -> Result<Cursor, Problem> {
+        let Some(text) = self.value("cursor") else { return Ok(Cursor::FIRST) };
+        Cursor::read(text, shards).ok_or_else(|| {
+            Problem::parameter("cursor", "cursor: expected the next of the page before")
+        })
+    }
+
+    /// An address-of-record: `aor`.
+    pub fn aor(&self) -> Result<Option<Box<[u8]>>, Problem> {
+        let Some(text) = self.value("aor") else { return Ok(None) };
+        if text.is_empty() || text.len() > FIND_TEXT_BYTES_MAX {
+            return Err(Problem::parameter("aor", "aor: expected user@domain"));
+        }
+        Ok(Some(with_plus(text).as_bytes().into()))
+    }
+
+    /// A contact: `contact`.
+    pub fn contact(&self) -> Result<Option<Box<[u8]>>, Problem> {
+        let Some(text) = self.value("contact") else { return Ok(None) };
+        let text = with_plus(text);
+        let has_scheme = matches!(
+            Uri::parse(text.as_bytes()),
+            Ok(Uri { scheme: Scheme::Sip | Scheme::Sips, .. })
+        );
+        let written = if has_scheme { text.into_owned() } else { format!("sip:{text}") };
+        let good = written.len() <= FIND_TEXT_BYTES_MAX && Uri::parse(written.as_bytes()).is_ok();
+        if !good {
+            return Err(Problem::parameter(
+                "contact",
+                "contact: expected a SIP URI such as sip:alice@192.0.2.7:5060",
+            ));
+        }
+        Ok(Some(written.into_bytes().into()))
+    }
+
+    /// A source address or network: `ip`.
+    pub fn ip(&self) -> Result<Option<IpNet>, Problem> {
+        let Some(text) = self.value("ip") else { return Ok(None) };
+        network(text).map(Some).ok_or_else(|| {
+            Problem::parameter(
+                "ip",
+                "ip: expected an address or a network, such as 192.0.2.7, 192.0.2.0/24 or \
+                 2001:db8::/32",
+            )
+        })
+    }
+
+    /// The name of a binding: `binding`.
+    pub fn binding(&self) -> Result<Option<(ShardId, BindingId)>, Problem> {
+        let Some(text) = self.value("binding") else { return Ok(None) };
+        binding(text).map(Some).ok_or_else(|| {
+            Problem::parameter("binding", "binding: expected the name that a listing gave")
+        })
+    }
+}
+
+/// No user, host or address has a space in it, and numbers begin with a plus: who writes one
+/// unescaped means it.
+fn with_plus(text: &str) -> Cow<'_, str> {
+    if text.contains(' ') { text.replace(' ', "+").into() } else { text.into() }
+}
+
+fn network(text: &str) -> Option<IpNet> {
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Some(IpNet::from(ip.to_canonical()));
+    }
+    let network = text.parse::<IpNet>().ok()?.trunc();
+    match network {
+        IpNet::V6(v6) if v6.prefix_len() >= MAPPED_BITS => match v6.network().to_ipv4_mapped() {
+            Some(v4) => Ipv4Net::new(v4, v6.prefix_len() - MAPPED_BITS).ok().map(IpNet::V4),
+            None => Some(network),
+        },
+        _ => Some(network),
+    }
+}
+
+/// Digits alone.
+fn decimal<T: std::str::FromStr>(text: &str) -> Option<T> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if digits { text.parse().ok() } else { None }
+}
+
+/// The name of a binding among those of all shards.
+pub(super) fn binding_name(ShardId(shard): ShardId, id: BindingId) -> String {
+    format!("{shard}-{}-{}", id.index, id.generation)
+}
+
+fn binding(text: &str) -> Option<(ShardId, BindingId)> {
+    let mut parts = text.split('-');
+    let shard = ShardId(decimal(parts.next()?)?);
+    let (index, generation) = (decimal(parts.next()?)?, decimal(parts.next()?)?);
+    parts.next().is_none().then_some((shard, BindingId { index, generation }))
+}
+
+/// Where a page begins: with the bindings of a shard from a slot on, and those of the shards
+/// behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cursor {
+    pub shard: u8,
+    pub slot: u32,
+}
+
+impl Cursor {
+    pub const FIRST: Cursor = Cursor { shard: 0, slot: 0 };
+
+    fn read(text: &str, shards: u8) -> Option<Cursor> {
+        let (shard, slot) = text.split_once('-')?;
+        let cursor = Cursor { shard: decimal(shard)?, slot: decimal(slot)? };
+        (cursor.shard < shards).then_some(cursor)
+    }
+
+    /// The text that [`Query::cursor`] takes back.
+    pub fn text(self) -> String {
+        format!("{}-{}", self.shard, self.slot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: &[&str] = &["aor", "contact", "ip", "limit", "cursor", "binding"];
+
+    fn query(text: &str) -> Query {
+        Query::read(Some(text), KNOWN).unwrap_or_else(|problem| panic!("{text}: {problem:?}"))
+    }
+
+    #[test]
+    fn a_parameter_that_is_not_known_or_stands_twice_is_refused() {
+        assert!(Query::read(None, &[]).is_ok() && Query::read(Some(""), &[]).is_ok());
+        for bad in ["ipp=192.0.2.1", "ip=192.0.2.1&ip=192.0.2.2", "ip=1&x", "=", "AOR=u1"] {
+            assert!(Query::read(Some(bad), KNOWN).is_err(), "{bad}");
+        }
+        assert_eq!(query("ip=a%20b&aor=").value("ip"), Some("a b"));
+        assert_eq!(query("ip=a").value("aor"), None);
+    }
+
+    #[test]
+    fn a_page_has_a_bounded_number_of_rows() {
+        let limit = |text: &str| query(text).limit().ok();
+        assert_eq!(limit(""), Some(PAGE_ROWS_DEFAULT));
+        assert_eq!((limit("limit=1"), limit("limit=1000")), (Some(1), Some(1000)));
+        for bad in ["0", "1001", "-1", "1e3", "", "+5", "99999999999999999999999", "1 "] {
+            assert_eq!(limit(&format!("limit={}", bad.replace('+', "%2B"))), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn addresses_and_networks_are_read_in_every_form() {
+        let ip = |text: &str| query(&format!("ip={text}")).ip().ok().flatten();
+        let net = |text: &str| text.parse::<IpNet>().ok();
+        assert_eq!(ip("192.0.2.7"), net("192.0.2.7/32"));
+        assert_eq!(ip("192.0.2.7/24"), net("192.0.2.0/24"));
+        assert_eq!(ip("2001:db8::1"), net("2001:db8::1/128"));
+        assert_eq!(ip("2001:db8::/32"), net("2001:db8::/32"));
+        assert_eq!(ip("::ffff:192.0.2.7"), net("192.0.2.7/32"));
+        assert_eq!(ip("::ffff:192.0.2.0/120"), net("192.0.2.0/24"));
+        assert_eq!(ip("::/0"), net("::/0"));
+        for bad in ["", "192.0.2", "192.0.2.7/33", "192.0.2.7:5060", "x", "192.0.2.7 "] {
+            assert!(query(&format!("ip={bad}")).ip().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn contacts_are_sip_uris_with_or_without_their_scheme() {
+        let contact = |text: &str| {
+            let text: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
+            query(&format!("contact={text}")).contact().ok().flatten()
+        };
+        let is = |text: &str| Some(text.as_bytes().into());
+        assert_eq!(contact("sip:alice@192.0.2.7:5060"), is("sip:alice@192.0.2.7:5060"));
+        assert_eq!(contact("sips:alice@192.0.2.7"), is("sips:alice@192.0.2.7"));
+        assert_eq!(contact("alice@[2001:db8::1]:5060"), is("sip:alice@[2001:db8::1]:5060"));
+        assert_eq!(contact("192.0.2.7"), is("sip:192.0.2.7"));
+        assert_eq!(contact("sip:+15550100@192.0.2.7"), is("sip:+15550100@192.0.2.7"));
+        for bad in ["", "tel:+1555", "sip:", "sip:a@b@c", "http://x/", "<sip:a@b>"] {
+            assert_eq!(contact(bad), None, "{bad}");
+        }
+        assert_eq!(contact(&format!("sip:{}@b", "a".repeat(FIND_TEXT_BYTES_MAX))), None);
+    }
+
+    #[test]
+    fn a_plus_is_a_plus_however_it_is_written() {
+        for text in ["aor=sip:+15550100@example.com", "aor=sip%3A%2B15550100%40example.com"] {
+            let aor = query(text).aor().ok().flatten().unwrap();
+            assert_eq!(&*aor, b"sip:+15550100@example.com");
+        }
+        assert!(query("aor=").aor().is_err());
+    }
+
+    #[test]
+    fn cursors_and_names_of_bindings_are_taken_back() {
+        let cursor = Cursor { shard: 3, slot: 12_345 };
+        assert_eq!(Cursor::read(&cursor.text(), 4), Some(cursor));
+        assert_eq!(Cursor::read(&cursor.text(), 3), None, "no such shard");
+        for bad in ["", "-", "1", "1-", "-1", "1-2-3", "1-4294967296", "256-0", "a-b", "+1-2"] {
+            assert_eq!(Cursor::read(bad, 128), None, "{bad}");
+        }
+        let id = BindingId { index: 7, generation: 9 };
+        assert_eq!(binding(&binding_name(ShardId(2), id)), Some((ShardId(2), id)));
+        for bad in ["", "1-2", "1-2-3-4", "256-1-1", "1-2-x"] {
+            assert_eq!(binding(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! One binding as it stands in answers. Names end in their units; what is not there is `null`.
+
+use serde::Serialize;
+
+use super::moment::{rfc3339, wall};
+use super::query::binding_name;
+use super::shards::Shards;
+use crate::flow::Flow;
+use crate::registrar::Binding;
+use crate::shard::ShardId;
+use crate::shard::registrations::Registration;
+use crate::time::Now;
+
+/// A binding.
+#[derive(Serialize)]
+pub(super) struct Row {
+    /// Whose: `sip:user@domain`.
+    aor: String,
+    /// Its name: never used again while the process lives.
+    binding: String,
+    /// The Contact URI as the phone gave it.
+    contact: String,
+    /// Address and port its last REGISTER came from.
+    received: Option<String>,
+    /// That address alone.
+    source_ip: Option<String>,
+    transport: Option<&'static str>,
+    /// The way to it: the local address of datagrams, or the connection.
+    flow: Option<String>,
+    granted_s: Option<u32>,
+    remaining_s: Option<u32>,
+    /// What was granted is over; it is kept a little longer for a late refresh.
+    late: bool,
+    registered_at: String,
+    refreshed_at: String,
+    user_agent: Option<String>,
+    nat: bool,
+    reachable: bool,
+    in_call: bool,
+    path: Option<String>,
+    instance: Option<String>,
+    reg_id: Option<u32>,
+    q: Option<f32>,
+    call_id: Option<String>,
+    cseq: Option<u32>,
+    /// The account has it without registering.
+    provided: bool,
+    shard: u8,
+}
+
+/// What phones send need not be UTF-8.
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn some_text(bytes: &[u8]) -> Option<String> {
+    (!bytes.is_empty()).then(|| text(bytes))
+}
+
+impl Row {
+    pub fn new(shards: &Shards, shard: ShardId, now: Now, registration: &Registration) -> Row {
+        let Registration { aor, id, binding } = registration;
+        // What an account provides came from nowhere, by no way, and has no end.
+        let came = !binding.is_static();
+        let source = binding.source();
+        Row {
+            aor: format!("sip:{}", text(aor)),
+            binding: binding_name(shard, *id),
+            contact: text(binding.contact()),
+            received: came.then(|| source.to_string()),
+            source_ip: came.then(|| source.ip().to_string()),
+            transport: came.then(|| binding.flow().transport().word()),
+            flow: came.then(|| flow(shards, binding)),
+            granted_s: came.then(|| binding.granted_s()),
+            remaining_s: came.then(|| binding.remaining_s(now.mono)),
+            late: came && binding.is_late(now.mono),
+            registered_at: rfc3339(wall(now, binding.registered_at())),
+            refreshed_at: rfc3339(wall(now, binding.refreshed_at())),
+            user_agent: some_text(binding.user_agent()),
+            nat: binding.is_behind_nat(),
+            reachable: binding.is_reachable(),
+            in_call: binding.is_in_call(),
+            path: some_text(binding.path()),
+            instance: binding.instance().map(text),
+            reg_id: binding.reg_id(),
+            q: binding.q().map(|q| f32::from(q.0) / 1000.0),
+            call_id: some_text(binding.call_id()),
+            cseq: came.then(|| binding.cseq()),
+            provided: binding.is_static(),
+            shard: shard.0,
+        }
+    }
+
+    pub fn rows<'a>(
+        shards: &Shards,
+        shard: ShardId,
+        now: Now,
+        registrations: impl IntoIterator<Item = &'a Registration>,
+    ) -> Vec<Row> {
+        registrations.into_iter().map(|one| Row::new(shards, shard, now, one)).collect()
+    }
+}
+
+/// `udp:192.0.2.1:5060`: sent from there; `tcp:0-17-3`: by that connection of reactor 0.
+fn flow(shards: &Shards, binding: &Binding) -> String {
+    match binding.flow() {
+        Flow::Datagram { listener, local_ip } => {
+            let local = shards.listener(listener).map(|mut address| {
+                address.set_ip(local_ip.unwrap_or(address.ip()));
+                address
+            });
+            match local {
+                Some(address) => format!("udp:{address}"),
+                None => format!("udp:{listener}"),
+            }
+        }
+        Flow::Connection { id, transport } => {
+            format!("{transport}:{}-{}-{}", id.reactor, id.slot, id.generation)
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! The thread, its listener and its connections. Everything has its limit, so that whoever reaches
+//! the port can waste a share of the connections for a while and nothing else.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+use tokio::task::{Id, JoinSet};
+use tokio::time::{sleep, timeout};
+use tower_service::Service;
+
+use super::access::{Access, Token};
+use super::api::{Api, From, Inner, Tell, router};
+use super::patience::Patience;
+use super::shards::Shards;
+use crate::time::UnixTime;
+
+/// Longest head of a request, bytes.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Header fields of one request.
+const HEADERS_MAX: usize = 64;
+/// Wait after the system had no descriptor left for a connection.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// What the interface starts with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where it listens; port 0 lets the kernel choose.
+    pub listen: SocketAddr,
+    /// What opens it. May be missing only on loopback.
+    pub token: Option<Token>,
+    /// How much of everything.
+    pub limits: Limits,
+    /// What the wall clock shows.
+    pub started: UnixTime,
+}
+
+/// How much of everything.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at a time.
+    pub connections_max: usize,
+    /// Of those, from one address.
+    pub per_source_max: usize,
+    /// From the beginning of a connection, or the end of the answer before, to the end of the head
+    /// of a request.
+    pub head_max: Duration,
+    /// The longest a request may take.
+    pub request_max: Duration,
+    /// The longest a client may leave an answer unread.
+    pub write_max: Duration,
+    /// The longest a connection may last.
+    pub connection_max: Duration,
+    /// How long a stop waits for what is under way.
+    pub drain_max: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            connections_max: 64,
+            per_source_max: 32,
+            head_max: Duration::from_secs(10),
+            request_max: Duration::from_secs(10),
+            write_max: Duration::from_secs(10),
+            connection_max: Duration::from_secs(600),
+            drain_max: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Why it does not start.
+#[derive(Debug)]
+pub enum AdminError {
+    /// Whoever reached that address could do anything.
+    Open(SocketAddr),
+    /// An operation of the system failed.
+    System {
+        /// What was tried.
+        operation: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for AdminError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AdminError::Open(address) => write!(
+                f,
+                "--admin {address}: beyond loopback a token is needed (--admin-token, \
+                 admin.token_file or AORTA_ADMIN_TOKEN)"
+            ),
+            AdminError::System { operation, address, source } => {
+                write!(f, "--admin {address}: {operation}: {source}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for AdminError {}
+
+macro_rules! counts {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// What the interface counts.
+        #[derive(Debug, Default)]
+        pub(super) struct Counts {
+            $($(#[doc = $doc])+ pub $name: AtomicU64,)+
+        }
+
+        impl Counts {
+            /// Name, meaning and number of each.
+            pub fn described(
+                &self,
+            ) -> impl Iterator<Item = (&'static str, &'static str, &AtomicU64)> {
+                [$((stringify!($name), concat!($($doc),+), &self.$name),)+].into_iter()
+            }
+        }
+    };
+}
+
+counts! {
+    /// Connections to this interface.
+    connections,
+    /// Connections turned away because there were as many as there may be.
+    refused_connections_max,
+    /// Connections turned away because their source had as many as it may have.
+    refused_per_source,
+    /// Connections that could not be taken up.
+    accept_errors,
+    /// Connections that broke, or were closed because their client took too long.
+    broken,
+    /// Requests to this interface.
+    requests,
+    /// Requests without the right to ask.
+    denied,
+}
+
+/// The interface, serving. Dropping it stops it.
+pub struct Admin {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Admin {
+    /// Starts it on a thread of its own. `told` takes a line about each thing an operator does.
+    ///
+    /// # Errors
+    /// [`AdminError`]; nothing is left running then.
+    pub fn start(settings: Settings, shards: Shards, told: Tell) -> Result<Admin, AdminError> {
+        let Settings { listen, token, limits, started } = settings;
+        let failed =
+            |operation| move |source| AdminError::System { operation, address: listen, source };
+        let access = match token {
+            Some(token) => Access::Token(token),
+            None if listen.ip().to_canonical().is_loopback() => Access::Host,
+            None => return Err(AdminError::Open(listen)),
+        };
+        let listener = StdListener::bind(listen).map_err(failed("listening"))?;
+        listener.set_nonblocking(true).map_err(failed("listening"))?;
+        let address = listener.local_addr().map_err(failed("listening"))?;
+        let runtime = Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(failed("making a runtime"))?;
+        let listener = {
+            let _inside = runtime.enter();
+            TcpListener::from_std(listener).map_err(failed("listening"))?
+        };
+        let counts = Arc::new(Counts::default());
+        let api = Api::new(Inner {
+            shards,
+            access,
+            request_max: limits.request_max,
+            started,
+            counts: Arc::clone(&counts),
+            told,
+        });
+        let (stop, stopped) = watch::channel(false);
+        let server = Server { router: router(api), limits, counts, stopped };
+        let thread = thread::Builder::new()
+            .name("admin".into())
+            .spawn(move || run(&runtime, server, listener))
+            .map_err(failed("starting a thread"))?;
+        Ok(Admin { address, stop, thread: Some(thread) })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops it: what is under way is answered first, within its limit.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        if let Some(thread) = self.thread.take() {
+            // It has nobody left to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(runtime: &Runtime, server: Server, listener: TcpListener) {
+    runtime.block_on(server.serve(listener));
+}
+
+/// What serves connections.
+struct Server {
+    router: Router,
+    limits: Limits,
+    counts: Arc<Counts>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Server {
+    async fn serve(self, listener: TcpListener) {
+        let mut stopped = self.stopped.clone();
+        let mut connections = JoinSet::new();
+        let mut sources: HashMap<Id, IpAddr> = HashMap::new();
+        loop {
+            tokio::select! {
+                _ = stopped.wait_for(|stop| *stop) => break,
+                Some(ended) = connections.join_next_with_id() => {
+                    let id = match ended {
+                        Ok((id, ())) => id,
+                        Err(panicked) => panicked.id(),
+                    };
+                    sources.remove(&id);
+                }
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, from)) => {
+                        let source = from.ip().to_canonical();
+                        if self.has_room(&sources, source) {
+                            let task = connections.spawn(self.connection(stream, from));
+                            sources.insert(task.id(), source);
+                        } else {
+                            turn_away(&stream);
+                        }
+                    }
+                    Err(_) => {
+                        self.counts.accept_errors.fetch_add(1, Ordering::Relaxed);
+                        sleep(ACCEPT_AGAIN).await;
+                    }
+                },
+            }
+        }
+        drop(listener);
+        let all_gone = async { while connections.join_next().await.is_some() {} };
+        // Whoever is not done by then is cut off as the set goes.
+        let _ = timeout(self.limits.drain_max, all_gone).await;
+    }
+
+    fn has_room(&self, sources: &HashMap<Id, IpAddr>, source: IpAddr) -> bool {
+        let counts = &self.counts;
+        counts.connections.fetch_add(1, Ordering::Relaxed);
+        if sources.len() >= self.limits.connections_max {
+            counts.refused_connections_max.fetch_add(1, Ordering::Relaxed);
+            return false;
+        }
+        let of_source = sources.values().filter(|other| **other == source).count();
+        if of_source >= self.limits.per_source_max {
+            counts.refused_per_source.fetch_add(1, Ordering::Relaxed);
+            return false;
+        }
+        true
+    }
+
+    /// One connection, to its end.
+    fn connection(&self, stream: TcpStream, from: SocketAddr) -> impl Future<Output = ()> + use<> {
+        let Limits { head_max, write_max, connection_max, .. } = self.limits;
+        let (router, counts) = (self.router.clone(), Arc::clone(&self.counts));
+        let mut stopped = self.stopped.clone();
+        async move {
+            // An answer is one write; there is nothing to wait for.
+            let _ = stream.set_nodelay(true);
+            let service = service_fn(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(From(from));
+                router.clone().call(request)
+            });
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(head_max)
+                .max_headers(HEADERS_MAX)
+                .max_buf_size(HEAD_BYTES_MAX)
+                .serve_connection(TokioIo::new(Patience::new(stream, write_max)), service);
+            let mut connection = std::pin::pin!(connection);
+            let ended = tokio::select! {
+                ended = connection.as_mut() => Some(ended),
+                _ = stopped.wait_for(|stop| *stop) => None,
+                () = sleep(connection_max) => None,
+            };
+            let ended = match ended {
+                Some(ended) => ended.is_ok(),
+                None => {
+                    // The request under way is the last.
+                    connection.as_mut().graceful_shutdown();
+                    timeout(head_max, connection).await.is_ok_and(|ended| ended.is_ok())
+                }
+            };
+            if !ended {
+                counts.broken.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// As much of an answer as can be given without waiting.
+fn turn_away(stream: &TcpStream) {
+    let _ = stream.try_write(
+        b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n\
+          Content-Length: 0\r\n\r\n",
+    );
+}

@@ -1,0 +1,89 @@
+//! The admin interface of `aorta serve`: its token, and the way to the shards.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::Failure;
+use super::say::note;
+use super::server::Server;
+use crate::admin::{self, Admin, Limits, Shards, Token};
+use crate::config::Serve;
+use crate::flow::Transport;
+use crate::reactor::Clock;
+
+/// The variable of the environment that has the token.
+pub(super) const TOKEN_VARIABLE: &str = "AORTA_ADMIN_TOKEN";
+
+/// What the interface starts with, if there is to be one; `token` is the command line's.
+///
+/// # Errors
+/// One line with what is wrong with the token, or that one is needed.
+pub fn settings(serve: &Serve, token: Option<&str>) -> Result<Option<admin::Settings>, Failure> {
+    let Some(listen) = serve.admin else {
+        if token.is_some() {
+            return Err(Failure::new("--admin-token: there is no --admin that it would open"));
+        }
+        return Ok(None);
+    };
+    let token = match (token, std::env::var(TOKEN_VARIABLE), &serve.admin_token_file) {
+        (Some(text), ..) => Some(Token::new(text).map_err(|error| wrong("--admin-token", &error))?),
+        (None, Ok(text), _) => {
+            Some(Token::new(&text).map_err(|error| wrong(TOKEN_VARIABLE, &error))?)
+        }
+        (None, Err(_), Some(file)) => {
+            let text = read_token(file)?;
+            let name = file.display().to_string();
+            Some(Token::new(&text).map_err(|error| wrong(&name, &error))?)
+        }
+        (None, Err(_), None) => None,
+    };
+    if token.as_ref().is_some_and(Token::is_short) {
+        note("the token of the admin interface is shorter than 16 characters");
+    }
+    let started = Clock::start().now().wall;
+    Ok(Some(admin::Settings { listen, token, limits: Limits::default(), started }))
+}
+
+fn wrong(place: &str, error: &admin::TokenError) -> Failure {
+    Failure::new(format!("{place}: {error}"))
+}
+
+/// The token a file holds, without the line end behind it.
+///
+/// # Errors
+/// One line with what is wrong.
+pub(super) fn read_token(file: &Path) -> Result<String, Failure> {
+    let failed =
+        |error| Failure::new(format!("cannot read the token in {}: {error}", file.display()));
+    let text = fs::read_to_string(file).map_err(failed)?;
+    let mode = fs::metadata(file).map_err(failed)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        note(format_args!("{}: others on this host can read the token in it", file.display()));
+    }
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Starts the interface in front of a server that serves.
+///
+/// # Errors
+/// One line with what is wrong.
+pub fn start(settings: admin::Settings, server: &Server) -> Result<Admin, Failure> {
+    let datagrams = server.listening().filter(|(transport, _)| *transport == Transport::Udp);
+    let meter = server.running.meter();
+    let shards = Shards::new(
+        server.running.controllers().to_vec(),
+        move || meter.counters(),
+        datagrams.map(|(_, address)| address).collect(),
+    );
+    let (open, listen) = (settings.token.is_none(), settings.listen);
+    let told = Box::new(|line: &str| note(line));
+    let started =
+        Admin::start(settings, shards, told).map_err(|error| Failure::new(error.to_string()))?;
+    if open {
+        note("the admin interface asks nobody on this host for a token");
+    } else if !listen.ip().is_loopback() {
+        note("the admin interface is plain HTTP: whoever can listen on the way reads the token");
+    }
+    Ok(started)
+}

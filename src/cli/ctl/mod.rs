@@ -1,0 +1,111 @@
+//! `aorta ctl`: a running registrar asked, and made to act, over its admin interface. Tables are
+//! for people; `--json` is for programs.
+
+mod ask;
+mod metrics;
+mod registrations;
+mod table;
+
+use std::process::ExitCode;
+
+use axum::http::Method;
+use serde_json::Value;
+
+use super::Failure;
+use super::admin::{TOKEN_VARIABLE, read_token};
+use super::args::{CtlArgs, CtlCommand};
+use crate::admin::client::Client;
+
+/// The variable of the environment that says where to ask.
+const ADMIN_VARIABLE: &str = "AORTA_ADMIN";
+/// Where to ask if nothing does.
+const ADMIN_DEFAULT: &str = "127.0.0.1:8060";
+
+/// Asks or acts.
+pub fn run(args: &CtlArgs) -> Result<ExitCode, Failure> {
+    let desk = Desk::new(args)?;
+    match &args.command {
+        CtlCommand::Registrations(command) => registrations::run(&desk, command)?,
+        CtlCommand::Metrics { name, all } => metrics::run(&desk, name.as_deref(), *all)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where questions are asked, and how answers are wanted.
+struct Desk {
+    client: Client,
+    json: bool,
+}
+
+impl Desk {
+    fn new(args: &CtlArgs) -> Result<Desk, Failure> {
+        let at = args.admin.clone().or_else(|| std::env::var(ADMIN_VARIABLE).ok());
+        let at = at.unwrap_or_else(|| ADMIN_DEFAULT.to_owned());
+        let token = match (&args.token, &args.token_file) {
+            (Some(token), _) => Some(token.clone()),
+            (None, Some(file)) => Some(read_token(file)?),
+            (None, None) => std::env::var(TOKEN_VARIABLE).ok(),
+        };
+        let client = Client::new(&at, token)
+            .map_err(|error| Failure::new(format!("the system refuses a socket: {error}")))?;
+        Ok(Desk { client, json: args.json })
+    }
+
+    fn text(&self, method: &Method, path: &str) -> Result<String, Failure> {
+        let body =
+            self.client.ask(method, path).map_err(|error| Failure::new(error.to_string()))?;
+        String::from_utf8(body).map_err(|_| not_ours())
+    }
+
+    fn value(&self, method: &Method, path: &str) -> Result<Value, Failure> {
+        serde_json::from_str(&self.text(method, path)?).map_err(|_| not_ours())
+    }
+}
+
+fn not_ours() -> Failure {
+    Failure::new("what answers there is no admin interface of Aorta")
+}
+
+/// The text of a member, empty where there is none.
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The list in a member, empty where there is none.
+fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    value.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// `text` as a segment of a path or as a value of a query: whatever is not a letter, a digit or
+/// one of `-._~` is escaped (RFC 3986 2.3).
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for &byte in text.as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+/// A path with a query of those parameters that are given.
+fn with_query(path: &str, parameters: &[(&str, Option<&str>)]) -> String {
+    let given = parameters.iter().filter_map(|(name, value)| value.map(|value| (name, value)));
+    let query: Vec<String> =
+        given.map(|(name, value)| format!("{name}={}", escaped(value))).collect();
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_an_account_is_called_it_is_one_segment_of_a_path() {
+        assert_eq!(escaped("sip:+1/a?b#c%20@x.y~"), "sip%3A%2B1%2Fa%3Fb%23c%2520%40x.y~");
+        assert_eq!(with_query("/a", &[("x", None)]), "/a");
+        assert_eq!(with_query("/a", &[("x", Some("1&2")), ("y", Some(""))]), "/a?x=1%262&y=");
+    }
+}
