@@ -85,6 +85,8 @@ pub const SUSPENSIONS_PER_CALL_MAX: usize = 256;
 pub const SUBSCRIBER_LINE_BYTES_MAX: usize = 4096;
 /// Longest clear password of a subscriber file, bytes.
 pub const PASSWORD_BYTES_MAX: usize = 256;
+/// Shorter clear passwords of a subscriber file are pointed out.
+pub const PASSWORD_CHARS_SAFE: usize = 12;
 /// Networks one account may come from.
 pub const ACCOUNT_NETWORKS_MAX: usize = 16;
 /// Contacts an account may have without registering.

@@ -422,3 +422,73 @@ fn a_stop_ends_connections_that_wait_for_nothing() {
         std::mem::forget(idle);
     });
 }
+
+/// Guesses a password until its source is suspended for the account.
+fn guess_until_suspended(office: &Office, number: u32) {
+    let wire = Wire::to(office.server.target());
+    let mut phone = Phone::new(number, "guesser", &wire.local().to_string());
+    phone.password = "guess".into();
+    for _ in 0..3 {
+        phone.challenge = None;
+        let challenge = wire.ask(&phone.register(60));
+        assert!(phone.take_challenge(&challenge));
+        wire.ask(&phone.register(60));
+    }
+}
+
+#[test]
+fn suspensions_are_listed_and_lifted() {
+    let settings = ["--set", "auth.suspend_registers_max=3"];
+    each(&settings, |office| {
+        let path = "/api/v1/suspensions";
+        assert_eq!(get(office.http, path).good(), serde_json::json!({"items": [], "next": null}));
+        for number in [3, 4, 5, 999] {
+            guess_until_suspended(office, number);
+        }
+        let all = get(office.http, path).good();
+        assert_eq!(items(&all).len(), 4);
+        let known = |page: &Value| {
+            let aors = items(page).iter().filter_map(|item| item["aor"].as_str());
+            aors.map(str::to_owned).collect::<BTreeSet<_>>()
+        };
+        let expected = [3, 4, 5].map(|number| format!("sip:u{number}@example.com"));
+        assert_eq!(known(&all), expected.into());
+        for item in items(&all) {
+            assert_eq!(
+                (&item["source_ip"], &item["cause"]),
+                (&"127.0.0.1".into(), &"registers".into())
+            );
+            assert!(item["remaining_s"].as_u64().is_some_and(|left| left > 100), "{item}");
+        }
+        // Page by page.
+        let (mut rows, mut cursor) = (0, String::new());
+        for _ in 0..8 {
+            let page = get(office.http, &format!("{path}?limit=1{cursor}")).good();
+            rows += items(&page).len();
+            match page["next"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        assert_eq!(rows, 4);
+
+        let lift = |which: &str| {
+            let done = ask(office.http, "DELETE", &format!("{path}/{which}")).good();
+            done["lifted"].as_u64().expect("a number")
+        };
+        assert_eq!(lift("u3?ip=192.0.2.1"), 0);
+        assert_eq!(lift("u3?ip=127.0.0.1"), 1);
+        assert_eq!((lift("sip:u4@example.com"), lift("u4")), (1, 0));
+        assert_eq!(lift("u999"), 1, "a name without an account");
+        let left = get(office.http, path).good();
+        assert_eq!(known(&left), ["sip:u5@example.com".to_owned()].into());
+        // The owner is served from there again.
+        office.phone(3, "desk");
+
+        ask(office.http, "DELETE", &format!("{path}/u3?ip=127.0.0.0/8")).problem(400);
+        ask(office.http, "DELETE", &format!("{path}/u3@example.org")).problem(404);
+        ask(office.http, "DELETE", path).problem(405);
+        get(office.http, &format!("{path}?cursor=0-1")).problem(400);
+        get(office.http, &format!("{path}?limit=1001")).problem(400);
+    });
+}

@@ -260,3 +260,31 @@ fn the_token_may_stand_in_a_file_on_both_sides() {
     }
     let _ = fs::remove_dir_all(&folder);
 }
+
+#[test]
+fn suspensions_are_listed_and_lifted() {
+    each(|office| {
+        let said = office.ctl(&["suspensions", "list"]);
+        assert_eq!((said.good, &*said.err[0]), (true, "aorta: none"));
+        let wire = Wire::to(office.server.target());
+        let mut phone = Phone::new(2, "guesser", &wire.local().to_string());
+        phone.password = "guess".into();
+        // More guesses than any setting lets pass.
+        for _ in 0..20 {
+            phone.challenge = None;
+            let challenge = wire.ask(&phone.register(60));
+            if !phone.take_challenge(&challenge) {
+                break;
+            }
+            wire.ask(&phone.register(60));
+        }
+        let said = office.ctl(&["suspensions", "list"]);
+        assert!(said.out[1].starts_with("sip:u2@example.com  127.0.0.1  "), "{said:?}");
+        let page = office.ctl(&["suspensions", "list", "--json"]).json();
+        assert_eq!(page["items"][0]["source_ip"], "127.0.0.1");
+        let lift = |ip: &str| office.ctl(&["suspensions", "lift", "u2", "--ip", ip]).out;
+        assert_eq!(lift("192.0.2.1"), ["nothing to lift"]);
+        assert_eq!(lift("127.0.0.1"), ["1 suspension lifted"]);
+        assert_eq!(office.ctl(&["suspensions", "list"]).out.len(), 0);
+    });
+}

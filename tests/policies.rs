@@ -332,3 +332,21 @@ fn devices_that_keep_kicking_each_other_are_damped_by_choice() {
         assert_eq!(desk.bound(1).len(), 1);
     });
 }
+
+#[test]
+fn a_gateway_is_let_in_from_its_address_and_port_alone() {
+    let gateway = policy(AccountPolicy {
+        authentication: AccountAuthentication::Network,
+        allow: vec!["198.51.100.9:5060".parse().unwrap()],
+        ..AccountPolicy::default()
+    });
+    each_way(&gateway, |desk| {
+        let mut phone = phone(1);
+        assert_eq!(desk.ask_from(inside(), &phone.register(600)).status, 200);
+        for other in ["198.51.100.9:5061", "198.51.100.8:5060"] {
+            // The right password is none, there.
+            let refused = log_in(desk, &mut phone, other.parse().unwrap());
+            assert_eq!(refused.status, 401, "{other}");
+        }
+    });
+}

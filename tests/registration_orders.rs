@@ -203,11 +203,12 @@ fn an_operator_takes_out_all_bindings_those_of_a_contact_or_one() {
         assert_eq!(unregister(desk, "u7", b).unwrap().registrations, [], "gone already");
 
         let owner = |desk: &mut Desk, aor: &str| {
-            let asked = Control::Show(aor.as_bytes().into());
+            let asked = Control::Locate(aor.as_bytes().into());
             let now = desk.cluster.now;
             match desk.cluster.shards[0].control(now, asked) {
-                Reply::Shown(Err(Unfound::Owner(owner))) => owner,
-                _ => ShardId(0),
+                Reply::Located(Err(Unfound::Owner(owner))) => owner,
+                Reply::Located(Ok(_)) => ShardId(0),
+                other => panic!("{other:?}"),
             }
         };
         let c = show(desk, 0, "u7").unwrap().registrations[1].clone();

@@ -1,6 +1,9 @@
 //! SS_REPLY_UNAUTHORIZED Off: whoever is not known hears nothing, on any transport; accounts that
 //! exist are served as ever.
 
+// The shell's clock is allowed here: deadlines of processes are real time.
+#![allow(clippy::disallowed_methods)]
+
 mod common;
 
 #[path = "common/desk.rs"]
@@ -182,6 +185,20 @@ fn a_suspended_account_hears_nothing_until_the_suspension_ends() {
         assert_eq!(desk.ask_from(elsewhere(), &phone.register(60)).status, 401);
         desk.pass(180);
         assert_eq!(desk.registered(3, "a", 60).user, "u3");
+    });
+}
+
+#[test]
+fn stun_is_answered_only_to_those_who_are_known() {
+    let watchers = vec!["203.0.113.0/24".parse().unwrap()];
+    let settings = Registrar { watchers, ..Registrar::default() };
+    each_way(&silent(registrar(settings)), |desk| {
+        // A binding request (RFC 5389 6): type, length, magic cookie, transaction.
+        let mut stun = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
+        stun.extend([7; 12]);
+        let known: SocketAddr = "203.0.113.7:5060".parse().unwrap();
+        assert!(desk.cluster.give(0, known, &stun).is_some());
+        assert!(desk.cluster.give(0, elsewhere(), &stun).is_none());
     });
 }
 

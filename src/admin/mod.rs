@@ -7,6 +7,7 @@
 //! - `api`: which path is whose; `shards`: orders, and the wait for their replies
 //! - `query`: filters, pages and cursors as text; `registrations`: find, show, unregister;
 //!   `row`: a binding as JSON; `moment`: times as text; `plain`: text that is safe to show
+//! - `suspensions`: who is suspended, and lifting that
 //! - `metrics`: every counter as text for Prometheus
 //! - [`client`]: the other end, for `aorta ctl`
 //!
@@ -25,6 +26,7 @@ mod registrations;
 mod row;
 mod server;
 mod shards;
+mod suspensions;
 
 pub use self::access::{Token, TokenError};
 pub use self::plain::one_line;

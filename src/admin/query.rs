@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::problem::Problem;
+use crate::auth::suspension;
 use crate::limits::FIND_TEXT_BYTES_MAX;
 use crate::registrar::BindingId;
 use crate::shard::ShardId;
@@ -63,7 +64,7 @@ impl Query {
     }
 
     /// Where the page begins: `cursor`.
-    pub fn cursor(&self, shards: u8) -> Result<Cursor, Problem> {
+    pub fn cursor<P: Place>(&self, shards: u8) -> Result<Cursor<P>, Problem> {
         let Some(text) = self.value("cursor") else { return Ok(Cursor::FIRST) };
         Cursor::read(text, shards).ok_or_else(|| {
             Problem::parameter("cursor", "cursor: expected the next of the page before")
@@ -108,6 +109,15 @@ impl Query {
                  2001:db8::/32",
             )
         })
+    }
+
+    /// One source address: `ip`.
+    pub fn address(&self) -> Result<Option<IpAddr>, Problem> {
+        let Some(text) = self.value("ip") else { return Ok(None) };
+        match text.parse::<IpAddr>() {
+            Ok(ip) => Ok(Some(ip.to_canonical())),
+            Err(_) => Err(Problem::parameter("ip", "ip: expected an address such as 192.0.2.7")),
+        }
     }
 
     /// The name of a binding: `binding`.
@@ -157,26 +167,78 @@ fn binding(text: &str) -> Option<(ShardId, BindingId)> {
     parts.next().is_none().then_some((shard, BindingId { index, generation }))
 }
 
-/// Where a page begins: with the bindings of a shard from a slot on, and those of the shards
-/// behind it.
+/// Where a page begins: at a place of one shard's table; then come the shards behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cursor {
+pub(super) struct Cursor<P> {
     pub shard: u8,
-    pub slot: u32,
+    pub place: P,
 }
 
-impl Cursor {
-    pub const FIRST: Cursor = Cursor { shard: 0, slot: 0 };
+/// A place in a shard's table.
+pub(super) trait Place: Copy {
+    const FIRST: Self;
+    fn read(text: &str) -> Option<Self>;
+    fn text(self) -> String;
+}
 
-    fn read(text: &str, shards: u8) -> Option<Cursor> {
-        let (shard, slot) = text.split_once('-')?;
-        let cursor = Cursor { shard: decimal(shard)?, slot: decimal(slot)? };
+/// A slot of bindings.
+impl Place for u32 {
+    const FIRST: u32 = 0;
+
+    fn read(text: &str) -> Option<u32> {
+        decimal(text)
+    }
+
+    fn text(self) -> String {
+        self.to_string()
+    }
+}
+
+/// Behind a suspension; `None` before all of them.
+impl Place for Option<suspension::Cursor> {
+    const FIRST: Self = None;
+
+    fn read(text: &str) -> Option<Self> {
+        if text == "0" {
+            return Some(None);
+        }
+        let (until_nanos, place) = text.split_once('-')?;
+        let (until_nanos, place) = (decimal(until_nanos)?, decimal(place)?);
+        Some(Some(suspension::Cursor { until_nanos, place }))
+    }
+
+    fn text(self) -> String {
+        match self {
+            None => "0".to_owned(),
+            Some(at) => format!("{}-{}", at.until_nanos, at.place),
+        }
+    }
+}
+
+impl<P: Place> Cursor<P> {
+    pub const FIRST: Cursor<P> = Cursor { shard: 0, place: P::FIRST };
+
+    fn read(text: &str, shards: u8) -> Option<Cursor<P>> {
+        let (shard, place) = text.split_once('-')?;
+        let cursor = Cursor { shard: decimal(shard)?, place: P::read(place)? };
         (cursor.shard < shards).then_some(cursor)
     }
 
     /// The text that [`Query::cursor`] takes back.
     pub fn text(self) -> String {
-        format!("{}-{}", self.shard, self.slot)
+        format!("{}-{}", self.shard, self.place.text())
+    }
+
+    /// Where to go on behind a page of which its shard said that it goes on at `next`, if at all;
+    /// `None` behind the last.
+    pub fn behind(self, next: Option<P>, shards: u8) -> Option<Cursor<P>> {
+        match next {
+            Some(place) => Some(Cursor { place, ..self }),
+            None if self.shard + 1 < shards => {
+                Some(Cursor { shard: self.shard + 1, place: P::FIRST })
+            }
+            None => None,
+        }
     }
 }
 
@@ -255,12 +317,22 @@ mod tests {
 
     #[test]
     fn cursors_and_names_of_bindings_are_taken_back() {
-        let cursor = Cursor { shard: 3, slot: 12_345 };
+        let cursor = Cursor { shard: 3, place: 12_345_u32 };
         assert_eq!(Cursor::read(&cursor.text(), 4), Some(cursor));
-        assert_eq!(Cursor::read(&cursor.text(), 3), None, "no such shard");
+        assert_eq!(Cursor::<u32>::read(&cursor.text(), 3), None, "no such shard");
         for bad in ["", "-", "1", "1-", "-1", "1-2-3", "1-4294967296", "256-0", "a-b", "+1-2"] {
-            assert_eq!(Cursor::read(bad, 128), None, "{bad}");
+            assert_eq!(Cursor::<u32>::read(bad, 128), None, "{bad}");
         }
+        for place in [None, Some(suspension::Cursor { until_nanos: u64::MAX, place: 7 })] {
+            let cursor = Cursor { shard: 1, place };
+            assert_eq!(Cursor::read(&cursor.text(), 2), Some(cursor));
+        }
+        for bad in ["1", "1-1", "1-1-", "1-1-2-3", "1-18446744073709551616-1"] {
+            assert_eq!(Cursor::<Option<suspension::Cursor>>::read(bad, 2), None, "{bad}");
+        }
+        assert_eq!(cursor.behind(Some(9), 4), Some(Cursor { shard: 3, place: 9 }));
+        assert_eq!(cursor.behind(None, 5), Some(Cursor { shard: 4, place: 0 }));
+        assert_eq!(cursor.behind(None, 4), None);
         let id = BindingId { index: 7, generation: 9 };
         assert_eq!(binding(&binding_name(ShardId(2), id)), Some((ShardId(2), id)));
         for bad in ["", "1-2", "1-2-3-4", "256-1-1", "1-2-x"] {

@@ -81,7 +81,10 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// Goes through the shards' tables, as far as the page and the time reach.
-    async fn among_all(&self, from: Cursor) -> Result<(Vec<Row>, Option<Cursor>), Problem> {
+    async fn among_all(
+        &self,
+        from: Cursor<u32>,
+    ) -> Result<(Vec<Row>, Option<Cursor<u32>>), Problem> {
         let shards = &self.api.shards;
         let until = Instant::now() + SEARCH_MAX;
         let (mut items, mut orders, mut at) = (Vec::new(), 0, from);
@@ -91,17 +94,14 @@ impl Search<'_> {
             }
             orders += 1;
             let rows_max = (self.limit - items.len()).min(FIND_ROWS_MAX);
-            let find = Find { from: at.slot, rows_max, ..self.find.clone() };
+            let find = Find { from: at.place, rows_max, ..self.find.clone() };
             let shard = ShardId(at.shard);
             let Reply::Found(page) = shards.order(shard, Control::Find(find)).await? else {
                 return Err(unexpected());
             };
             items.extend(Row::rows(shards, shard, page.now, &page.registrations));
-            match page.next {
-                Some(slot) => at.slot = slot,
-                None if at.shard + 1 < shards.count() => {
-                    at = Cursor { shard: at.shard + 1, slot: 0 };
-                }
+            match at.behind(page.next, shards.count()) {
+                Some(next) => at = next,
                 None => return Ok((items, None)),
             }
         }
@@ -112,8 +112,8 @@ impl Search<'_> {
     async fn of_account(
         &self,
         aor: Box<[u8]>,
-        from: Cursor,
-    ) -> Result<(Vec<Row>, Option<Cursor>), Problem> {
+        from: Cursor<u32>,
+    ) -> Result<(Vec<Row>, Option<Cursor<u32>>), Problem> {
         let shards = &self.api.shards;
         let (shard, shown) = show(self.api, aor).await?;
         let Shown { mut registrations, now, .. } = match shown {
@@ -131,12 +131,12 @@ impl Search<'_> {
         let begin = match from.shard.cmp(&shard.0) {
             std::cmp::Ordering::Less => 0,
             std::cmp::Ordering::Equal => {
-                registrations.partition_point(|one| one.id.index < from.slot)
+                registrations.partition_point(|one| one.id.index < from.place)
             }
             std::cmp::Ordering::Greater => registrations.len(),
         };
         let end = registrations.len().min(begin + self.limit);
-        let next = registrations.get(end).map(|one| Cursor { shard: shard.0, slot: one.id.index });
+        let next = registrations.get(end).map(|one| Cursor { shard: shard.0, place: one.id.index });
         Ok((Row::rows(shards, shard, now, &registrations[begin..end]), next))
     }
 
@@ -205,18 +205,18 @@ async fn show(api: &Api, aor: Box<[u8]>) -> Result<(ShardId, Result<Shown, Unfou
     shown.await
 }
 
-fn account_of(path: Result<Path<String>, PathRejection>) -> Result<Box<[u8]>, Problem> {
+pub(super) fn account_of(path: Result<Path<String>, PathRejection>) -> Result<Box<[u8]>, Problem> {
     match path {
         Ok(Path(aor)) if aor.len() <= FIND_TEXT_BYTES_MAX => Ok(aor.into_bytes().into()),
         _ => Err(unfound(Unfound::Malformed)),
     }
 }
 
-fn uri(aor: &[u8]) -> String {
+pub(super) fn uri(aor: &[u8]) -> String {
     format!("sip:{}", String::from_utf8_lossy(aor))
 }
 
-fn unfound(why: Unfound) -> Problem {
+pub(super) fn unfound(why: Unfound) -> Problem {
     let (status, detail) = match why {
         Unfound::Malformed => {
             (StatusCode::BAD_REQUEST, "this is no address-of-record; expected user@domain")
@@ -228,6 +228,6 @@ fn unfound(why: Unfound) -> Problem {
 }
 
 /// A shard answers each order in its own words.
-fn unexpected() -> Problem {
+pub(super) fn unexpected() -> Problem {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "a shard gave the reply to another order")
 }

@@ -1,13 +1,11 @@
 //! What an account is asked for before it gets in: its digest, its network, both, either, or
 //! nothing more than the client certificate of its connection.
 //!
-//! A network proves as much as the network does: over UDP a source address can be forged, so an
-//! `allow` list should name networks that only their owners can send from. A source that an
+//! A network proves as much as the network does: over UDP a source address can be forged, its port
+//! as well, so an `allow` list should name networks that only their owners can send from. A source that an
 //! account's list excludes is treated as if the account did not exist, and so cannot tell.
 
-use std::net::IpAddr;
-
-use ipnet::IpNet;
+use std::net::SocketAddr;
 
 use crate::auth::accounts::AccountId;
 use crate::auth::username::{plain_user, split};
@@ -30,10 +28,8 @@ impl Gate {
     /// The gate of an account with `policy` for a request from `source`, over a connection whose
     /// client certificate names the account or does not.
     #[must_use]
-    pub fn of(policy: &AccountPolicy, source: IpAddr, certified: bool) -> Gate {
-        let source = source.to_canonical();
-        let inside = policy.allow.iter().any(|network: &IpNet| network.contains(&source));
-        match (policy.authentication, inside) {
+    pub fn of(policy: &AccountPolicy, source: SocketAddr, certified: bool) -> Gate {
+        match (policy.authentication, policy.allows(source)) {
             (AccountAuthentication::Network | AccountAuthentication::Both, false) => Gate::Closed,
             (AccountAuthentication::Network | AccountAuthentication::Either, true) => Gate::Open,
             _ if certified => Gate::Open,
@@ -91,7 +87,9 @@ mod tests {
         for (authentication, source, certified, gate) in table {
             let allow = vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()];
             let policy = AccountPolicy { authentication, allow, ..AccountPolicy::default() };
-            let of = |source: &str| Gate::of(&policy, source.parse().unwrap(), certified);
+            let of = |source: &str| {
+                Gate::of(&policy, SocketAddr::new(source.parse().unwrap(), 5060), certified)
+            };
             assert_eq!(of(source), gate, "{authentication} {source} {certified}");
             assert_eq!(of(&format!("::ffff:{source}")), gate, "a mapped address is the IPv4 one");
             let (v6_in, v6_out) = ("2001:db8:1::7", "2001:db9::7");

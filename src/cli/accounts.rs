@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::Failure;
 use crate::config::{Domain, Settings};
+use crate::limits::PASSWORD_CHARS_SAFE;
 use crate::store::{self, Subscriber};
 
 /// Where test accounts live.
@@ -15,6 +16,22 @@ pub struct Loaded {
     pub accounts: Vec<Subscriber>,
     /// Those the configuration names, and those of the accounts; none is an alias.
     pub domains: Vec<Domain>,
+}
+
+impl Loaded {
+    /// One line about passwords that are too short to withstand guessing, if there are any.
+    #[must_use]
+    pub fn short_passwords(&self, settings: &Settings) -> Option<String> {
+        let mut short = self.accounts.iter().filter(|account| account.has_short_password);
+        let first = short.next()?;
+        let count = 1 + short.count();
+        Some(format!(
+            "{}: {count} of {} passwords have fewer than {PASSWORD_CHARS_SAFE} characters and are \
+             easily guessed; this is the first",
+            place(settings, first),
+            self.accounts.len(),
+        ))
+    }
 }
 
 /// Reads the subscriber file, if one is set, and adds the test accounts, if any are asked for.

@@ -158,6 +158,9 @@ pub enum CtlCommand {
     /// Who is registered, and from where.
     #[command(subcommand)]
     Registrations(RegistrationsCommand),
+    /// Which accounts are suspended for which sources.
+    #[command(subcommand)]
+    Suspensions(SuspensionsCommand),
     /// Every counter; zeros are left out unless --all.
     Metrics {
         /// Only those whose name has this in it.
@@ -165,6 +168,32 @@ pub enum CtlCommand {
         /// Zeros as well, and each shard and reactor by itself.
         #[arg(long)]
         all: bool,
+    },
+}
+
+/// Below `aorta ctl suspensions`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SuspensionsCommand {
+    /// Lists suspensions, those that end first at the top of each shard's.
+    List {
+        /// How many at most.
+        #[arg(long, value_name = "N", default_value_t = 100, conflicts_with = "all")]
+        limit: usize,
+        /// However many there are.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Lifts the suspension of an account. Asks first, unless its input is no terminal.
+    Lift {
+        /// The address-of-record; the domain may be left out where there is one.
+        #[arg(value_name = "USER@DOMAIN")]
+        aor: String,
+        /// For this source; for all of them unless given.
+        #[arg(long, value_name = "ADDRESS")]
+        ip: Option<String>,
+        /// Does not ask.
+        #[arg(long, short)]
+        yes: bool,
     },
 }
 

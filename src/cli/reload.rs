@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use super::Failure;
 use super::accounts::{self, Loaded};
+use super::say::note;
 use super::server::{self, Server};
 use crate::config::Settings;
 use crate::limits::ACCOUNTS_PER_CONTROL_MAX;
-use crate::reactor::{ControlError, Controller};
+use crate::nat::OwnAddresses;
+use crate::reactor::{ControlError, Controller, Interfaces};
 use crate::shard::Shard;
 use crate::shard::control::{AccountsChanged, Configuration, Control, NewAccount, Reply};
 use crate::store::Subscriber;
@@ -90,10 +92,15 @@ impl Server {
     /// # Errors
     /// One line with what is wrong; nothing has changed then.
     pub fn reload(&mut self, settings: Settings) -> Result<Changes, Failure> {
-        let Loaded { accounts, domains } = check(&settings)?;
+        let loaded = check(&settings)?;
+        let short_passwords = loaded.short_passwords(&settings);
+        let Loaded { accounts, domains } = loaded;
         let applies = self.on_reload.iter().map(|prepare| prepare(&settings));
         let applies: Vec<Apply> = applies.collect::<Result<_, _>>()?;
         // From here on nothing is refused.
+        if let Some(line) = short_passwords {
+            note(line);
+        }
         applies.into_iter().for_each(|apply| apply());
         let (at_start, changed) = self.differences(&settings);
         let mut changes = Changes {
@@ -133,8 +140,26 @@ impl Server {
             order(shard, Control::Configure(Arc::clone(configuration)))?;
             order(shard, Control::AskOwners(asks_owners))?;
         }
+        self.tell_own_addresses()?;
         for (shard, accounts) in self.running.controllers().iter().zip(owned) {
             replace_accounts(shard, accounts, sum)?;
+        }
+        Ok(())
+    }
+
+    /// Tells every shard where this process listens, by the addresses its host has now.
+    pub(super) fn tell_own_addresses(&self) -> Result<(), ControlError> {
+        let interfaces = Interfaces::now().unwrap_or_else(|error| {
+            note(format_args!(
+                "the kernel does not list the addresses of this host ({error}): a phone that \
+                 registers at one of them may not be noticed"
+            ));
+            Interfaces::default()
+        });
+        let own = OwnAddresses::new(self.listening(), interfaces.addresses, interfaces.broadcasts);
+        let own = Arc::new(own);
+        for shard in self.running.controllers() {
+            order(shard, Control::OwnAddresses(Arc::clone(&own)))?;
         }
         Ok(())
     }

@@ -52,7 +52,11 @@ impl Server {
     pub fn start(settings: &Settings, data: Option<&Path>) -> Result<Server, Failure> {
         let (listen, listen_streams) = listeners(&settings.serve.listen);
         let streams = streams(settings, listen.len() + listen_streams.len())?;
-        let Loaded { accounts: subscribers, domains } = reload::check(settings)?;
+        let loaded = reload::check(settings)?;
+        if let Some(line) = loaded.short_passwords(settings) {
+            note(line);
+        }
+        let Loaded { accounts: subscribers, domains } = loaded;
         let certificates = certificates::load(settings)?;
         let (cpus, shards) = placement(&settings.serve)?;
         let keys = secrets(data)?;
@@ -124,6 +128,7 @@ impl Server {
         };
         let slots = server.running.certificate_slots();
         server.on_reload(certificates::prepare(slots));
+        server.tell_own_addresses().map_err(|error| Failure::new(error.to_string()))?;
         Ok(server)
     }
 

@@ -1,10 +1,13 @@
 //! What may be said of one account beside its secrets. What is not said follows the process-wide
 //! settings.
 
-use std::net::IpAddr;
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
 
 use ipnet::IpNet;
 
+use super::value;
 use super::words::words;
 use super::{KeepaliveForm, NatOverride, Replace};
 
@@ -23,10 +26,10 @@ pub struct AccountPolicy {
     pub replace: Option<Replace>,
     /// How it proves who it is.
     pub authentication: AccountAuthentication,
-    /// The networks it comes from, at most
+    /// The networks it comes from, or single addresses with their ports, at most
     /// [`ACCOUNT_NETWORKS_MAX`](crate::limits::ACCOUNT_NETWORKS_MAX). Empty exactly where
     /// `authentication` does not look at the source.
-    pub allow: Vec<IpNet>,
+    pub allow: Vec<AllowedSource>,
     /// Whether its phones are behind NAT; `None` is as its network says.
     pub nat: Option<NatOverride>,
     /// What keeps their pinholes open; `None` is as its network or everybody's settings say.
@@ -66,9 +69,50 @@ impl AccountPolicy {
     /// Whether an address is in one of its networks. An IPv4 address is one also where it was met
     /// as part of IPv6.
     #[must_use]
-    pub fn allows(&self, source: IpAddr) -> bool {
-        let source = source.to_canonical();
-        self.allow.iter().any(|network| network.contains(&source))
+    pub fn allows(&self, source: SocketAddr) -> bool {
+        self.allow.iter().any(|allowed| allowed.contains(source))
+    }
+}
+
+/// Where an account may come from: a network, from any port, or one address from one port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AllowedSource {
+    /// The network; that of one address where a port is given.
+    pub network: IpNet,
+    /// The only port, if one is given.
+    pub port: Option<u16>,
+}
+
+impl AllowedSource {
+    /// Whether a source is this one.
+    #[must_use]
+    pub fn contains(&self, source: SocketAddr) -> bool {
+        self.port.is_none_or(|port| port == source.port())
+            && self.network.contains(&source.ip().to_canonical())
+    }
+}
+
+/// A network such as `192.0.2.0/24`, an address, or an address and its port, IPv6 in brackets then.
+impl FromStr for AllowedSource {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<AllowedSource, String> {
+        match text.parse::<SocketAddr>() {
+            Ok(at) if at.port() == 0 => Err("a port other than 0".to_owned()),
+            Ok(at) => {
+                Ok(AllowedSource { network: at.ip().to_canonical().into(), port: Some(at.port()) })
+            }
+            Err(_) => value::network(text).map(|network| AllowedSource { network, port: None }),
+        }
+    }
+}
+
+impl fmt::Display for AllowedSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => SocketAddr::new(self.network.addr(), port).fmt(f),
+            None => self.network.fmt(f),
+        }
     }
 }
 
@@ -114,6 +158,26 @@ mod tests {
     }
 
     #[test]
+    fn an_allowed_source_is_a_network_or_one_address_with_its_port() {
+        for (text, inside, outside) in [
+            ("192.0.2.0/24", "192.0.2.7:1", "192.0.3.7:1"),
+            ("192.0.2.7", "192.0.2.7:9", "192.0.2.8:9"),
+            ("192.0.2.7:5060", "192.0.2.7:5060", "192.0.2.7:5061"),
+            ("192.0.2.7:5060", "[::ffff:192.0.2.7]:5060", "192.0.2.8:5060"),
+            ("[2001:db8::7]:5060", "[2001:db8::7]:5060", "[2001:db8::7]:5062"),
+        ] {
+            let allowed: AllowedSource = text.parse().unwrap();
+            assert!(allowed.contains(inside.parse().unwrap()), "{text}");
+            assert!(!allowed.contains(outside.parse().unwrap()), "{text}");
+            assert_eq!(allowed.to_string().parse(), Ok(allowed), "{text}");
+        }
+        for bad in ["", "192.0.2.7:0", "192.0.2.7:70000", "192.0.2.0/24:5060", "192.0.2.7:", "a:1"]
+        {
+            assert!(bad.parse::<AllowedSource>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn an_address_is_looked_for_in_the_networks_of_its_own_family() {
         let allow = ["192.0.2.0/24", "2001:db8::/32"].map(|text| text.parse().unwrap()).to_vec();
         let policy = AccountPolicy { allow, ..AccountPolicy::default() };
@@ -124,8 +188,9 @@ mod tests {
             ("2001:db8::1", true),
             ("2001:db9::1", false),
         ] {
-            assert_eq!(policy.allows(source.parse().unwrap()), expected, "{source}");
+            let source = SocketAddr::new(source.parse().unwrap(), 5060);
+            assert_eq!(policy.allows(source), expected, "{source}");
         }
-        assert!(!AccountPolicy::default().allows("192.0.2.9".parse().unwrap()));
+        assert!(!AccountPolicy::default().allows("192.0.2.9:1".parse().unwrap()));
     }
 }

@@ -23,7 +23,7 @@ mod serve;
 mod streams;
 mod words;
 
-pub use account::{AccountAuthentication, AccountPolicy, StaticContact};
+pub use account::{AccountAuthentication, AccountPolicy, AllowedSource, StaticContact};
 pub use auth::{Algorithms, Auth, ChallengeCode, Domain, Suspension};
 pub use describe::Described;
 pub use file::load;

@@ -18,6 +18,7 @@ mod group;
 mod hearsay;
 mod icmp;
 mod idle;
+mod interfaces;
 mod mmsg;
 mod plane;
 mod push_back;
@@ -39,6 +40,7 @@ pub use self::error::StartError;
 pub use self::group::{
     CertificateSlots, Finished, Meter, Reactors, Running, Settings, TaskSpawner,
 };
+pub use self::interfaces::Interfaces;
 pub use self::plane::Plane;
 pub use self::signals::{Signal, Signals};
 pub use self::socket::{Bound, interface_number};
@@ -53,5 +55,7 @@ pub use self::wake::Waker;
 mod deadline_tests;
 #[cfg(test)]
 mod hearsay_tests;
+#[cfg(test)]
+mod ping_tests;
 #[cfg(test)]
 mod tests;

@@ -417,8 +417,8 @@ impl Binding {
     }
 
     /// Whether the source of its last REGISTER proved that it receives what is sent there: by a
-    /// digest over a nonce that was given to it, or by a connection. To nobody else may be sent what
-    /// he has not asked for.
+    /// digest over a nonce that was given to it, or by a connection. To nobody else may be sent
+    /// what he has not asked for.
     #[must_use]
     pub fn is_proven(&self) -> bool {
         self.flags & PROVEN != 0

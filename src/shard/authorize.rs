@@ -171,7 +171,7 @@ pub(super) fn gate(core: &Core, arrival: &Arrival<'_>, addressed: &Addressed<'_>
     let datagram = arrival.datagram;
     let certified = datagram.link.is_some_and(|link| link.peer.is_account(addressed.aor.text()));
     match core.accounts.policy(account) {
-        Some(policy) => Gate::of(policy, datagram.source.ip(), certified),
+        Some(policy) => Gate::of(policy, datagram.source, certified),
         None if certified => Gate::Open,
         None => Gate::Digest,
     }

@@ -16,7 +16,9 @@ use crate::limits::{AOR_BYTES_MAX, BATCH_MAX};
 use crate::registrar::AorId;
 use crate::registrar::aor::{Aor, AorError};
 use crate::shard::core::Core;
+use crate::shard::counters::DropReason;
 use crate::shard::ping::Ping;
+use crate::shard::places::unanswerable;
 use crate::shard::silence::is_kept;
 use crate::shard::subscribe::{is_watching, watches_all};
 use crate::shard::{Datagram, Handled};
@@ -83,6 +85,8 @@ pub(super) struct Read<'a> {
     pub entry: Entry,
     /// What it is if it is no message; it is not parsed then.
     pub ping: Option<Ping>,
+    /// Why it is dropped unread; it is not parsed then either.
+    pub dropped: Option<DropReason>,
     pub parsed: Parsed<'a>,
     /// Whose bindings it is about, if it is a REGISTER.
     pub addressed: Result<Addressed<'a>, Unaddressed>,
@@ -132,10 +136,13 @@ pub(super) fn read_ahead<'a>(
     let mut keys: ArrayVec<AorKey, BATCH_MAX> = ArrayVec::new();
     for ((datagram, &entry), slot) in datagrams.iter().zip(entries).zip(slots) {
         let Slot { table, aor, renamed } = slot;
+        let dropped = unanswerable(&core.own, datagram);
         let ping = Ping::of(datagram);
-        let parsed = match (entry, ping) {
-            (Entry::Silent(_), _) | (_, Some(_)) => NO_MESSAGE,
-            (_, None) => parse(datagram.bytes, framing(datagram), table),
+        let parsed = match (entry, dropped, ping) {
+            (Entry::Open | Entry::IfProved(_), None, None) => {
+                parse(datagram.bytes, framing(datagram), table)
+            }
+            _ => NO_MESSAGE,
         };
         let addressed = match &parsed {
             Parsed::Complete { message, .. } => address(core, datagram, *message, aor, renamed),
@@ -146,7 +153,7 @@ pub(super) fn read_ahead<'a>(
         {
             keys.push(key);
         }
-        reads.push(Read { entry, ping, parsed, addressed });
+        reads.push(Read { entry, ping, dropped, parsed, addressed });
     }
     // One alone has nothing to overlap with.
     if keys.len() > 1 {

@@ -15,7 +15,7 @@ use crate::auth::suspension::Cursor;
 use crate::config::{self, AccountPolicy};
 use crate::guard::{SecurityKind, SecurityRecord};
 use crate::limits::{ACCOUNTS_SWEPT_PER_CONTROL_MAX, EXPIRIES_PER_TURN_MAX};
-use crate::nat::Networks;
+use crate::nat::{Networks, OwnAddresses};
 use crate::reg_event::EndReason;
 use crate::registrar::{AorId, LeaveReason, Which};
 use crate::shard::Shard;
@@ -38,6 +38,8 @@ pub enum Control {
     /// ([`AccountPolicy::needs_no_digest`]): requests without credentials are then for the shard
     /// that owns their AOR, as those with credentials are. False from the start.
     AskOwners(bool),
+    /// Where this process listens, as far as that is known now. Nothing from the start.
+    OwnAddresses(Arc<OwnAddresses>),
     /// The accounts are about to be put, all of them; none is gone yet. An update that was begun
     /// and not ended is forgotten.
     BeginAccounts,
@@ -68,6 +70,8 @@ pub enum Control {
     },
     /// Give one page of the bindings there are.
     Find(Find),
+    /// Say which address-of-record, as an operator writes it, is this shard's. It need not exist.
+    Locate(Box<[u8]>),
     /// Show an account and its bindings. Its address-of-record is given as an operator writes it.
     Show(Box<[u8]>),
     /// Take bindings of an account out ([`LeaveReason::ForcedUnregister`]). From the reply on they
@@ -101,6 +105,8 @@ pub enum Reply {
     Lifted(Lifted),
     /// What was found.
     Found(Page),
+    /// A canonical address-of-record, or why it is not here.
+    Located(Result<Box<[u8]>, Unfound>),
     /// An account, or why it is not here.
     Shown(Result<Shown, Unfound>),
     /// What was taken out of an account, or why that is not here.
@@ -232,6 +238,10 @@ impl Core {
                 self.asks_owners = asks;
                 Reply::Configured
             }
+            Control::OwnAddresses(own) => {
+                self.own = own;
+                Reply::Configured
+            }
             Control::Configure(configuration) => {
                 self.configure(&configuration);
                 Reply::Configured
@@ -250,6 +260,7 @@ impl Core {
                 Reply::Lifted(self.lift_suspensions(aor.as_bytes(), source, after))
             }
             Control::Find(find) => Reply::Found(self.find_registrations(now, &find)),
+            Control::Locate(aor) => Reply::Located(self.own_aor(&aor)),
             Control::Show(aor) => Reply::Shown(self.show_registrations(now, &aor)),
             Control::Unregister(aor, chosen) => {
                 Reply::Unregistered(self.force_unregister(now, &aor, &chosen))

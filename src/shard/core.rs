@@ -2,6 +2,7 @@
 //! happens here is a function of what was handed in, clocks and secrets included.
 
 use std::hash::Hasher;
+use std::sync::Arc;
 
 use siphasher::sip::SipHasher24;
 
@@ -14,7 +15,7 @@ use crate::config;
 use crate::flow::ConnectionId;
 use crate::guard::{Entry, Guard, Told};
 use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX};
-use crate::nat::Networks;
+use crate::nat::{Networks, OwnAddresses};
 use crate::reg_event::{Notify, SubscriptionTable};
 use crate::registrar::{Event, LeaveReason, Registrar, TokenKeys};
 use crate::shard::batch::{Outlet, Read, Single, Slot, read_ahead};
@@ -25,6 +26,7 @@ use crate::shard::extensions::Extensions;
 use crate::shard::flows::{Flows, Order};
 use crate::shard::guard::said;
 use crate::shard::owner::Ownership;
+use crate::shard::ping::Ping;
 use crate::shard::request::{self, Arrival};
 use crate::shard::suspend::{SuspensionEvent, suspensions};
 use crate::shard::{Datagram, Handled, ShardId, silence};
@@ -110,6 +112,7 @@ pub(super) struct Core {
     pub nat: config::Nat,
     pub liveness: config::Liveness,
     pub networks: Networks,
+    pub own: Arc<OwnAddresses>,
     pub bindings_max: u8,
     pub extensions: Extensions,
     /// Some account may be let in without a digest, so requests without credentials are for the
@@ -153,6 +156,7 @@ impl Shard {
             nat,
             liveness,
             networks: Networks::new(networks),
+            own: Arc::default(),
             bindings_max: registrar.bindings_max,
             extensions: Extensions::from(&registrar),
             subscriptions: SubscriptionTable::new((&registrar).into(), id.0),
@@ -264,13 +268,24 @@ impl Shard {
             let entries = core.admit(batch, handed_over);
             let reads = read_ahead(core, batch, &entries, slots);
             for (datagram, read) in batch.iter().zip(&reads) {
+                if let Some(reason) = read.dropped {
+                    core.counters.drop(reason);
+                    outlet.handled(datagram, Handled::Nothing);
+                    continue;
+                }
                 if let Entry::Silent(silence) = read.entry {
                     core.drop_unread(datagram, silence);
                     outlet.handled(datagram, Handled::Nothing);
                     continue;
                 }
                 if let Some(ping) = read.ping {
-                    let handled = ping.take(datagram, outlet.room(), &mut core.counters);
+                    let arrival = Arrival { now, datagram, handed_over };
+                    let handled = match ping {
+                        Ping::Stun if !silence::answers_pings(core, &arrival) => {
+                            silence::keep(core, &arrival, DropReason::Unauthorized)
+                        }
+                        _ => ping.take(datagram, outlet.room(), &mut core.counters),
+                    };
                     outlet.handled(datagram, handled);
                     if ping.is_from_a_phone(datagram) {
                         outlet.heard(datagram);

@@ -12,6 +12,10 @@ pub enum DropReason {
     Keepalive,
     /// STUN that is no binding request: an indication, a response, another method, or broken.
     Stun,
+    /// A datagram from port 0: no answer could be sent there.
+    SourcePortZero,
+    /// A datagram that says it comes from where this very process listens.
+    OwnSource,
     /// Not SIP, or so broken that no response could find its way back.
     Unparseable,
     /// A response where a request belongs.
@@ -46,9 +50,11 @@ pub enum DropReason {
 
 impl DropReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [DropReason; 17] = [
+    pub const ALL: [DropReason; 19] = [
         DropReason::Keepalive,
         DropReason::Stun,
+        DropReason::SourcePortZero,
+        DropReason::OwnSource,
         DropReason::Unparseable,
         DropReason::StrayResponse,
         DropReason::Ack,
@@ -72,6 +78,8 @@ impl DropReason {
         match self {
             DropReason::Keepalive => "keepalive",
             DropReason::Stun => "stun",
+            DropReason::SourcePortZero => "source_port_zero",
+            DropReason::OwnSource => "own_source",
             DropReason::Unparseable => "unparseable",
             DropReason::StrayResponse => "stray_response",
             DropReason::Ack => "ack",

@@ -21,6 +21,7 @@ pub mod options;
 pub mod owner;
 mod peer;
 mod ping;
+mod places;
 mod redirect;
 pub mod refused;
 mod register;

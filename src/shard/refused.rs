@@ -53,6 +53,12 @@ pub enum RefuseReason {
     SeveralFlows,
     /// A Contact that leads back to its address-of-record: 403.
     ContactLoops,
+    /// A Contact at a multicast address: 403.
+    ContactMulticast,
+    /// A Contact at a broadcast address: 403.
+    ContactBroadcast,
+    /// A Contact at an address and port where this process listens: 403.
+    ContactOwn,
     /// A request for a user who does not exist: 404.
     UnknownUser,
     /// A request for a user who is nowhere registered: 480.
@@ -79,7 +85,7 @@ pub enum RefuseReason {
 
 impl RefuseReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [RefuseReason; 36] = [
+    pub const ALL: [RefuseReason; 39] = [
         RefuseReason::Malformed,
         RefuseReason::Version,
         RefuseReason::TooLarge,
@@ -105,6 +111,9 @@ impl RefuseReason {
         RefuseReason::FirstHop,
         RefuseReason::SeveralFlows,
         RefuseReason::ContactLoops,
+        RefuseReason::ContactMulticast,
+        RefuseReason::ContactBroadcast,
+        RefuseReason::ContactOwn,
         RefuseReason::UnknownUser,
         RefuseReason::Unavailable,
         RefuseReason::FlowForged,
@@ -147,6 +156,9 @@ impl RefuseReason {
             RefuseReason::FirstHop => "first_hop",
             RefuseReason::SeveralFlows => "several_flows",
             RefuseReason::ContactLoops => "contact_loops",
+            RefuseReason::ContactMulticast => "contact_multicast",
+            RefuseReason::ContactBroadcast => "contact_broadcast",
+            RefuseReason::ContactOwn => "contact_own",
             RefuseReason::UnknownUser => "unknown_user",
             RefuseReason::Unavailable => "unavailable",
             RefuseReason::FlowForged => "flow_forged",

@@ -11,6 +11,7 @@ use crate::shard::core::Core;
 use crate::shard::listing::Listing;
 use crate::shard::nat::{Known, way_back};
 use crate::shard::negotiate::{Disagreed, Path, negotiate};
+use crate::shard::places::refused_contact;
 use crate::shard::refused::RefuseReason;
 use crate::shard::request::{Arrival, Request, answer_of, refuse};
 use crate::sip::header::contact::{self, ContactError};
@@ -58,6 +59,10 @@ pub(super) fn handle<'a>(
             return refuse_disagreed(disagreed, answer_of(core, responder, identity, out));
         }
     };
+    let refused = refused_contact(&core.own, datagram.local_ip, list, message.expires());
+    if let Some(reason) = refused {
+        return refuse_place(reason, answer_of(core, responder, identity, out));
+    }
     let policy = core.accounts.policy(account).map(|policy| &**policy);
     let known = Known { policy, by_digest, agreed, has_path: !path.is_empty() };
     let way = way_back(core, &arrival, request, list, &known);
@@ -151,6 +156,16 @@ fn refuse_contacts(error: ContactError, answer: Answer<'_>) -> Handled {
         ContactError::WildcardMixed => (RefuseReason::Wildcard, ["Contact * ", "Not Alone"]),
     };
     answer.refusing(reason).phrased(400, &phrase, |_| Ok(()))
+}
+
+#[cold]
+fn refuse_place(reason: RefuseReason, answer: Answer<'_>) -> Handled {
+    let place = match reason {
+        RefuseReason::ContactMulticast => "Multicast",
+        RefuseReason::ContactBroadcast => "Broadcast",
+        _ => "This Server",
+    };
+    answer.refusing(reason).phrased(403, &["Contact Is ", place], |_| Ok(()))
 }
 
 #[cold]

@@ -12,7 +12,7 @@ use crate::auth::accounts::{AccountId, AorKey};
 use crate::limits::{
     AOR_BYTES_MAX, FIND_CONTACT_SLOTS_MAX, FIND_ROWS_MAX, FIND_SLOTS_MAX, FIND_TEXT_BYTES_MAX,
 };
-use crate::registrar::{Aor, AorError, AorId, Binding, BindingId, LeaveReason, Wanted, Which};
+use crate::registrar::{AorError, AorId, Binding, BindingId, LeaveReason, Wanted, Which};
 use crate::shard::ShardId;
 use crate::shard::batch::{Unaddressed, canonical};
 use crate::shard::core::Core;
@@ -189,9 +189,17 @@ impl Core {
         Registration { aor, id, binding: binding.clone() }
     }
 
-    /// The account an operator means: `sip:user@domain` or `user@domain`; where one domain is
-    /// served, `user` too.
+    /// The account an operator means.
     fn account_of(&self, text: &[u8]) -> Result<AccountId, Unfound> {
+        let aor = self.own_aor(text)?;
+        let key = AorKey(self.ownership.hash(&aor));
+        self.accounts.find(key, &aor).ok_or(Unfound::Account)
+    }
+
+    /// The canonical address-of-record an operator means, if it would be this shard's; it need not
+    /// exist. It is written `sip:user@domain` or `user@domain`; where one domain is served, `user`
+    /// too.
+    pub(super) fn own_aor(&self, text: &[u8]) -> Result<Box<[u8]>, Unfound> {
         if text.len() > FIND_TEXT_BYTES_MAX {
             return Err(Unfound::Malformed);
         }
@@ -214,16 +222,8 @@ impl Core {
                 Unaddressed::Aor(AorError::TooLong) => Unfound::Account,
                 Unaddressed::Aor(_) | Unaddressed::To => Unfound::Malformed,
             })?;
-        self.own_account(&aor)
-    }
-
-    fn own_account(&self, aor: &Aor<'_>) -> Result<AccountId, Unfound> {
-        let hash = self.ownership.hash(aor.text());
-        let owner = self.ownership.owner(hash);
-        if owner != self.id {
-            return Err(Unfound::Owner(owner));
-        }
-        self.accounts.find(AorKey(hash), aor.text()).ok_or(Unfound::Account)
+        let owner = self.ownership.owner(self.ownership.hash(aor.text()));
+        if owner == self.id { Ok(aor.text().into()) } else { Err(Unfound::Owner(owner)) }
     }
 }
 

@@ -5,8 +5,9 @@
 //!
 //! - A REGISTER, or a SUBSCRIBE, is heard where its account exists and may come from there.
 //! - Any other request is heard where From names an account with a live binding from that address,
-//!   whose shard therefore has to look; over a connection that has passed authentication; and from
-//!   the networks of `registrar.watchers`. Redirections are for the last of these alone.
+//!   whose shard therefore has to look; over a connection that has passed authentication; from
+//!   trusted networks and those of `registrar.watchers`. Redirections are for these networks alone.
+//! - STUN is answered where an account has proved itself from that address.
 //! - A connection of somebody who is not heard closes, unless somebody else uses it.
 
 use crate::auth::accounts::AorKey;
@@ -32,10 +33,22 @@ pub(super) fn is_kept(core: &Core) -> bool {
 
 /// Whether the sender of something is known whatever it says.
 pub(super) fn knows(core: &Core, arrival: &Arrival<'_>) -> bool {
-    let datagram = arrival.datagram;
-    let link = datagram.link;
+    let link = arrival.datagram.link;
     link.is_some_and(|link| link.authenticated || !link.peer.text().is_empty())
-        || watches_all(core, datagram.source.ip())
+        || is_of_network(core, arrival)
+}
+
+/// Whether the configuration knows the network it comes from.
+fn is_of_network(core: &Core, arrival: &Arrival<'_>) -> bool {
+    let source = arrival.datagram.source.ip();
+    watches_all(core, source) || core.guard.is_trusted(source)
+}
+
+/// Whether what is no message and asks for an answer (STUN) has one: where an account has proved
+/// itself from that address lately, or whoever is there is known anyway.
+#[cold]
+pub(super) fn answers_pings(core: &Core, arrival: &Arrival<'_>) -> bool {
+    !is_kept(core) || core.guard.is_proven(arrival.datagram.source.ip()) || knows(core, arrival)
 }
 
 /// The shard that can say whether a request for nobody's registration is heard, where silence is
@@ -71,12 +84,12 @@ pub(super) fn hears(
                     && !is_suspended(core, arrival, addressed)
             });
     }
+    let uri = message.request_uri().and_then(|uri| Uri::parse(uri).ok());
+    if uri.is_some_and(|uri| redirect::is_redirected(core, method, &uri)) {
+        return is_of_network(core, arrival);
+    }
     if knows(core, arrival) {
         return true;
-    }
-    let uri = message.request_uri().and_then(|uri| Uri::parse(uri).ok());
-    if uri.is_none_or(|uri| redirect::is_redirected(core, method, &uri)) {
-        return false;
     }
     let sender = sender(core, message).and_then(|(_, _, account)| account);
     sender.is_some_and(|aor| {

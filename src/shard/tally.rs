@@ -49,6 +49,10 @@ levels! {
     connections_bound,
     /// Subscriptions to registrations.
     subscriptions,
+    /// Suspensions that hold.
+    suspensions,
+    /// Bytes that suspensions take, and the failures that may lead to some.
+    suspensions_bytes,
     /// Sources that are blocked or restrained; every shard has the same.
     sources_blocked,
     /// What the guard did not tell other shards because too much waited.
@@ -70,6 +74,8 @@ impl Core {
                 aors_bound: count(location.aors_bound_count()),
                 connections_bound: count(location.connections_bound_count()),
                 subscriptions: count(self.subscriptions.len()),
+                suspensions: count(self.suspensions.len()),
+                suspensions_bytes: count(self.suspensions.bytes_held()),
                 sources_blocked: count(self.guard.blocks_count()),
                 guard_untold: self.guard.untold(),
             },

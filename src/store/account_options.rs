@@ -9,7 +9,8 @@
 //! - `expires=MIN-MAX`: its range of expiries; either side may be left out, one number is both.
 //! - `replace=always|never|unless_in_call`: what it meets over that limit.
 //! - `auth=digest|network|both|either`: how it proves who it is.
-//! - `allow=NET,NET`: the networks it comes from; without `auth`, that is `both`.
+//! - `allow=NET,IP:PORT`: the networks it comes from, or addresses with their ports; without `auth`,
+//!   that is `both`.
 //! - `nat=auto|always|never`: whether its phones are behind NAT.
 //! - `keepalive=default|off|raw|CRLF|STUN|OPTIONS`: what keeps their pinholes open.
 //! - `static=URI` or `static=<URI>;q=Q`: a contact that is always bound; may stand several times.
@@ -18,8 +19,8 @@ use std::fmt;
 
 use crate::config::value::{self, Unit};
 use crate::config::{
-    AccountAuthentication, AccountPolicy, KeepaliveForm, NatOverride, Replace, StaticContact,
-    nearest,
+    AccountAuthentication, AccountPolicy, AllowedSource, KeepaliveForm, NatOverride, Replace,
+    StaticContact, nearest,
 };
 use crate::limits::{ACCOUNT_NETWORKS_MAX, BINDINGS_MAX, STATIC_CONTACTS_MAX};
 use crate::sip::header::contact::QValue;
@@ -31,7 +32,11 @@ const OPTIONS: [(&str, &str); 8] = [
     ("expires", "MIN-MAX in seconds, MIN of 1-3600 and MAX of 20-86400, either may be left out"),
     ("replace", "always, never or unless_in_call"),
     ("auth", "digest, network, both or either"),
-    ("allow", "1-16 networks such as 192.0.2.0/24,2001:db8::/32, each once, no bits past a prefix"),
+    (
+        "allow",
+        "1-16 networks such as 192.0.2.0/24,2001:db8::/32, or addresses with a port such as \
+         192.0.2.9:5060, each once, no bits past a prefix",
+    ),
     ("nat", NatOverride::EXPECTED),
     ("keepalive", KeepaliveForm::EXPECTED_OR_DEFAULT),
     ("static", "a SIP URI, or one in angle brackets with ;q=0 to ;q=1 behind it"),
@@ -141,10 +146,7 @@ pub(super) fn parse<'a>(
             }
             "allow" => {
                 let items: Vec<&str> = value.split(',').collect();
-                policy.allow = value::networks(&items).map_err(|_| wrong)?;
-                if policy.allow.len() > ACCOUNT_NETWORKS_MAX {
-                    return Err(wrong);
-                }
+                policy.allow = sources(&items).ok_or(wrong)?;
             }
             "nat" => policy.nat = Some(NatOverride::from_word(value).ok_or(wrong)?),
             "keepalive" => {
@@ -182,6 +184,19 @@ fn together(
         _ => has_secret,
     };
     if reachable { Ok(policy) } else { Err(WrongOption::NoSecret) }
+}
+
+/// Each source once.
+fn sources(items: &[&str]) -> Option<Vec<AllowedSource>> {
+    let mut all: Vec<AllowedSource> = Vec::with_capacity(items.len());
+    for item in items {
+        let one = item.parse().ok()?;
+        if all.contains(&one) || all.len() == ACCOUNT_NETWORKS_MAX {
+            return None;
+        }
+        all.push(one);
+    }
+    Some(all)
 }
 
 fn bindings(text: &str) -> Option<u8> {
@@ -279,6 +294,11 @@ mod tests {
         assert_eq!(read("allow=10.0.0.0/8").unwrap().authentication, Both);
         let without = parse(["allow=10.0.0.0/8"].into_iter(), 3, false).unwrap();
         assert_eq!(without.authentication, Network);
+        let gateway = read("auth=network allow=192.0.2.9:5060,[2001:db8::9]:5070").unwrap();
+        assert_eq!(
+            gateway.allow.iter().map(|one| one.port).collect::<Vec<_>>(),
+            [Some(5060), Some(5070)]
+        );
         assert_eq!(read("auth=network"), Err(WrongOption::NoNetworks));
         assert_eq!(read("auth=both"), Err(WrongOption::NoNetworks));
         assert_eq!(read("auth=digest allow=10.0.0.0/8"), Err(WrongOption::IdleNetworks));
@@ -303,7 +323,10 @@ mod tests {
             ("auth", &["", "password"]),
             ("nat", &["", "maybe"]),
             ("keepalive", &["", "HELLO"]),
-            ("allow", &["", "10.0.0.1/8", "x", "10.0.0.0/8,", "10.0.0.0/8,10.0.0.0/8"]),
+            (
+                "allow",
+                &["", "10.0.0.1/8", "x", "10.0.0.0/8,", "10.0.0.0/8,10.0.0.0/8", "10.0.0.1:0"],
+            ),
             (
                 "static",
                 &["", "tel:+1", "<sip:a@b", "<sip:a@b>;q=2", "<sip:a@b>x", "sip:a@b>", "sip:"],

@@ -33,7 +33,9 @@ use super::account_options::{self, WrongOption, is_option};
 use crate::auth::Ha1s;
 use crate::auth::digest::parse_hex;
 use crate::config::AccountPolicy;
-use crate::limits::{AOR_BYTES_MAX, PASSWORD_BYTES_MAX, SUBSCRIBER_LINE_BYTES_MAX};
+use crate::limits::{
+    AOR_BYTES_MAX, PASSWORD_BYTES_MAX, PASSWORD_CHARS_SAFE, SUBSCRIBER_LINE_BYTES_MAX,
+};
 use crate::registrar::{Aor, AorError};
 use crate::sip::uri::{Uri, UriError};
 
@@ -49,6 +51,8 @@ pub struct Subscriber {
     pub policy: Option<Arc<AccountPolicy>>,
     /// The line it stood on, counted from 1; 0 where no file has it.
     pub line: u32,
+    /// It stood there with a password of fewer than [`PASSWORD_CHARS_SAFE`] characters.
+    pub has_short_password: bool,
 }
 
 /// Why a file was not read.
@@ -176,7 +180,7 @@ pub fn test_accounts(count: usize, with_sha256: bool) -> Vec<Subscriber> {
         .map(|number| {
             let user_at_domain = format!("u{number}@example.com");
             let ha1s = Ha1s::from_password(&user_at_domain, &format!("p{number}"), with_sha256);
-            Subscriber { user_at_domain, ha1s, policy: None, line: 0 }
+            Subscriber { user_at_domain, ha1s, policy: None, line: 0, has_short_password: false }
         })
         .collect()
 }
@@ -267,7 +271,12 @@ fn parse_line(line: &[u8], policies: &mut Policies) -> Result<Option<Subscriber>
         pairs => parse_ha1s(pairs.iter().copied())?,
     };
     let policy = policies.read(options, secrets.len() + 2, !ha1s.is_empty())?;
-    Ok(Some(Subscriber { user_at_domain, ha1s, policy, line: 0 }))
+    let has_short_password = match secrets {
+        [NO_SECRET] if !options.is_empty() => false,
+        [password] => password.chars().count() < PASSWORD_CHARS_SAFE,
+        _ => false,
+    };
+    Ok(Some(Subscriber { user_at_domain, ha1s, policy, line: 0, has_short_password }))
 }
 
 /// Stands where the secret would, for an account that has none.

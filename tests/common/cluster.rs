@@ -10,6 +10,8 @@ use aorta::auth::nonce::NonceKey;
 use aorta::config::{self, AccountPolicy, Algorithms, Domain};
 use aorta::guard::To;
 use aorta::limits::RESPONSE_BYTES_MAX;
+use aorta::nat::OwnAddresses;
+use aorta::registrar::Binding;
 use aorta::shard::control::Control;
 use aorta::shard::mesh::{Endpoint, default_slots, mesh};
 use aorta::shard::owner::Ownership;
@@ -32,6 +34,8 @@ pub struct Options {
     pub nat: config::Nat,
     pub liveness: config::Liveness,
     pub networks: Vec<config::Network>,
+    /// Where the process is said to listen.
+    pub own: OwnAddresses,
     pub algorithms: Algorithms,
     pub seed: u8,
     /// Other names of the domain.
@@ -55,6 +59,7 @@ impl Default for Options {
             nat: config::Nat::default(),
             liveness: config::Liveness::default(),
             networks: Vec::new(),
+            own: OwnAddresses::default(),
             algorithms: Algorithms::MD5,
             seed: 7,
             aliases: Vec::new(),
@@ -129,6 +134,7 @@ impl Cluster {
                 }
                 let asks_owners = policies().any(|(_, policy)| policy.needs_no_digest());
                 shard.control(now, Control::AskOwners(asks_owners));
+                shard.control(now, Control::OwnAddresses(Arc::new(options.own.clone())));
                 shard
             })
             .collect();
@@ -245,17 +251,22 @@ impl Cluster {
 
     /// Contacts bound to an AOR, in order, with the seconds left.
     pub fn bound(&self, user: &str) -> Vec<(String, u32)> {
+        let listed = |binding: &Binding| {
+            let contact = String::from_utf8(binding.contact().to_vec()).unwrap();
+            (contact, binding.remaining_s(self.now.mono))
+        };
+        self.bindings(user).map(listed).collect()
+    }
+
+    /// The bindings of an account, the oldest first.
+    pub fn bindings(&self, user: &str) -> impl Iterator<Item = &Binding> {
         let aor = format!("{user}@{DOMAIN}");
         self.shards
             .iter()
-            .filter_map(|shard| Some((shard, shard.find_account(aor.as_bytes())?)))
+            .filter_map(move |shard| Some((shard, shard.find_account(aor.as_bytes())?)))
             .flat_map(|(shard, account)| {
                 let aor = aorta::registrar::AorId(account.0);
-                shard.registrar().bindings(aor, self.now).map(|(_, binding)| {
-                    let contact = String::from_utf8(binding.contact().to_vec()).unwrap();
-                    (contact, binding.remaining_s(self.now.mono))
-                })
+                shard.registrar().bindings(aor, self.now).map(|(_, binding)| binding)
             })
-            .collect()
     }
 }

@@ -3,7 +3,9 @@
 
 mod ask;
 mod metrics;
+mod pages;
 mod registrations;
+mod suspensions;
 mod table;
 
 use std::process::ExitCode;
@@ -26,6 +28,7 @@ pub fn run(args: &CtlArgs) -> Result<ExitCode, Failure> {
     let desk = Desk::new(args)?;
     match &args.command {
         CtlCommand::Registrations(command) => registrations::run(&desk, command)?,
+        CtlCommand::Suspensions(command) => suspensions::run(&desk, command)?,
         CtlCommand::Metrics { name, all } => metrics::run(&desk, name.as_deref(), *all)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -3,11 +3,12 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
+use super::pages::Pages;
 use super::{Desk, ask, escaped, list, table, text, with_query};
-use crate::admin::{PAGE_ROWS_MAX, one_line};
+use crate::admin::one_line;
 use crate::cli::Failure;
 use crate::cli::args::{Filters, RegistrationsCommand};
-use crate::cli::say::{note, print};
+use crate::cli::say::print;
 
 const PATH: &str = "/api/v1/registrations";
 
@@ -15,7 +16,8 @@ const PATH: &str = "/api/v1/registrations";
 pub fn run(desk: &Desk, command: &RegistrationsCommand) -> Result<(), Failure> {
     match command {
         RegistrationsCommand::List { filters, limit, all } => {
-            show_list(desk, filters, if *all { usize::MAX } else { *limit })
+            let most = if *all { usize::MAX } else { *limit };
+            pages(desk, filters, most).show(table_of)
         }
         RegistrationsCommand::Show { aor } => show_one(desk, aor),
         RegistrationsCommand::Unregister { aor, contact, ip, binding, yes } => {
@@ -25,76 +27,13 @@ pub fn run(desk: &Desk, command: &RegistrationsCommand) -> Result<(), Failure> {
     }
 }
 
-/// Pages of what the filters let through, one after the other, no more than `left` rows together.
-struct Pages<'a> {
-    desk: &'a Desk,
-    filters: &'a Filters,
-    cursor: Option<String>,
-    left: usize,
-    ended: bool,
-}
-
-impl<'a> Pages<'a> {
-    fn new(desk: &'a Desk, filters: &'a Filters, most: usize) -> Pages<'a> {
-        Pages { desk, filters, cursor: None, left: most, ended: most == 0 }
-    }
-
-    fn next(&mut self) -> Result<Option<Vec<Value>>, Failure> {
-        if self.ended {
-            return Ok(None);
-        }
-        let limit = self.left.min(PAGE_ROWS_MAX).to_string();
-        let parameters = [
-            ("aor", self.filters.aor.as_deref()),
-            ("contact", self.filters.contact.as_deref()),
-            ("ip", self.filters.ip.as_deref()),
-            ("cursor", self.cursor.as_deref()),
-            ("limit", Some(limit.as_str())),
-        ];
-        let mut page = self.desk.value(&Method::GET, &with_query(PATH, &parameters))?;
-        let items = match page.get_mut("items").map(Value::take) {
-            Some(Value::Array(items)) => items,
-            _ => return Err(super::not_ours()),
-        };
-        let next = text(&page, "next");
-        // A cursor that stands still would go round for ever.
-        let stuck = items.is_empty() && self.cursor.as_deref() == Some(next);
-        self.cursor = Some(next.to_owned()).filter(|next| !next.is_empty());
-        self.left = self.left.saturating_sub(items.len());
-        self.ended = self.cursor.is_none() || self.left == 0 || stuck;
-        Ok(Some(items))
-    }
-}
-
-fn show_list(desk: &Desk, filters: &Filters, most: usize) -> Result<(), Failure> {
-    let mut pages = Pages::new(desk, filters, most);
-    let mut shown = 0;
-    if desk.json {
-        print("{\"items\": [")?;
-    }
-    while let Some(items) = pages.next()? {
-        if desk.json {
-            for (nth, item) in (shown..).zip(&items) {
-                print(format_args!("{}{item}", if nth == 0 { "" } else { "," }))?;
-            }
-        } else if !items.is_empty() {
-            let lines = table_of(&items);
-            // The head of the table once.
-            for line in lines.iter().skip(usize::from(shown > 0)) {
-                print(line)?;
-            }
-        }
-        shown += items.len();
-    }
-    if desk.json {
-        return print(format_args!("], \"next\": {}}}", json!(pages.cursor)));
-    }
-    if pages.cursor.is_some() {
-        note(format_args!("{shown} shown and there may be more: --limit N or --all"));
-    } else if shown == 0 {
-        note("none");
-    }
-    Ok(())
+fn pages<'a>(desk: &'a Desk, filters: &Filters, most: usize) -> Pages<'a> {
+    let parameters = [
+        ("aor", filters.aor.as_deref()),
+        ("contact", filters.contact.as_deref()),
+        ("ip", filters.ip.as_deref()),
+    ];
+    Pages::new(desk, with_query(PATH, &parameters), most)
 }
 
 fn table_of(items: &[Value]) -> Vec<String> {
@@ -177,7 +116,7 @@ fn unregister(
         // Says so if there is no such account; a listing would be empty.
         desk.text(&Method::GET, &format!("{PATH}/{}", escaped(aor)))?;
     }
-    let mut pages = Pages::new(desk, filters, usize::MAX);
+    let mut pages = pages(desk, filters, usize::MAX);
     while let Some(items) = pages.next()? {
         let is_meant = |item: &Value| {
             item.get("provided").and_then(Value::as_bool) != Some(true)

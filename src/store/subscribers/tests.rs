@@ -204,3 +204,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn passwords_of_fewer_than_twelve_characters_are_marked() {
+    let ha1 = "0".repeat(32);
+    for (line, short) in [
+        ("a@b elevenchars", true),
+        ("a@b twelve-chars", false),
+        ("a@b elf-Zeichen\u{e4}", false),
+        ("a@b zehn-Zeich\u{e4}", true),
+        ("a@b - auth=network allow=192.0.2.0/24", false),
+        ("a@b -", true),
+        ("a@b ha1", true),
+    ] {
+        assert_eq!(one(line).has_short_password, short, "{line}");
+    }
+    assert!(!one(&format!("a@b ha1 {ha1}")).has_short_password);
+}

@@ -277,6 +277,31 @@ fn a_client_without_the_certificate_that_is_demanded_hears_an_alert() {
 }
 
 #[test]
+fn a_ping_is_two_line_ends_or_a_frame_and_waits_for_the_handshakes() {
+    let mut stream = Bench::new(Transport::Tcp, None);
+    stream.connection.ping().unwrap();
+    stream.turn(b"");
+    assert_eq!(stream.output, b"\r\n\r\n");
+
+    let mut web = Bench::new(Transport::Ws, None);
+    assert_eq!(web.connection.ping(), Err(NotOpen));
+    web.turn(UPGRADE);
+    web.output.clear();
+    web.connection.ping().unwrap();
+    // Its pong is no message and is not answered.
+    web.turn(&frame(10, b""));
+    assert_eq!((&web.output[..], web.messages.len()), (&[0x89, 0][..], 0));
+
+    let (session, mut client) = tls();
+    let mut secure = Bench::new(Transport::Tls, Some(session));
+    assert_eq!(secure.connection.ping(), Err(NotOpen));
+    exchange(&mut secure, &mut client, 100_000);
+    secure.connection.ping().unwrap();
+    secure.turn(b"");
+    assert_eq!(exchange(&mut secure, &mut client, 100_000), b"\r\n\r\n");
+}
+
+#[test]
 fn a_message_to_a_connection_that_is_not_open_is_not_taken() {
     let (session, mut client) = tls();
     let mut bench = Bench::new(Transport::Tls, Some(session));
