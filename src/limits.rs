@@ -146,6 +146,9 @@ pub const DOMAIN_ALIASES_MAX: usize = 64;
 /// Bindings that may leave by expiry in one turn of the loop, so that a million at once do not
 /// stop the traffic.
 pub const EXPIRIES_PER_TURN_MAX: usize = 256;
+/// Slots of the table of bindings that one turn looks at when everybody is to get a turn of a
+/// schedule.
+pub const ENROLLED_PER_TURN_MAX: usize = 1024;
 /// Entries of a schedule that move to another period with one batch of turns.
 pub const SCHEDULE_MOVES_MAX: usize = 1024;
 /// Networks of the guard: trusted, blocked, and those with limits of their own.

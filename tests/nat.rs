@@ -32,7 +32,7 @@ fn options() -> Options {
 }
 
 fn network(net: &str, nat: NatOverride, keepalive: Option<KeepaliveForm>) -> Network {
-    Network { nat, keepalive, ..Network::new(net.parse().unwrap()) }
+    Network { nat: Some(nat), keepalive, ..Network::new(net.parse().unwrap()) }
 }
 
 /// Registers `u1` with this contact; what it was granted and what is kept.

@@ -319,3 +319,67 @@ fn thousands_of_accounts_are_replaced_beside_the_traffic() {
         assert_eq!(counters.of("removed"), 2, "s0 and s500: {counters:?}");
     });
 }
+
+/// Where a phone may register, and which are behind NAT, by settings, network and account.
+#[test]
+fn what_speaks_for_nat_and_where_nobody_may_register_hold_at_the_built_server() {
+    each(|reactors| {
+        let files = Files::new(&format!("nat-{reactors}"));
+        // Nobody is sent anything here that he has not asked for.
+        let quiet = "\n[registrar]\nexpires_spread = 0\n[liveness]\ninterval = 0\n\
+                     [nat]\nkeepalive_message = \"\"\n";
+        files.configure(quiet);
+        files.subscribe("alice@example.com a nat=never\nbob@example.com b\n");
+        let Some(mut server) = files.start(reactors, &["--listen", "udp:0.0.0.0:0"]) else {
+            return;
+        };
+        let (target, wildcard) = (server.targets[0], server.targets[1]);
+        let mut alice = Caller::new(target, "alice", "a");
+        let mut bob = Caller::new(target, "bob", "b");
+        for caller in [&mut alice, &mut bob] {
+            caller.phone.contact = "sip:phone@192.168.0.7:5060".into();
+        }
+        assert_eq!((alice.granted(3600), bob.granted(3600)), (3600, 300));
+
+        let own = bob.wire.local().port();
+        for (contact, refused) in [
+            (format!("sip:b@{target}"), Some("Contact Is This Server")),
+            (format!("sip:b@127.0.0.1:{}", wildcard.port()), Some("Contact Is This Server")),
+            ("sip:b@224.0.1.75".into(), Some("Contact Is Multicast")),
+            ("sip:b@255.255.255.255".into(), Some("Contact Is Broadcast")),
+            (format!("sip:b@127.0.0.1:{own}"), None),
+        ] {
+            let contact = format!("<{contact}>");
+            let response = bob.ask(&[("Contact", &contact), ("Expires", "600")]);
+            let expected = refused.map_or((200, "OK"), |phrase| (403, phrase));
+            assert_eq!((response.status, response.reason.as_str()), expected, "{contact}");
+        }
+
+        files.configure(&format!("{quiet}tests = []\n"));
+        assert!(reload(&mut server).starts_with("1 settings changed (nat.tests)"));
+        assert_eq!((alice.granted(3600), bob.granted(3600)), (3600, 3600));
+
+        files.configure(&format!(
+            "{quiet}tests = []\n[network.\"127.0.0.0/8\"]\nnat = \"always\"\n"
+        ));
+        let said = reload(&mut server);
+        assert!(said.starts_with("1 settings changed (network.\"127.0.0.0/8\".nat)"), "{said}");
+        assert_eq!((alice.granted(3600), bob.granted(3600)), (3600, 300));
+
+        files.configure("SS_SIP_NAT_KEEP_ALIVE_PERIOD = 300\n");
+        let said = reload(&mut server);
+        let config = files.path("aorta.toml");
+        assert_eq!(
+            said,
+            format!(
+                "nothing changed: {config}:1: nat.keepalive_period: nat.keepalive_period (300 s, \
+                 {config}:1) is not below registrar.nat_expires_max (300 s, default)"
+            )
+        );
+        assert_eq!(bob.granted(3600), 300);
+        let counters = server.stop();
+        assert_eq!(counters.of("contact_own"), 2, "{counters:?}");
+        assert_eq!(counters.of("contact_multicast"), 1);
+        assert_eq!(counters.of("contact_broadcast"), 1);
+    });
+}

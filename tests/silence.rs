@@ -182,6 +182,7 @@ fn a_suspended_account_hears_nothing_until_the_suspension_ends() {
         hears_nothing(desk, source(), &phone.register(60));
         phone.challenge = None;
         hears_nothing(desk, source(), &phone.register(60));
+        assert_eq!(desk.counters().dropped(DropReason::Suspended), 3);
         assert_eq!(desk.ask_from(elsewhere(), &phone.register(60)).status, 401);
         desk.pass(180);
         assert_eq!(desk.registered(3, "a", 60).user, "u3");

@@ -190,6 +190,11 @@ fn a_run_can_be_stopped_and_the_files_say_what_was_measured() {
     for name in ["gaps.hgrm", "latency.hgrm", "registration.hgrm"] {
         assert!(read(name).contains("#[Max"), "{name}");
     }
+    let page = read("report.html");
+    assert!(page.contains("<svg") && page.contains("symmetric/both/keep"), "{page}");
+    for outside in ["http://", "https://", "src=", "@import", "url("] {
+        assert!(!page.contains(outside), "{outside}");
+    }
     std::fs::remove_dir_all(directory).unwrap();
 }
 

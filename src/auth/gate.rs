@@ -2,8 +2,8 @@
 //! nothing more than the client certificate of its connection.
 //!
 //! A network proves as much as the network does: over UDP a source address can be forged, its port
-//! as well, so an `allow` list should name networks that only their owners can send from. A source that an
-//! account's list excludes is treated as if the account did not exist, and so cannot tell.
+//! as well, so an `allow` list should name networks that only their owners can send from. A source
+//! that an account's list excludes is treated as if the account did not exist, and so cannot tell.
 
 use std::net::SocketAddr;
 

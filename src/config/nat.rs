@@ -196,6 +196,20 @@ words! {
     }
 }
 
+impl NatOverride {
+    /// What is read where one may also say nothing, for refusals and tables.
+    pub const EXPECTED_OR_DEFAULT: &'static str = "default, auto, always or never";
+
+    /// `default` says nothing, and gives `Some(None)`; `None` for any text that is no word.
+    #[must_use]
+    pub fn from_word_or_default(text: &str) -> Option<Option<NatOverride>> {
+        if text.eq_ignore_ascii_case("default") {
+            return Some(None);
+        }
+        NatOverride::from_word(text).map(Some)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

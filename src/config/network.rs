@@ -1,6 +1,6 @@
 //! What holds for phones of one network: tables `[network."192.0.2.0/24"]` of a file, or
-//! `network."192.0.2.0/24".nat` by itself. Of several networks an address is in, the smallest
-//! counts, with everything that is said of it.
+//! `network."192.0.2.0/24".nat` by itself. Of several networks around an address, the
+//! smallest that says a thing counts.
 
 use std::net::IpAddr;
 
@@ -18,9 +18,10 @@ use crate::limits::NETWORK_TABLES_MAX;
 pub struct Network {
     /// Which network; no bits past the prefix.
     pub net: IpNet,
-    /// Whether its phones are behind NAT. Default [`NatOverride::Auto`].
-    pub nat: NatOverride,
-    /// What keeps their pinholes open; `None`, the default, is as for everybody.
+    /// Whether its phones are behind NAT; `None`, the default, as the networks around.
+    pub nat: Option<NatOverride>,
+    /// What keeps their pinholes open; `None`, the default, as the networks around, and as for
+    /// everybody where none says so.
     pub keepalive: Option<KeepaliveForm>,
     /// Whether no limit, signature or block of the guard holds for it; `None`, the default, leaves
     /// that to [`Guard`](super::Guard) and to the networks around.
@@ -40,7 +41,7 @@ impl Network {
     pub fn new(net: IpNet) -> Network {
         Network {
             net,
-            nat: NatOverride::Auto,
+            nat: None,
             keepalive: None,
             trusted: None,
             blocked: None,
@@ -119,7 +120,7 @@ impl NetworkProperty {
     /// What it takes, for refusals and tables.
     pub(super) const fn expected(self) -> &'static str {
         match self {
-            NetworkProperty::Nat => NatOverride::EXPECTED,
+            NetworkProperty::Nat => NatOverride::EXPECTED_OR_DEFAULT,
             NetworkProperty::Keepalive => KeepaliveForm::EXPECTED_OR_DEFAULT,
             NetworkProperty::Trusted | NetworkProperty::Blocked => "default, On, Off",
             NetworkProperty::Rate | NetworkProperty::Burst => "default, 1-1000000",
@@ -134,7 +135,7 @@ impl NetworkProperty {
     /// Its value, as text.
     pub(super) fn value(self, network: &Network) -> String {
         match self {
-            NetworkProperty::Nat => network.nat.to_string(),
+            NetworkProperty::Nat => network.nat.map_or(DEFAULT, NatOverride::word).to_owned(),
             NetworkProperty::Keepalive => {
                 network.keepalive.map_or(DEFAULT, KeepaliveForm::word).to_owned()
             }
@@ -148,7 +149,7 @@ impl NetworkProperty {
     /// Reads it from text; `None` where the text is not of its kind, and nothing has changed.
     fn write(self, network: &mut Network, text: &str) -> Option<()> {
         match self {
-            NetworkProperty::Nat => network.nat = NatOverride::from_word(text)?,
+            NetworkProperty::Nat => network.nat = NatOverride::from_word_or_default(text)?,
             NetworkProperty::Keepalive => {
                 network.keepalive = KeepaliveForm::from_word_or_default(text)?;
             }
@@ -293,41 +294,5 @@ pub(super) fn network_key(key: &str) -> Option<(&str, &str)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::config::load;
-
-    fn refusal(text: &str) -> String {
-        load(text, "a.toml").expect_err("it is refused")[0].to_string()
-    }
-
-    #[test]
-    fn what_the_guard_makes_of_a_network_is_read() {
-        let text = "[network.\"10.0.0.0/8\"]\ntrusted = true\nrate = 100\n\
-                    [network.\"10.1.0.0/16\"]\nblocked = \"On\"\nburst = \"default\"\n";
-        let settings = load(text, "a.toml").unwrap();
-        let [one, other] = &settings.networks().collect::<Vec<_>>()[..] else { panic!("two") };
-        assert_eq!((one.trusted, one.blocked), (Some(true), None));
-        assert_eq!((one.rate_per_s, one.burst), (Some(100), None));
-        assert_eq!((other.trusted, other.blocked, other.burst), (None, Some(true), None));
-    }
-
-    #[test]
-    fn what_the_guard_could_not_make_sense_of_is_one_line() {
-        assert_eq!(
-            refusal("[network.\"10.0.0.0/8\"]\nrate = 0\n"),
-            "a.toml:2: network.\"10.0.0.0/8\".rate: \"0\" is refused, expected default, 1-1000000"
-        );
-        assert_eq!(
-            refusal("[network.\"10.0.0.0/8\"]\ntrusted = \"maybe\"\n"),
-            "a.toml:2: network.\"10.0.0.0/8\".trusted: \"maybe\" is refused, expected default, On, \
-             Off"
-        );
-        assert_eq!(
-            refusal("[network.\"10.0.0.0/8\"]\ntrusted = true\nblocked = true\n"),
-            "a.toml:3: network.\"10.0.0.0/8\".blocked: a trusted network cannot be blocked"
-        );
-        assert!(refusal("[guard]\nscanners = [\"xy\"]\n").contains("3-64 printable characters"));
-        assert!(refusal("[guard]\nblocked = [\"10.0.0.0/8\", \"10.0.0.0/8\"]\n").contains("once"));
-        assert!(refusal("[guard]\nblock_time = \"1d\"\nblock_time_max = 60\n").contains("above"));
-    }
-}
+#[path = "network_tests.rs"]
+mod tests;

@@ -263,6 +263,57 @@ fn a_minimum_above_the_maximum_is_refused_wherever_each_was_set() {
 }
 
 #[test]
+fn a_keepalive_period_that_is_not_below_the_nat_expiry_is_refused_wherever_each_was_set() {
+    let mut settings = applied("SS_SIP_NAT_KEEP_ALIVE_PERIOD", "299").unwrap();
+    settings.check().expect("a second less");
+    settings.apply("nat.keepalive_period", "300", Origin::CommandLine).unwrap();
+    let error = settings.check().unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "command line: nat.keepalive_period: nat.keepalive_period (300 s, command line) is not \
+         below registrar.nat_expires_max (300 s, default)"
+    );
+    let mut settings = Settings::default();
+    settings.apply("registrar.expires_min", "20", Origin::CommandLine).unwrap();
+    settings.apply("SS_ENDPOINT_NAT_EXPIRE", "30", Origin::CommandLine).unwrap();
+    let error = settings.check().unwrap_err().to_string();
+    assert!(error.contains("nat.keepalive_period (30 s, default) is not below"), "{error}");
+    // Where nobody is pinged, phones may refresh as often as that instead.
+    settings.apply("SS_SIP_NAT_KEEP_ALIVE_MESSAGE", "", Origin::CommandLine).unwrap();
+    settings.check().expect("nobody is pinged");
+    settings.apply("network.10.0.0.0/8.keepalive", "OPTIONS", Origin::CommandLine).unwrap();
+    settings.check().expect_err("somebody is");
+}
+
+#[test]
+fn a_keepalive_message_is_a_word_or_what_is_sent() {
+    use super::super::KeepaliveMessage::{self, Crlf, Off, Options, Raw, Stun};
+    let read = |text: &str| applied("nat.keepalive_message", text).map(|s| s.nat.message);
+    for (text, expected) in [
+        ("", Off),
+        (" ", Off),
+        ("off", Off),
+        ("crlf", Crlf),
+        ("Stun", Stun),
+        ("OPTIONS", Options),
+        ("HELLO", KeepaliveMessage::default()),
+        ("raw", Raw((*b"raw").into())),
+        ("h\u{e9}", Raw("h\u{e9}".as_bytes().into())),
+    ] {
+        assert_eq!(read(text), Ok(expected), "{text:?}");
+    }
+    assert!(read(&"x".repeat(256)).is_ok());
+    assert!(read(&"x".repeat(257)).unwrap_err().ends_with("expected at most 256 bytes"));
+    // Line ends are not cut away in silence, which would switch keepalives off.
+    let refused = super::super::load("[nat]\nkeepalive_message = \"\\r\\n\\r\\n\"\n", "a.toml");
+    let line = refused.unwrap_err()[0].to_string();
+    assert!(
+        line.contains("CRLF stands for an empty line") && line.starts_with("a.toml:2:"),
+        "{line}"
+    );
+}
+
+#[test]
 fn more_reactors_than_cpus_are_refused() {
     let mut settings = applied("serve.reactors", "3").unwrap();
     settings.check().expect("auto CPUs are counted at start");

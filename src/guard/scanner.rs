@@ -82,8 +82,8 @@ fn step_max(shards: u8) -> u32 {
 const NUMBER_BITS: u32 = 24;
 
 impl Walk {
-    /// Takes the user a request is for, on one of so many shards. Returns true each time that a walk has gone on for
-    /// another eight numbers. Users that are no number, or begin with letters other than before,
+    /// Takes the user a request is for, on one of so many shards. Returns true each time that a
+    /// walk has gone on for another eight numbers. Users that are no number, or begin with letters other than before,
     /// are left aside: only the digits at the end count.
     pub fn step(&mut self, user: &[u8], shards: u8) -> bool {
         let Some(number) = number_at_end(user) else { return false };

@@ -1,5 +1,5 @@
-//! The networks of which something is said by itself, found by the longest prefix. What is said is
-//! configuration's.
+//! The networks of which something is said by itself. Of those around an address the one with the
+//! longest prefix counts that says the thing that is asked for. What is said is configuration's.
 
 use std::net::IpAddr;
 
@@ -44,16 +44,23 @@ impl Networks {
         Networks { lengths }
     }
 
-    /// The smallest network an address is in. An IPv4 address is one also where it was met as part
-    /// of IPv6.
+    /// What the smallest network around an address says that says it. An IPv4 address is one also
+    /// where it was met as part of IPv6.
     #[must_use]
     #[inline]
-    pub fn find(&self, ip: IpAddr) -> Option<&Network> {
-        if self.lengths.is_empty() { None } else { self.search(ip.to_canonical()) }
+    pub fn say<T>(&self, ip: IpAddr, what: impl Fn(&Network) -> Option<T>) -> Option<T> {
+        if self.lengths.is_empty() {
+            return None;
+        }
+        self.around(ip.to_canonical()).find_map(what)
     }
 
-    fn search(&self, ip: IpAddr) -> Option<&Network> {
-        self.lengths.iter().filter(|length| length.is_ipv4 == ip.is_ipv4()).find_map(|length| {
+    /// The networks around an address, the smallest first.
+    fn around(&self, ip: IpAddr) -> impl Iterator<Item = &Network> {
+        self.lengths.iter().filter_map(move |length| {
+            if length.is_ipv4 != ip.is_ipv4() {
+                return None;
+            }
             let network = IpNet::new(ip, length.prefix).ok()?.network();
             let at = length.networks.binary_search_by_key(&network, |one| one.net.network());
             at.ok().map(|at| &length.networks[at])
@@ -66,6 +73,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::{KeepaliveForm, NatOverride};
 
     fn table(nets: &[&str]) -> Networks {
         Networks::new(nets.iter().map(|net| Network::new(net.parse().unwrap())))
@@ -74,7 +82,7 @@ mod tests {
     #[test]
     fn the_longest_prefix_wins_and_families_are_apart() {
         let table = table(&["0.0.0.0/0", "10.0.0.0/8", "10.1.0.0/16", "10.1.2.3/32", "fd00::/8"]);
-        let found = |ip: &str| table.find(ip.parse().unwrap()).map(|one| one.net.to_string());
+        let found = |ip: &str| table.say(ip.parse().unwrap(), |one| Some(one.net.to_string()));
         for (ip, expected) in [
             ("10.1.2.3", Some("10.1.2.3/32")),
             ("10.1.2.4", Some("10.1.0.0/16")),
@@ -86,7 +94,26 @@ mod tests {
         ] {
             assert_eq!(found(ip).as_deref(), expected, "{ip}");
         }
-        assert!(Networks::default().find("10.1.2.3".parse().unwrap()).is_none());
+        assert_eq!(Networks::default().say("10.1.2.3".parse().unwrap(), |one| one.nat), None);
+    }
+
+    #[test]
+    fn a_network_that_does_not_say_a_thing_leaves_it_to_those_around() {
+        let of = |net: &str, nat, keepalive| Network {
+            nat,
+            keepalive,
+            ..Network::new(net.parse().unwrap())
+        };
+        let table = Networks::new([
+            of("10.0.0.0/8", Some(NatOverride::Always), Some(KeepaliveForm::Crlf)),
+            of("10.1.0.0/16", None, Some(KeepaliveForm::Off)),
+            of("10.1.2.0/24", Some(NatOverride::Auto), None),
+        ]);
+        let ip = "10.1.2.3".parse().unwrap();
+        assert_eq!(table.say(ip, |one| one.nat), Some(NatOverride::Auto));
+        assert_eq!(table.say(ip, |one| one.keepalive), Some(KeepaliveForm::Off));
+        let ip = "10.1.3.3".parse().unwrap();
+        assert_eq!(table.say(ip, |one| one.nat), Some(NatOverride::Always));
     }
 
     proptest! {
@@ -105,7 +132,7 @@ mod tests {
             let table = Networks::new(nets.iter().map(|&net| Network::new(net)));
             let ip = IpAddr::from([a, b, 0, 1]);
             let expected = nets.iter().filter(|n| n.contains(&ip)).max_by_key(|n| n.prefix_len());
-            prop_assert_eq!(table.find(ip).map(|one| &one.net), expected);
+            prop_assert_eq!(table.say(ip, |one| Some(one.net)), expected.copied());
         }
     }
 }

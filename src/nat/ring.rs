@@ -128,15 +128,17 @@ impl Ring {
     }
 
     /// Whether an entry may move from one slot to another without any stretch of the ring getting
-    /// fuller than its share.
-    pub(super) fn has_room(&self, from: u16, to: u16) -> bool {
+    /// fuller than its share; a `lenient` look lets it be as full as chance would make it.
+    pub(super) fn has_room(&self, from: u16, to: u16, lenient: bool) -> bool {
         let slots = self.slots.len();
         let population = u64::from(self.population());
         let (mut node, mut away) = (slots + usize::from(to), slots + usize::from(from));
         let mut depth = slots.trailing_zeros();
         while node != away {
             let share = population.div_ceil(1 << depth);
-            if u64::from(self.loads[node]) + 1 > share + (share >> ROOM_SHIFT) {
+            let chance = if lenient { share.isqrt() / 2 + 1 } else { 0 };
+            let most = share + (share >> ROOM_SHIFT) + chance;
+            if u64::from(self.loads[node]) >= most {
                 return false;
             }
             (node, away, depth) = (node / 2, away / 2, depth - 1);

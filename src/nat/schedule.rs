@@ -255,18 +255,19 @@ impl Schedule {
     }
 
     /// Somebody has a turn from now on, within a cycle for the first time; a packet has just gone
-    /// out. Another tenant of the slot is forgotten. Who has one already keeps it.
+    /// out. Another tenant of the slot is forgotten. Who has one already keeps it; returns whether
+    /// it had none.
     ///
     /// # Panics
     /// If there are more than 2^31 slots.
-    pub fn insert(&mut self, now: Instant, endpoint: Endpoint) {
+    pub fn insert(&mut self, now: Instant, endpoint: Endpoint) -> bool {
         assert!(endpoint.index < 1 << 31, "slot numbers fit 31 bits");
         let index = endpoint.index as usize;
         if index >= self.nodes.len() {
             self.nodes.resize(index + 1, Node::default());
         }
         if self.contains(endpoint) {
-            return;
+            return false;
         }
         self.unlink(endpoint.index);
         self.ring.advance(now);
@@ -279,6 +280,7 @@ impl Schedule {
             slot: place.slot,
             home: self.home,
         };
+        true
     }
 
     /// Somebody has no turn any more. Returns whether it had one.
@@ -339,13 +341,14 @@ impl Schedule {
                 return;
             };
             let allowed = allowed.get_or_insert_with(|| {
-                let demand = self.demand(now, index);
+                let demand = self.demand(now, intended);
                 self.pace.allowance(now, &demand)
             });
             if *allowed == 0 {
                 // Those that were taken cost nothing until they are sent.
                 if batch.is_empty() {
-                    self.resume = after_grain(now).max(self.pace.ready_at(now));
+                    let demand = self.demand(now, intended);
+                    self.resume = after_grain(now).max(self.pace.ready_at(now, &demand));
                 }
                 return;
             }
@@ -375,17 +378,14 @@ impl Schedule {
         }
     }
 
-    fn demand(&self, now: Instant, next: u32) -> Demand {
+    /// What the pace has to cover where the next turn should have been at `intended`.
+    fn demand(&self, now: Instant, intended: Instant) -> Demand {
         let former = self.former.as_ref().map(|former| former.ring.cycle_ns());
-        let cycle_ns = self.ring.cycle_ns().min(former.unwrap_or(u64::MAX));
-        let gap_ms = millis(now).wrapping_sub(self.nodes[next as usize].last_ms);
-        let longest_ns = u64::from(self.gap_limit(now)) * NS_PER_MS;
-        let guard_ns = guard_ns(longest_ns);
         Demand {
             population: self.len() as u32,
-            cycle_ns,
-            strain_ns: (u64::from(gap_ms) * NS_PER_MS).saturating_sub(longest_ns - guard_ns),
-            guard_ns,
+            cycle_ns: self.ring.cycle_ns().min(former.unwrap_or(u64::MAX)),
+            late_ns: nanos(now.saturating_since(intended)),
+            guard_ns: guard_ns(period_ns(&self.rhythm)),
         }
     }
 
@@ -448,7 +448,8 @@ impl Schedule {
             let slots = self.ring.slots();
             let first = (usize::from(slot) + slots - slots / RELIEF_SHARE) % slots;
             let slot = self.ring.choose(first as u16, slot, self.spread(due.endpoint));
-            if slot == node.slot || !self.ring.has_room(node.slot, slot) {
+            let has_room = self.ring.has_room(node.slot, slot, self.pace.is_roomy());
+            if slot == node.slot || !has_room {
                 return false;
             }
             self.unlink(due.endpoint.index);
@@ -477,8 +478,8 @@ impl Schedule {
                 continue;
             }
             // The turn comes before the gap is longer than either period allowed.
-            let gap_ns = u64::from(millis(now).wrapping_sub(last_ms)) * NS_PER_MS;
-            let left_ns = gap_max_ns.saturating_sub(gap_ns);
+            let gap_ms = millis(now).wrapping_sub(last_ms);
+            let left_ns = gap_max_ns.saturating_sub(u64::from(gap_ms) * NS_PER_MS);
             if (1..SOON_NS).contains(&left_ns) {
                 // Let it have its turn first.
                 continue;

@@ -27,6 +27,8 @@ pub enum Event {
         moved: bool,
         /// The flow it had until now, if that was another.
         old_flow: Option<Flow>,
+        /// What keeps its pinhole open is another than before.
+        keepalive_changed: bool,
     },
     /// The same device under another contact. The binding keeps its name, its age and its calls.
     Retargeted {

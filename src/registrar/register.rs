@@ -330,8 +330,10 @@ impl Registrar {
                 let same_flow = stored.compact_flow().is_same(&change.flow);
                 let moved = !(same_flow && stored.came_from(change.source));
                 let old_flow = (!same_flow).then(|| stored.flow());
+                let keepalive = stored.keepalive();
                 stored.update(change);
-                Event::Refreshed { aor, binding, moved, old_flow }
+                let keepalive_changed = stored.keepalive() != keepalive;
+                Event::Refreshed { aor, binding, moved, old_flow, keepalive_changed }
             } else {
                 let new = stored.changed(change);
                 Event::Retargeted { aor, binding, old: std::mem::replace(stored, new) }

@@ -27,7 +27,7 @@ use crate::shard::guard::said;
 use crate::shard::registrations::{Chosen, Find, Page, Shown, Unfound, Unregistered};
 use crate::shard::suspend::{Lifted, SuspensionPage};
 use crate::shard::tally::Tally;
-use crate::time::Now;
+use crate::time::{Instant, Now};
 
 /// An order.
 #[derive(Clone, Debug)]
@@ -243,7 +243,7 @@ impl Core {
                 Reply::Configured
             }
             Control::Configure(configuration) => {
-                self.configure(&configuration);
+                self.configure(now.mono, &configuration);
                 Reply::Configured
             }
             Control::BeginAccounts => {
@@ -277,14 +277,14 @@ impl Core {
         }
     }
 
-    fn configure(&mut self, configuration: &Configuration) {
+    fn configure(&mut self, now: Instant, configuration: &Configuration) {
         let Configuration { registrar, auth, guard, nat, liveness, networks, domains } =
             configuration;
         self.bindings_max = registrar.bindings_max;
         self.extensions = Extensions::from(registrar);
         self.auth = auth.clone();
         self.guard.configure(guard, &said(networks));
-        self.nat = nat.clone();
+        self.configure_keepalives(now, nat);
         self.liveness = liveness.clone();
         self.networks = Networks::new(networks.iter().cloned());
         self.domains = Domains::new(domains.clone());
@@ -387,7 +387,7 @@ mod tests {
     use crate::auth::nonce::NonceKey;
     use crate::shard::owner::Ownership;
     use crate::shard::{Keys, Setup, ShardId};
-    use crate::time::{Instant, UnixTime};
+    use crate::time::UnixTime;
 
     const NOW: Now = Now { mono: Instant::ZERO, wall: UnixTime(1_800_000_000), wall_us: 0 };
 
@@ -501,6 +501,6 @@ mod tests {
         assert_eq!((core.bindings_max, core.auth.nonce_lifetime_s), (9, 60));
         assert!(core.domains.find(b"example.com").is_some());
         assert_eq!((core.nat.tests, core.liveness.misses), (config::NatTests::NONE, 9));
-        assert!(core.networks.find([10, 0, 0, 1].into()).is_some());
+        assert!(core.networks.say([10, 0, 0, 1].into(), |one| Some(one.net)).is_some());
     }
 }

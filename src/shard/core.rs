@@ -25,6 +25,7 @@ use crate::shard::domains::Domains;
 use crate::shard::extensions::Extensions;
 use crate::shard::flows::{Flows, Order};
 use crate::shard::guard::said;
+use crate::shard::keepalive::Keepalives;
 use crate::shard::owner::Ownership;
 use crate::shard::ping::Ping;
 use crate::shard::request::{self, Arrival};
@@ -111,6 +112,7 @@ pub(super) struct Core {
     pub guard: Guard,
     pub nat: config::Nat,
     pub liveness: config::Liveness,
+    pub keepalives: Keepalives,
     pub networks: Networks,
     pub own: Arc<OwnAddresses>,
     pub bindings_max: u8,
@@ -150,6 +152,7 @@ impl Shard {
         } = setup;
         let shards = ownership.shards();
         let core = Core {
+            keepalives: Keepalives::new(&nat, &keys, id, shards),
             id,
             auth,
             guard,
@@ -191,6 +194,7 @@ impl Shard {
     pub fn reserve(&mut self, accounts: usize) {
         self.core.accounts.reserve(accounts);
         self.core.registrar.reserve(accounts, accounts);
+        self.core.keepalives.reserve(accounts);
     }
 
     /// Whether this shard owns an account, by its canonical AOR.
@@ -313,6 +317,7 @@ impl Shard {
         core.count_events(0);
         core.end_suspensions(now);
         core.settle(now);
+        let keepalives = core.turn_keepalives(now);
         if expired.more {
             return Some(now.mono);
         }
@@ -320,6 +325,7 @@ impl Shard {
             core.registrar.next_deadline(),
             core.subscriptions.next_deadline(),
             core.suspensions.next_deadline(),
+            keepalives,
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -340,6 +346,11 @@ impl Shard {
     /// stands at the start of `out`, which has room for
     /// [`RESPONSE_BYTES_MAX`](crate::limits::RESPONSE_BYTES_MAX) bytes.
     pub fn poll_order(&mut self, out: &mut [u8]) -> Option<Order> {
+        let now = self.core.now;
+        // Their pace bounds how many there are, so nothing waits long behind them.
+        if let Some(order) = self.core.poll_keepalive(now, out) {
+            return Some(order);
+        }
         let Core { subscriptions, registrar, flows, guard, now, .. } = &mut self.core;
         // Before anything about connections: a kicked phone hears why before its own is closed.
         let order = match subscriptions.poll_notify(*now, registrar, out) {
@@ -510,6 +521,7 @@ impl Core {
                 self.subscriptions.on_event(now, event);
             }
         }
+        self.settle_keepalives(now.mono);
         for id in self.subscriptions.take_left() {
             self.flows.touch(id, false);
         }

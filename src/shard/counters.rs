@@ -3,6 +3,7 @@
 
 use std::ops::AddAssign;
 
+use crate::shard::pinholes::PinholesByKind;
 use crate::shard::refused::RefuseReason;
 
 /// Why a datagram was not answered. The metric uses the same words.
@@ -105,6 +106,8 @@ macro_rules! counters {
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct Counters {
             $($(#[doc = $doc])+ pub $name: u64,)*
+            /// Keepalives by [`Kind`](crate::shard::pinholes::Kind).
+            pub keepalives: PinholesByKind,
             /// Silences by [`DropReason`].
             pub dropped: [u64; DropReason::ALL.len()],
             /// Refusals by [`RefuseReason`].
@@ -117,6 +120,7 @@ macro_rules! counters {
             fn default() -> Self {
                 Counters {
                     $($name: 0,)*
+                    keepalives: PinholesByKind::default(),
                     dropped: [0; DropReason::ALL.len()],
                     refused: [0; RefuseReason::ALL.len()],
                     answered: StatusCounts::default(),
@@ -139,6 +143,7 @@ macro_rules! counters {
         impl AddAssign<&Counters> for Counters {
             fn add_assign(&mut self, other: &Counters) {
                 $(self.$name += other.$name;)*
+                self.keepalives += &other.keepalives;
                 for (mine, theirs) in self.dropped.iter_mut().zip(other.dropped) {
                     *mine += theirs;
                 }
@@ -191,6 +196,9 @@ counters! {
     stun_answered,
     /// STUN binding requests refused because they want understood what is not.
     stun_refused,
+    /// Intervals (SS_SIP_NAT_KEEP_ALIVE_SEND_INTERVAL) in which a shard sent more keepalives than
+    /// its share of the ceiling, so that no phone be missed.
+    keepalive_intervals_above,
     /// Retransmissions answered again without a change.
     retransmissions,
     /// Bindings added.

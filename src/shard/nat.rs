@@ -2,7 +2,7 @@
 //! is proven, and who keeps its pinhole open. The signs are [`nat`](crate::nat)'s; what an account
 //! or a network says of its phones counts before them, in that order.
 
-use crate::config::{AccountPolicy, NatOverride, Network};
+use crate::config::{AccountPolicy, NatOverride};
 use crate::flow::Transport;
 use crate::limits::REGISTER_VIAS_MAX;
 use crate::nat::silence::silence_max_s;
@@ -78,8 +78,10 @@ pub(super) fn way_back(
     let datagram = arrival.datagram;
     let transport = datagram.transport();
     let is_direct = head.via.rest.is_empty() && !message.is_repeated(HeaderName::Via);
-    let network = core.networks.find(datagram.source.ip());
-    let said = said_of_nat(known.policy, network);
+    let source = datagram.source.ip();
+    let said = known.policy.and_then(|policy| policy.nat);
+    let said = said.or_else(|| core.networks.say(source, |network| network.nat));
+    let said = said.unwrap_or_default();
     let signs = match is_direct {
         true => Signs::of(&Claims {
             source: datagram.source,
@@ -113,7 +115,7 @@ pub(super) fn way_back(
         Keepalive::Theirs
     } else if behind_nat || (is_web(transport) && said != NatOverride::Never) {
         let form = known.policy.and_then(|policy| policy.keepalive);
-        Keepalive::of(form.or(network.and_then(|network| network.keepalive)))
+        Keepalive::of(form.or_else(|| core.networks.say(source, |network| network.keepalive)))
     } else {
         return way;
     };
@@ -129,11 +131,6 @@ pub(super) fn way_back(
 /// shows no sign, and its connection is the only way to it.
 fn is_web(transport: Transport) -> bool {
     matches!(transport, Transport::Ws | Transport::Wss)
-}
-
-fn said_of_nat(policy: Option<&AccountPolicy>, network: Option<&Network>) -> NatOverride {
-    let account = policy.and_then(|policy| policy.nat);
-    account.or(network.map(|network| network.nat)).unwrap_or_default()
 }
 
 /// As the first of the proxies saw it.

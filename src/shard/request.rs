@@ -78,8 +78,10 @@ pub(super) fn handle<'a>(
         core.counters.handoffs_out += 1;
         return Handled::Handoff(owner);
     }
-    if silence::is_kept(core) && !silence::hears(core, &arrival, message, addressed) {
-        return silence::keep(core, &arrival, DropReason::Unauthorized);
+    if silence::is_kept(core)
+        && let Some(reason) = silence::unheard(core, &arrival, message, addressed)
+    {
+        return silence::keep(core, &arrival, reason);
     }
     let to = addressed.as_ref().ok().map(|addressed| addressed.to);
     let head = match message.check_request_to(to) {

@@ -64,9 +64,26 @@ pub(super) fn owner(core: &Core, arrival: &Arrival<'_>, message: Message<'_>) ->
     sender(core, message).map(|(_, owner, _)| owner)
 }
 
-/// Whether a request of this shard is heard, where silence is kept.
+/// Why a request of this shard is not heard, where silence is kept and it is not.
 #[cold]
-pub(super) fn hears(
+pub(super) fn unheard(
+    core: &Core,
+    arrival: &Arrival<'_>,
+    message: Message<'_>,
+    addressed: &Result<Addressed<'_>, Unaddressed>,
+) -> Option<DropReason> {
+    let needs_no_password = message.method() == Some(Method::Subscribe)
+        && watches_all(core, arrival.datagram.source.ip());
+    if let Ok(addressed) = addressed
+        && !needs_no_password
+        && is_suspended(core, arrival, addressed)
+    {
+        return Some(DropReason::Suspended);
+    }
+    (!hears(core, arrival, message, addressed)).then_some(DropReason::Unauthorized)
+}
+
+fn hears(
     core: &Core,
     arrival: &Arrival<'_>,
     message: Message<'_>,
@@ -79,9 +96,7 @@ pub(super) fn hears(
         let watches = method == Method::Subscribe && watches_all(core, source);
         return watches
             || addressed.as_ref().is_ok_and(|addressed| {
-                addressed.account.is_some()
-                    && gate(core, arrival, addressed) != Gate::Closed
-                    && !is_suspended(core, arrival, addressed)
+                addressed.account.is_some() && gate(core, arrival, addressed) != Gate::Closed
             });
     }
     let uri = message.request_uri().and_then(|uri| Uri::parse(uri).ok());
@@ -113,7 +128,8 @@ pub(super) fn keep(core: &mut Core, arrival: &Arrival<'_>, reason: DropReason) -
 /// Whoever needs no password is never suspended.
 fn is_suspended(core: &Core, arrival: &Arrival<'_>, addressed: &Addressed<'_>) -> bool {
     addressed.key.is_some_and(|key| {
-        gate(core, arrival, addressed) == Gate::Digest
+        addressed.account.is_some()
+            && gate(core, arrival, addressed) == Gate::Digest
             && core.suspensions.standing(key, arrival.datagram.source.ip()) == Standing::Suspended
     })
 }

@@ -49,6 +49,11 @@ levels! {
     connections_bound,
     /// Subscriptions to registrations.
     subscriptions,
+    /// Bindings whose pinhole is kept open from here.
+    keepalives,
+    /// Shards whose keepalives go faster than their share of the ceiling, since that could not
+    /// cover everybody within the period.
+    keepalive_pace_raised,
     /// Suspensions that hold.
     suspensions,
     /// Bytes that suspensions take, and the failures that may lead to some.
@@ -74,6 +79,8 @@ impl Core {
                 aors_bound: count(location.aors_bound_count()),
                 connections_bound: count(location.connections_bound_count()),
                 subscriptions: count(self.subscriptions.len()),
+                keepalives: count(self.keepalives.len()),
+                keepalive_pace_raised: self.keepalives.is_raised().into(),
                 suspensions: count(self.suspensions.len()),
                 suspensions_bytes: count(self.suspensions.bytes_held()),
                 sources_blocked: count(self.guard.blocks_count()),

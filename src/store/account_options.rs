@@ -9,8 +9,8 @@
 //! - `expires=MIN-MAX`: its range of expiries; either side may be left out, one number is both.
 //! - `replace=always|never|unless_in_call`: what it meets over that limit.
 //! - `auth=digest|network|both|either`: how it proves who it is.
-//! - `allow=NET,IP:PORT`: the networks it comes from, or addresses with their ports; without `auth`,
-//!   that is `both`.
+//! - `allow=NET,IP:PORT`: the networks it comes from, or addresses with their ports; without
+//!   `auth`, that is `both`.
 //! - `nat=auto|always|never`: whether its phones are behind NAT.
 //! - `keepalive=default|off|raw|CRLF|STUN|OPTIONS`: what keeps their pinholes open.
 //! - `static=URI` or `static=<URI>;q=Q`: a contact that is always bound; may stand several times.

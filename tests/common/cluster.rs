@@ -8,6 +8,7 @@ use std::time::Duration;
 use aorta::auth::account::Ha1s;
 use aorta::auth::nonce::NonceKey;
 use aorta::config::{self, AccountPolicy, Algorithms, Domain};
+use aorta::flow::ConnectionId;
 use aorta::guard::To;
 use aorta::limits::RESPONSE_BYTES_MAX;
 use aorta::nat::OwnAddresses;
@@ -76,6 +77,8 @@ pub struct Cluster {
     out: Vec<u8>,
     /// What shards have sent of their own accord and nobody has asked for yet.
     ordered: Vec<Sent>,
+    /// Connections that were to be pinged, in order.
+    pub pings: Vec<ConnectionId>,
 }
 
 /// Something to send.
@@ -145,6 +148,7 @@ impl Cluster {
             now,
             out: vec![0; RESPONSE_BYTES_MAX],
             ordered: Vec::new(),
+            pings: Vec::new(),
         }
     }
 
@@ -225,6 +229,7 @@ impl Cluster {
                         }
                     }
                 }
+                Order::Ping(id) => self.pings.push(id),
                 _ => {}
             }
         }
@@ -246,6 +251,27 @@ impl Cluster {
                     self.poll_orders(at);
                 }
             }
+        }
+    }
+
+    /// Lets time pass from one deadline to the next, as reactors do; `on_sent` hears what the shards
+    /// send of their own accord, and when.
+    pub fn run(&mut self, time: Duration, mut on_sent: impl FnMut(Instant, Sent)) {
+        let end = self.now.after(time).mono;
+        loop {
+            let mut next = end;
+            for shard in &mut self.shards {
+                let deadline = shard.turn(self.now);
+                poll_orders(shard, &mut self.out, &mut self.ordered, &mut self.pings);
+                next = next.min(deadline.unwrap_or(end).max(self.now.mono));
+            }
+            self.ordered.drain(..).for_each(|sent| on_sent(self.now.mono, sent));
+            if self.now.mono >= end {
+                return;
+            }
+            // A reactor is never there at the very nanosecond, and always a little later.
+            let step = next.saturating_since(self.now.mono).max(Duration::from_micros(50));
+            self.now = self.now.after(step);
         }
     }
 

@@ -36,8 +36,14 @@ pub struct Process {
 impl Process {
     /// Starts `aorta` with these arguments.
     pub fn start(arguments: &[&str]) -> Process {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_aorta"))
-            .args(arguments)
+        let mut command = Command::new(env!("CARGO_BIN_EXE_aorta"));
+        command.args(arguments);
+        Process::spawn(command)
+    }
+
+    /// Starts it by a command of the caller's.
+    pub fn spawn(mut command: Command) -> Process {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -20,7 +20,7 @@ const BEGIN_MAX: u32 = 128;
 /// Longest sleep.
 const NAP_MAX: Nanos = SECOND / 20;
 /// How long arrivals may wait where nobody waits for an answer: the kernel has stamped them.
-const GATHER: Nanos = SECOND / 1000;
+const GATHER: Nanos = SECOND / 500;
 
 /// When phones begin to register.
 #[derive(Debug, Clone, Copy)]

@@ -7,7 +7,7 @@
 //! phones     the phones of one thread behind their gateways, sans IO
 //! drive      one thread: outside sockets <-> phones
 //! run        all threads, figures added up
-//! report     table, summary, files
+//! report     table, summary, files; the page is `page`'s
 //! ```
 //! Each NAT has an address of its own and a socket is one port of all of them, so the server sees
 //! an address and port for each phone, while a few sockets serve a million.
@@ -17,6 +17,7 @@ pub mod figures;
 pub mod gateways;
 pub mod ledger;
 pub mod options;
+mod page;
 pub mod phones;
 pub mod report;
 mod run;

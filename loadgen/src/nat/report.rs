@@ -14,8 +14,8 @@ use std::io;
 use std::path::Path;
 
 /// Writes `summary.json`, `gaps.hgrm` (time between packets, milliseconds), `pings.csv` (pings in
-/// each 10 ms), `latency.hgrm` and `registration.hgrm` into a directory, which is made if it is
-/// not there.
+/// each 10 ms), `latency.hgrm`, `registration.hgrm` and `report.html` into a directory, which is
+/// made if it is not there.
 pub fn write_files(outcome: &NatOutcome, directory: &Path) -> io::Result<()> {
     std::fs::create_dir_all(directory)?;
     let write = |name: &str, bytes: Vec<u8>| std::fs::write(directory.join(name), bytes);
@@ -30,7 +30,8 @@ pub fn write_files(outcome: &NatOutcome, directory: &Path) -> io::Result<()> {
         // Writing to a String cannot fail.
         let _ = writeln!(pings, "{:.2},{count}", seconds(number as Nanos * BUCKET));
     }
-    write("pings.csv", pings.into_bytes())
+    write("pings.csv", pings.into_bytes())?;
+    write("report.html", super::page::page(outcome).into_bytes())
 }
 
 /// The run as a table for a terminal.

@@ -8,7 +8,7 @@ use crate::run::{Outcome, Second};
 use hdrhistogram::Histogram;
 use std::fmt::{self, Write as _};
 
-const STYLE: &str = "\
+pub(crate) const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1d2430;--soft:#5b6676;--rule:#d9dee6;--paper:#fbfcfd;\
 --a:#1565c0;--b:#d9730d;--c:#2e8b57;--bad:#b3261e;--good:#1b7f3b}\
 @media(prefers-color-scheme:dark){:root{--ink:#e6e9ee;--soft:#9aa5b4;--rule:#333c49;\
@@ -216,7 +216,7 @@ fn latency_points(timeline: &[Second], quantile: f64) -> Vec<(f64, f64)> {
         .collect()
 }
 
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -1,7 +1,7 @@
 //! What is made of a run's figures: a table to read, a summary for machines, histogram files
 //! for HdrHistogram's tools, a page for people. Nothing here measures.
 
-mod chart;
+pub(crate) mod chart;
 pub mod hdr;
 pub mod html;
 pub mod progress;

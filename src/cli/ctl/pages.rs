@@ -25,7 +25,7 @@ impl<'a> Pages<'a> {
     }
 
     /// The next page; `None` behind the last.
-    pub fn next(&mut self) -> Result<Option<Vec<Value>>, Failure> {
+    pub fn next_page(&mut self) -> Result<Option<Vec<Value>>, Failure> {
         if self.ended {
             return Ok(None);
         }
@@ -55,7 +55,7 @@ impl<'a> Pages<'a> {
         if json {
             print("{\"items\": [")?;
         }
-        while let Some(items) = self.next()? {
+        while let Some(items) = self.next_page()? {
             if json {
                 for (nth, item) in (shown..).zip(&items) {
                     print(format_args!("{}{item}", if nth == 0 { "" } else { "," }))?;

@@ -117,7 +117,7 @@ fn unregister(
         desk.text(&Method::GET, &format!("{PATH}/{}", escaped(aor)))?;
     }
     let mut pages = pages(desk, filters, usize::MAX);
-    while let Some(items) = pages.next()? {
+    while let Some(items) = pages.next_page()? {
         let is_meant = |item: &Value| {
             item.get("provided").and_then(Value::as_bool) != Some(true)
                 && binding.is_none_or(|name| text(item, "binding") == name)

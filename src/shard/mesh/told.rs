@@ -90,7 +90,8 @@ mod tests {
             source in any::<IpAddr>(),
             (points, account, fakeable) in any::<(u16, u64, bool)>(),
             (until, whole, times) in any::<(u64, bool, u8)>(),
-            (scope, requests, registers, proofs) in (0usize..3, any::<u8>(), any::<u8>(), any::<u8>()),
+            scope in 0usize..3,
+            (requests, registers, proofs) in any::<(u8, u8, u8)>(),
             which in 0usize..4,
         ) {
             let told = [
