@@ -176,6 +176,10 @@ const _: () = assert!(SCANNER_WORDS_MAX <= u64::BITS as usize);
 /// Addresses of which one shard remembers to whom something was sent last, so that an ICMP error
 /// finds its binding; a power of two. At 33 thousand messages a second that is a quarter of one.
 pub const RECENT_SENDS: usize = 8192;
+/// Endpoints of one shard that wait to be probed out of turn.
+pub const PROBES_URGENT_MAX: usize = 1024;
+/// Endpoints that one turn, or one look for the next probe, passes by without sending anything.
+pub const PROBE_STEPS_MAX: usize = 256;
 /// Accounts of one shard, each with an address, whose REGISTERs are ignored.
 pub const IGNORED_MAX: usize = 65_536;
 

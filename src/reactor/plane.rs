@@ -148,6 +148,14 @@ impl Plane for Shard {
         self.guard().is_blocked(now.mono, source)
     }
 
+    fn unreachable(&mut self, now: Now, to: SocketAddr) {
+        Shard::unreachable(self, now, to);
+    }
+
+    fn heard(&mut self, now: Now, source: SocketAddr) {
+        Shard::heard(self, now, source);
+    }
+
     fn poll_order(&mut self, out: &mut [u8]) -> Option<Order> {
         Shard::poll_order(self, out)
     }

@@ -6,7 +6,7 @@
 //! [`Control::PutAccounts`] and as many [`Control::EndAccounts`] as say that more is left: what was
 //! not put in between goes. The shard compares, so nobody has to remember what it was given.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::auth::account::Ha1s;
@@ -24,6 +24,7 @@ use crate::shard::core::Core;
 use crate::shard::domains::Domains;
 use crate::shard::extensions::Extensions;
 use crate::shard::guard::said;
+use crate::shard::listening::Listening;
 use crate::shard::registrations::{Chosen, Find, Page, Shown, Unfound, Unregistered};
 use crate::shard::suspend::{Lifted, SuspensionPage};
 use crate::shard::tally::Tally;
@@ -38,6 +39,9 @@ pub enum Control {
     /// ([`AccountPolicy::needs_no_digest`]): requests without credentials are then for the shard
     /// that owns their AOR, as those with credentials are. False from the start.
     AskOwners(bool),
+    /// The UDP addresses that datagrams are taken at, by the number of their listener, ports
+    /// resolved. Requests of our own name them; until they are known they name the domain.
+    Listening(Vec<SocketAddr>),
     /// Where this process listens, as far as that is known now. Nothing from the start.
     OwnAddresses(Arc<OwnAddresses>),
     /// The accounts are about to be put, all of them; none is gone yet. An update that was begun
@@ -227,6 +231,7 @@ impl Shard {
         core.begin();
         let put = core.put_account(now, aor, ha1s, policy);
         core.count_events(0);
+        core.settle(now);
         put
     }
 }
@@ -236,6 +241,10 @@ impl Core {
         match order {
             Control::AskOwners(asks) => {
                 self.asks_owners = asks;
+                Reply::Configured
+            }
+            Control::Listening(addresses) => {
+                self.listening = Listening::new(addresses);
                 Reply::Configured
             }
             Control::OwnAddresses(own) => {
@@ -286,6 +295,8 @@ impl Core {
         self.guard.configure(guard, &said(networks));
         self.configure_keepalives(now, nat);
         self.liveness = liveness.clone();
+        self.probing.configure(now, liveness, &self.keys);
+        self.put_unreachable_last();
         self.networks = Networks::new(networks.iter().cloned());
         self.domains = Domains::new(domains.clone());
         self.registrar.configure(registrar.clone());

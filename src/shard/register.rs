@@ -8,6 +8,7 @@ use crate::shard::answer::Answer;
 use crate::shard::authorize::{Caller, challenge, identify, next_nonce, refuse_unaddressed};
 use crate::shard::batch::{Addressed, Unaddressed};
 use crate::shard::core::Core;
+use crate::shard::counters::DropReason;
 use crate::shard::listing::Listing;
 use crate::shard::nat::{Known, way_back};
 use crate::shard::negotiate::{Disagreed, Path, negotiate};
@@ -33,6 +34,12 @@ pub(super) fn handle<'a>(
             return refuse_unaddressed(unaddressed, answer_of(core, responder, identity, out));
         }
     };
+    if let Some(account) = addressed.account
+        && core.probing.ignores(arrival.now, account, arrival.datagram.source.ip())
+    {
+        core.counters.drop(DropReason::NeverAnswers);
+        return Handled::Nothing;
+    }
     // Steps 3 and 4.
     let caller = match identify(core, &arrival, request, addressed, out) {
         Ok(caller) => caller,

@@ -49,6 +49,10 @@ levels! {
     connections_bound,
     /// Subscriptions to registrations.
     subscriptions,
+    /// Endpoints whose REGISTERs are ignored since they never answered.
+    endpoints_ignored,
+    /// UDP sources that have agreed to be heard from.
+    sources_awaited,
     /// Bindings whose pinhole is kept open from here.
     keepalives,
     /// Shards whose keepalives go faster than their share of the ceiling, since that could not
@@ -79,6 +83,8 @@ impl Core {
                 aors_bound: count(location.aors_bound_count()),
                 connections_bound: count(location.connections_bound_count()),
                 subscriptions: count(self.subscriptions.len()),
+                endpoints_ignored: count(self.probing.ignored_count()),
+                sources_awaited: count(self.probing.sources_awaited()),
                 keepalives: count(self.keepalives.len()),
                 keepalive_pace_raised: self.keepalives.is_raised().into(),
                 suspensions: count(self.suspensions.len()),

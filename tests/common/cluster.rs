@@ -58,7 +58,8 @@ impl Default for Options {
             auth: config::Auth::default(),
             guard: config::Guard::off(),
             nat: config::Nat::default(),
-            liveness: config::Liveness::default(),
+            // Nobody is asked anything unless the test is about that.
+            liveness: config::Liveness { interval_s: None, ..Default::default() },
             networks: Vec::new(),
             own: OwnAddresses::default(),
             algorithms: Algorithms::MD5,
@@ -247,8 +248,12 @@ impl Cluster {
             let step = (end.mono.saturating_since(self.now.mono)).min(Duration::from_secs(1));
             self.now = self.now.after(step);
             for at in 0..self.shards.len() {
-                while self.shards[at].turn(self.now).is_some_and(|next| next <= self.now.mono) {
+                loop {
+                    let next = self.shards[at].turn(self.now);
                     self.poll_orders(at);
+                    if next.is_none_or(|next| next > self.now.mono) {
+                        break;
+                    }
                 }
             }
         }
@@ -260,9 +265,9 @@ impl Cluster {
         let end = self.now.after(time).mono;
         loop {
             let mut next = end;
-            for shard in &mut self.shards {
-                let deadline = shard.turn(self.now);
-                poll_orders(shard, &mut self.out, &mut self.ordered, &mut self.pings);
+            for at in 0..self.shards.len() {
+                let deadline = self.shards[at].turn(self.now);
+                self.poll_orders(at);
                 next = next.min(deadline.unwrap_or(end).max(self.now.mono));
             }
             self.ordered.drain(..).for_each(|sent| on_sent(self.now.mono, sent));
