@@ -161,6 +161,8 @@ pub const SCANNER_WORD_BYTES_MIN: usize = 3;
 pub const SCANNER_WORD_BYTES_MAX: usize = 64;
 /// Sources that are blocked, or whose past blocks are remembered, at a time.
 pub const BLACKLIST_MAX: usize = 65_536;
+/// Blocked sources of one page.
+pub const BLOCKS_PER_CALL_MAX: usize = 256;
 /// What the guard of one shard has to tell the others and has not told yet.
 pub const TOLD_WAITING_MAX: usize = 4096;
 /// Records of one kind of security event that are listed.

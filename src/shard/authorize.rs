@@ -9,6 +9,7 @@ use crate::auth::nonce::Judged;
 use crate::auth::session::{AfterWrong, Session, SessionLimits, after_wrong_answer};
 use crate::auth::suspension::{Failure, Standing};
 use crate::auth::username::form_of;
+use crate::guard::SecurityKind;
 use crate::limits::AOR_BYTES_MAX;
 use crate::registrar::aor::AorError;
 use crate::shard::answer::Answer;
@@ -102,12 +103,16 @@ fn find_caller(
         return Ok(Caller::trusted(account));
     }
     let account = addressed.account.and_then(|account| gate.account(account));
+    if gate == Gate::Closed {
+        core.guard.record(SecurityKind::Acl, arrival.datagram.source.ip(), aor.text(), b"");
+    }
     // Without credentials every shard can challenge: a nonce needs no account.
     let names = HeaderNames::of(core.auth.challenge_code);
     let credentials = match message.credentials(names.credentials, aor.domain()) {
         Ok(Some(credentials)) => credentials,
         Ok(None) => {
             core.counters.challenged += 1;
+            core.guard.count(SecurityKind::ChallengeSent);
             return Err(challenge(core, arrival, addressed, request, false, out));
         }
         Err(_) => {
@@ -121,6 +126,7 @@ fn find_caller(
     // Decided from the message alone, so that it tells nobody which accounts exist.
     let username = credentials.username;
     if form_of(username, aor.text()).is_none() || is_from_another(core, head, username) {
+        core.tell_mismatch(arrival, *message, aor.text());
         let answer = answer_of(core, responder, identity, out);
         return Err(answer.refusing(RefuseReason::AccountMismatch).plain(403));
     }
@@ -132,6 +138,7 @@ fn find_caller(
         return Err(refuse_suspended(core, arrival, request, out));
     }
     let (verdict, check) = judge(core, arrival, request, addressed, &credentials, account);
+    core.tell_verdict(arrival, *message, (key, aor.text()), verdict);
     match (verdict, account) {
         (Verdict::Accepted | Verdict::Replayed, Some(account)) => {
             if let (Verdict::Accepted, Standing::Failed(mark)) = (verdict, standing) {

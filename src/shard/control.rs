@@ -13,11 +13,13 @@ use crate::auth::account::Ha1s;
 use crate::auth::accounts::{AccountId, AorKey, InsertError};
 use crate::auth::suspension::Cursor;
 use crate::config::{self, AccountPolicy};
+use crate::guard::{SecurityKind, SecurityRecord};
 use crate::limits::{ACCOUNTS_SWEPT_PER_CONTROL_MAX, EXPIRIES_PER_TURN_MAX};
 use crate::nat::{Networks, OwnAddresses};
 use crate::reg_event::EndReason;
 use crate::registrar::{AorId, LeaveReason, Which};
 use crate::shard::Shard;
+use crate::shard::blocks::BlockPage;
 use crate::shard::core::Core;
 use crate::shard::domains::Domains;
 use crate::shard::extensions::Extensions;
@@ -79,6 +81,17 @@ pub enum Control {
     /// Take bindings of an account out ([`LeaveReason::ForcedUnregister`]). From the reply on they
     /// are gone for everybody.
     Unregister(Box<[u8]>, Chosen),
+    /// Give one page of the sources that are blocked, from behind this address on. Every shard has
+    /// the same list, so one is asked.
+    Blocks(Option<IpAddr>),
+    /// Block a source for so many seconds, or until it is lifted; its /64 where it is of IPv6. To
+    /// be given to every shard.
+    Block(IpAddr, Option<u32>),
+    /// Lift the block of a source and forget what it did. To be given to every shard.
+    Unblock(IpAddr),
+    /// Give the security events that are listed: all, or those of one kind. Each shard has those of
+    /// its own sockets and accounts.
+    SecurityEvents(Option<SecurityKind>),
     /// Give the counters, and how much of everything there is.
     Count,
 }
@@ -102,6 +115,12 @@ pub enum Reply {
     Shown(Result<Shown, Unfound>),
     /// What was taken out of an account, or why that is not here.
     Unregistered(Result<Unregistered, Unfound>),
+    /// Sources that are blocked.
+    Blocks(BlockPage),
+    /// Whether the order about a block changed anything.
+    BlockChanged(bool),
+    /// Security events.
+    SecurityEvents(Vec<SecurityRecord>),
     /// The counters.
     Counted(Box<Tally>),
 }
@@ -254,6 +273,14 @@ impl Core {
             Control::Show(aor) => Reply::Shown(self.show_registrations(now, &aor)),
             Control::Unregister(aor, chosen) => {
                 Reply::Unregistered(self.force_unregister(now, &aor, &chosen))
+            }
+            Control::Blocks(after) => Reply::Blocks(self.list_blocks(now, after)),
+            Control::Block(source, for_s) => Reply::BlockChanged(self.guard.block(source, for_s)),
+            Control::Unblock(source) => Reply::BlockChanged(self.guard.lift(source)),
+            Control::SecurityEvents(kind) => {
+                let records = self.guard.journal().records();
+                let wanted = |one: &&SecurityRecord| kind.is_none_or(|kind| kind == one.kind);
+                Reply::SecurityEvents(records.filter(wanted).cloned().collect())
             }
             Control::Count => Reply::Counted(Box::new(self.tally())),
         }

@@ -1,21 +1,17 @@
 //! One shard: its accounts, their bindings, and the entrance for datagrams. Everything that
 //! happens here is a function of what was handed in, clocks and secrets included.
 
-use std::hash::Hasher;
 use std::net::SocketAddr;
 use std::sync::Arc;
-
-use hdrhistogram::Histogram;
-use siphasher::sip::SipHasher24;
 
 use crate::auth::account::Ha1s;
 use crate::auth::accounts::{AccountId, Accounts, AorKey, InsertError};
 use crate::auth::ha2::Ha2Cache;
-use crate::auth::nonce::{NonceKeys, NonceSequence};
+use crate::auth::nonce::NonceSequence;
 use crate::auth::suspension::Suspensions;
 use crate::config;
 use crate::flow::ConnectionId;
-use crate::guard::Guard;
+use crate::guard::{Entry, Guard, Told};
 use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX};
 use crate::nat::liveness::{self, RoundTrip};
 use crate::nat::{Networks, OwnAddresses};
@@ -29,6 +25,7 @@ use crate::shard::extensions::Extensions;
 use crate::shard::flows::{Flows, Order};
 use crate::shard::guard::said;
 use crate::shard::keepalive::Keepalives;
+use crate::shard::keys::Keys;
 use crate::shard::listening::Listening;
 use crate::shard::liveness::Probing;
 use crate::shard::owner::Ownership;
@@ -38,44 +35,7 @@ use crate::shard::suspend::{SuspensionEvent, suspensions};
 use crate::shard::{Datagram, Handled, ShardId, silence};
 use crate::sip::{Fault, Framing, HeaderTable, ParseError, Parsed, Part, parse};
 use crate::time::{Instant, Now};
-
-/// Secrets of the process; all shards have the same.
-#[derive(Clone)]
-pub struct Keys {
-    /// Nonces are minted and judged with these.
-    pub nonce: NonceKeys,
-    /// To tags and fingerprints of requests.
-    pub identity: [u8; 16],
-    /// Spread of granted expiries.
-    pub spread: [u64; 2],
-}
-
-impl Keys {
-    /// The keys of flow tokens and temporary GRUUs, derived from `identity`.
-    #[must_use]
-    pub fn tokens(&self) -> TokenKeys {
-        let mut secret = [0; 32];
-        for (number, word) in (0..).zip(secret.chunks_exact_mut(8)) {
-            let mut hasher = SipHasher24::new_with_key(&self.identity);
-            hasher.write(b"flow tokens and GRUUs");
-            hasher.write_u8(number);
-            word.copy_from_slice(&hasher.finish().to_le_bytes());
-        }
-        TokenKeys::new(secret)
-    }
-
-    /// The key that guards hash addresses with, derived from `identity`.
-    fn guard(&self) -> [u8; 16] {
-        let mut key = [0; 16];
-        for (number, word) in (0..).zip(key.chunks_exact_mut(8)) {
-            let mut hasher = SipHasher24::new_with_key(&self.identity);
-            hasher.write(b"addresses of sources");
-            hasher.write_u8(number);
-            word.copy_from_slice(&hasher.finish().to_le_bytes());
-        }
-        key
-    }
-}
+use hdrhistogram::Histogram;
 
 /// What a shard is made from.
 #[derive(Clone)]
@@ -277,12 +237,19 @@ impl Shard {
     ) {
         let Shard { slots, core } = self;
         core.begin();
+        core.guard.begin(now);
         core.end_suspensions(now);
         for batch in datagrams.chunks(BATCH_MAX) {
-            let reads = read_ahead(core, batch, slots);
+            let entries = core.admit(batch, handed_over);
+            let reads = read_ahead(core, batch, &entries, slots);
             for (datagram, read) in batch.iter().zip(&reads) {
                 if let Some(reason) = read.dropped {
                     core.counters.drop(reason);
+                    outlet.handled(datagram, Handled::Nothing);
+                    continue;
+                }
+                if let Entry::Silent(silence) = read.entry {
+                    core.drop_unread(datagram, silence);
                     outlet.handled(datagram, Handled::Nothing);
                     continue;
                 }
@@ -316,6 +283,7 @@ impl Shard {
     pub fn turn(&mut self, now: Now) -> Option<Instant> {
         let core = &mut self.core;
         core.begin();
+        core.guard.begin(now);
         let expired = core.registrar.expire(now, EXPIRIES_PER_TURN_MAX, &mut core.events);
         core.count_events(0);
         core.end_suspensions(now);
@@ -356,7 +324,7 @@ impl Shard {
         if let Some(order) = self.core.poll_keepalive(now, out) {
             return Some(order);
         }
-        let Core { subscriptions, registrar, flows, now, .. } = &mut self.core;
+        let Core { subscriptions, registrar, flows, guard, now, .. } = &mut self.core;
         // Before anything about connections: a kicked phone hears why before its own is closed.
         let order = match subscriptions.poll_notify(*now, registrar, out) {
             Some(Notify { to, flow, len }) => Some(Order::Send { to, flow, len }),
@@ -366,7 +334,20 @@ impl Shard {
             }
             None => flows.pop(),
         };
+        let order = order.or_else(|| guard.poll_told().map(|(to, told)| Order::Tell(to, told)));
         order.or_else(|| self.core.poll_probe(self.core.now, out))
+    }
+
+    /// The guard of another shard tells something.
+    pub fn told(&mut self, now: Now, told: Told) {
+        self.core.guard.begin(now);
+        self.core.guard.take(told);
+    }
+
+    /// Who may speak at all.
+    #[must_use]
+    pub fn guard(&self) -> &Guard {
+        &self.core.guard
     }
 
     /// ICMP has reported that a datagram sent to `to`, by this reactor or another, did not arrive.
@@ -408,6 +389,7 @@ impl Shard {
     pub fn control(&mut self, now: Now, order: Control) -> Reply {
         let core = &mut self.core;
         core.begin();
+        core.guard.begin(now);
         let reply = core.control(now, order);
         core.count_events(0);
         core.settle(now);
@@ -478,6 +460,10 @@ impl Core {
     #[inline]
     fn answer<'a>(&mut self, arrival: Arrival<'a>, read: &Read<'a>, out: &mut [u8]) -> Handled {
         let bytes = arrival.datagram.bytes;
+        if let Err(reason) = self.screen(&arrival, read) {
+            self.counters.drop(reason);
+            return Handled::Nothing;
+        }
         match read.parsed {
             Parsed::Complete { message, .. } => {
                 request::handle(self, arrival, message, &read.addressed, out)
@@ -513,6 +499,7 @@ impl Core {
             }
             // A datagram is all there will ever be.
             Parsed::Partial { .. } => {
+                self.tell_malformed(&arrival);
                 self.counters.drop(DropReason::Unparseable);
                 Handled::Nothing
             }
@@ -535,6 +522,9 @@ impl Core {
     /// released.
     pub(super) fn settle(&mut self, now: Now) {
         self.now = now;
+        if !self.suspension_events.is_empty() {
+            self.list_suspension_events();
+        }
         let events = std::mem::take(&mut self.events);
         for event in &events {
             self.probing_on_event(now.mono, event);

@@ -27,6 +27,20 @@ pub enum DropReason {
     NoReturnPath,
     /// The answer would not fit [`crate::limits::RESPONSE_BYTES_MAX`].
     AnswerTooLong,
+    /// Its network is not served.
+    NetworkBlocked,
+    /// Its source is blocked for what it did, or by an operator.
+    SourceBlocked,
+    /// Its source is restrained for what was done in its name.
+    SourceRestrained,
+    /// Its source is over its limit, and it proved nothing.
+    SourceRate,
+    /// The unproven sources of its /24 or /64 are over theirs, and it proved nothing.
+    PrefixRate,
+    /// Its network is over the limit of its own, and it proved nothing.
+    NetworkRate,
+    /// A scanner's signature, or a walk through numbers.
+    Scanner,
     /// A REGISTER of an endpoint that has never answered an OPTIONS.
     NeverAnswers,
     /// Handed over by a shard that obeys other settings: a new configuration is on its way.
@@ -39,7 +53,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [DropReason; 13] = [
+    pub const ALL: [DropReason; 20] = [
         DropReason::Keepalive,
         DropReason::Stun,
         DropReason::SourcePortZero,
@@ -49,6 +63,13 @@ impl DropReason {
         DropReason::Ack,
         DropReason::NoReturnPath,
         DropReason::AnswerTooLong,
+        DropReason::NetworkBlocked,
+        DropReason::SourceBlocked,
+        DropReason::SourceRestrained,
+        DropReason::SourceRate,
+        DropReason::PrefixRate,
+        DropReason::NetworkRate,
+        DropReason::Scanner,
         DropReason::NeverAnswers,
         DropReason::Unowned,
         DropReason::Unauthorized,
@@ -68,6 +89,13 @@ impl DropReason {
             DropReason::Ack => "ack",
             DropReason::NoReturnPath => "no_return_path",
             DropReason::AnswerTooLong => "answer_too_long",
+            DropReason::NetworkBlocked => "network_blocked",
+            DropReason::SourceBlocked => "source_blocked",
+            DropReason::SourceRestrained => "source_restrained",
+            DropReason::SourceRate => "source_rate",
+            DropReason::PrefixRate => "prefix_rate",
+            DropReason::NetworkRate => "network_rate",
+            DropReason::Scanner => "scanner",
             DropReason::NeverAnswers => "never_answers",
             DropReason::Unowned => "unowned",
             DropReason::Unauthorized => "unauthorized",

@@ -4,6 +4,7 @@
 mod answer;
 mod authorize;
 mod batch;
+pub mod blocks;
 pub mod control;
 mod core;
 pub mod counters;
@@ -13,6 +14,7 @@ mod flows;
 mod guard;
 mod identity;
 mod keepalive;
+mod keys;
 mod listening;
 mod listing;
 mod liveness;
@@ -39,8 +41,9 @@ pub mod tally;
 use std::net::{IpAddr, SocketAddr};
 
 pub use self::batch::Outlet;
-pub use self::core::{Keys, Setup, Shard};
+pub use self::core::{Setup, Shard};
 pub use self::flows::Order;
+pub use self::keys::Keys;
 pub use self::peer::Peer;
 
 use crate::flow::{ConnectionId, Flow, Transport};

@@ -1,6 +1,7 @@
 //! REGISTER (RFC 3261 10.3), from the request to its answer: what its sender may, what was agreed
 //! on, what the registrar makes of it.
 
+use crate::guard::SecurityKind;
 use crate::registrar::{AorId, Contacts, Limits, Refusal, Register};
 use crate::shard::Handled;
 use crate::shard::answer::Answer;
@@ -105,6 +106,9 @@ pub(super) fn handle<'a>(
             // Its nonce count was used by another request: a replay, or a phone that does not
             // count. Never a reason to shut the phone out (RFC 7616 3.4.5: a new challenge).
             core.counters.stale += 1;
+            let agent = message.user_agent().unwrap_or_default();
+            let (source, aor) = (datagram.source.ip(), addressed.aor.text());
+            core.guard.record(SecurityKind::Replay, source, aor, agent);
             challenge(core, &arrival, addressed, request, true, out)
         }
         Some(Ok(accepted)) => {

@@ -265,6 +265,7 @@ pub(super) fn refuse_faulty<'a>(
     message: Option<Message<'a>>,
     out: &mut [u8],
 ) -> Handled {
+    core.tell_malformed(&arrival);
     let Some(message) = message else {
         core.counters.drop(DropReason::Unparseable);
         return Handled::Nothing;

@@ -1,6 +1,7 @@
 //! Everything one shard can be asked about itself at one moment: its counters, and how much of
 //! everything it holds.
 
+use crate::guard::SecurityKind;
 use crate::reg_event;
 use crate::shard::core::Core;
 use crate::shard::counters::Counters;
@@ -12,6 +13,8 @@ pub struct Tally {
     pub counters: Counters,
     /// What it has done for those who watch registrations.
     pub watching: reg_event::Counters,
+    /// Security events, by their kind.
+    pub security: [u64; SecurityKind::ALL.len()],
     /// What it holds.
     pub levels: Levels,
 }
@@ -59,6 +62,10 @@ levels! {
     suspensions,
     /// Bytes that suspensions take, and the failures that may lead to some.
     suspensions_bytes,
+    /// Sources that are blocked or restrained; every shard has the same.
+    sources_blocked,
+    /// What the guard did not tell other shards because too much waited.
+    guard_untold,
 }
 
 impl Core {
@@ -68,6 +75,7 @@ impl Core {
         Tally {
             counters: self.counters.clone(),
             watching: *self.subscriptions.counters(),
+            security: *self.guard.journal().counts(),
             levels: Levels {
                 accounts: count(self.accounts.len()),
                 accounts_bytes: count(self.accounts.bytes_held()),
@@ -81,6 +89,8 @@ impl Core {
                 keepalive_pace_raised: self.keepalives.is_raised().into(),
                 suspensions: count(self.suspensions.len()),
                 suspensions_bytes: count(self.suspensions.bytes_held()),
+                sources_blocked: count(self.guard.blocks_count()),
+                guard_untold: self.guard.untold(),
             },
         }
     }
