@@ -13,6 +13,7 @@ mod serve;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use common::{Phone, Response};
 use http::{ask, ask_with, get, raw};
@@ -373,7 +374,16 @@ fn nobody_beyond_this_host_is_let_in_without_a_token() {
 fn every_counter_has_its_name_its_meaning_and_its_kind() {
     each(&[], |office| {
         office.phone(1, "desk");
-        let answer = get(office.http, "/metrics");
+        // A reactor shows what it has counted when it is done with it, which may be after its
+        // answer has arrived.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let answer = loop {
+            let answer = get(office.http, "/metrics");
+            let shown = sum(&answer.body, "aorta_reactor_datagrams_in_total");
+            if shown == 2 || Instant::now() > deadline {
+                break answer;
+            }
+        };
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
         let metrics = &answer.body;
