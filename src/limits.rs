@@ -161,6 +161,8 @@ pub const SCANNER_WORD_BYTES_MIN: usize = 3;
 pub const SCANNER_WORD_BYTES_MAX: usize = 64;
 /// Sources that are blocked, or whose past blocks are remembered, at a time.
 pub const BLACKLIST_MAX: usize = 65_536;
+/// Blocked sources of one page.
+pub const BLOCKS_PER_CALL_MAX: usize = 256;
 /// What the guard of one shard has to tell the others and has not told yet.
 pub const TOLD_WAITING_MAX: usize = 4096;
 /// Records of one kind of security event that are listed.
@@ -174,6 +176,10 @@ const _: () = assert!(SCANNER_WORDS_MAX <= u64::BITS as usize);
 /// Addresses of which one shard remembers to whom something was sent last, so that an ICMP error
 /// finds its binding; a power of two. At 33 thousand messages a second that is a quarter of one.
 pub const RECENT_SENDS: usize = 8192;
+/// Endpoints of one shard that wait to be probed out of turn.
+pub const PROBES_URGENT_MAX: usize = 1024;
+/// Endpoints that one turn, or one look for the next probe, passes by without sending anything.
+pub const PROBE_STEPS_MAX: usize = 256;
 /// Accounts of one shard, each with an address, whose REGISTERs are ignored.
 pub const IGNORED_MAX: usize = 65_536;
 

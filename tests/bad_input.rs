@@ -177,6 +177,38 @@ fn a_datagram_from_no_port_or_from_our_own_is_dropped_and_counted() {
     });
 }
 
+/// What comes back for a keepalive need be no SIP, and is never answered: two ends would talk for
+/// ever.
+#[test]
+fn a_phone_that_answers_keepalives_with_garbage_is_not_answered() {
+    each_way(&options(), |desk| {
+        let mut phone = desk.registered(3, "a", 600);
+        let bound = desk.bound(3);
+        let indication = b"\x00\x11\0\0\x21\x12\xa4\x42twelve bytes";
+        let garbage: [(&[u8], DropReason); 8] = [
+            (b"HELLO", DropReason::Unparseable),
+            (b"HELLO HELLO HELLO\r\n\r\n", DropReason::NoReturnPath),
+            (&[0xff; 1500], DropReason::Unparseable),
+            (b"\r\n\r\n", DropReason::Keepalive),
+            (b"\0", DropReason::Keepalive),
+            (b"", DropReason::Keepalive),
+            (indication, DropReason::Stun),
+            (b"SIP/2.0 200 OK\r\nVia: garbage\r\n\r\n", DropReason::StrayResponse),
+        ];
+        for (bytes, reason) in garbage {
+            let before = desk.counters();
+            assert!(give(desk, bytes).is_none(), "{bytes:?}");
+            let after = desk.counters();
+            let dropped = |counters: &Counters| counters.dropped.iter().sum::<u64>();
+            assert_eq!(dropped(&after), dropped(&before) + 1, "{bytes:?}");
+            assert_eq!(after.dropped(reason), before.dropped(reason) + 1, "{bytes:?}");
+            assert_eq!(after.answered, before.answered, "{bytes:?}");
+        }
+        assert_eq!(desk.bound(3), bound);
+        assert_eq!(desk.ask(&phone.register(600)).status, 200);
+    });
+}
+
 /// On a stream: neither waits for the rest nor reads it, and what is there can be refused.
 #[test]
 fn two_megabytes_in_one_message_are_refused_before_they_are_read() {

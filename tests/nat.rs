@@ -131,7 +131,7 @@ fn the_form_is_the_accounts_else_the_networks_else_everybodys() {
         (Some(Asked), Some(Off), Keepalive::None),
     ] {
         let networks = vec![
-            network("0.0.0.0/0", NatOverride::Never, Some(Off)),
+            network("0.0.0.0/0", NatOverride::Never, None),
             network(NET, NatOverride::Auto, of_network),
         ];
         let policies = vec![(1, AccountPolicy { keepalive: of_account, ..Default::default() })];
@@ -247,6 +247,26 @@ fn an_address_that_is_not_proven_is_not_pinged() {
         assert!(binding.is_proven());
         assert_eq!(binding.keepalive(), Keepalive::General);
         assert_eq!(desk.counters().keepalive_unproven, 1);
+    });
+}
+
+/// Whoever has an account cannot have us ping somebody else: to register there he would have to
+/// read what is sent there.
+#[test]
+fn a_reflector_gets_no_binding_at_its_victim() {
+    let victim: SocketAddr = "203.0.113.66:5060".parse().unwrap();
+    each_way(&options(), |desk| {
+        // His own nonce, in a datagram that says it comes from the victim.
+        let mut attacker = desk.phone(1, "a");
+        attacker.contact = "sip:u1@10.0.0.1".into();
+        let response = desk.ask_from(victim, &attacker.register(600));
+        assert_eq!(response.status, 401);
+        assert_eq!(desk.cluster.bindings("u1").count(), 0);
+        // A Contact at the victim is only where calls may be sent: pings go to the source.
+        attacker.contact = format!("sip:u1@{victim}");
+        attacker.take_challenge(&desk.ask(&attacker.clone().register(600)));
+        assert_eq!(desk.ask(&attacker.register(600)).status, 200);
+        assert_eq!(bound(&desk.cluster).source(), desk::source());
     });
 }
 

@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use super::api::Api;
 use super::problem::Problem;
 use super::query::Query;
+use crate::guard::SecurityKind;
 use crate::reactor;
 use crate::shard::ShardId;
 use crate::shard::control::{Control, Reply};
@@ -151,6 +152,14 @@ fn shards(text: &mut Exposition, tallies: &[Box<Tally>]) {
     });
     let meaning = "Messages that were not answered, by reason";
     text.family(Kind::Counter, "not_answered", meaning, dropped);
+    let security = (0..).zip(tallies).flat_map(|(shard, tally): (usize, _)| {
+        let kinds = SecurityKind::ALL.iter().zip(tally.security);
+        let one = |(kind, count): (&SecurityKind, u64)| {
+            (format!("shard=\"{shard}\",kind=\"{}\"", kind.name()), count)
+        };
+        kinds.map(one).collect::<Vec<_>>()
+    });
+    text.family(Kind::Counter, "security_events", "Security events, by kind", security);
     keepalives(text, tallies);
 }
 

@@ -1,5 +1,7 @@
 //! One binding as it stands in answers. Names end in their units; what is not there is `null`.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::moment::{rfc3339, wall};
@@ -36,6 +38,11 @@ pub(super) struct Row {
     user_agent: Option<String>,
     nat: bool,
     reachable: bool,
+    /// OPTIONS it has not answered, in a row; none if it was never asked.
+    probes_missed: Option<u8>,
+    /// The round trip to it, smoothed, and the last one.
+    round_trip_ms: Option<f64>,
+    round_trip_last_ms: Option<f64>,
     in_call: bool,
     path: Option<String>,
     instance: Option<String>,
@@ -57,9 +64,14 @@ fn some_text(bytes: &[u8]) -> Option<String> {
     (!bytes.is_empty()).then(|| text(bytes))
 }
 
+/// To the microsecond.
+fn millis(time: Duration) -> f64 {
+    time.as_micros() as f64 / 1000.0
+}
+
 impl Row {
     pub fn new(shards: &Shards, shard: ShardId, now: Now, registration: &Registration) -> Row {
-        let Registration { aor, id, binding } = registration;
+        let Registration { aor, id, binding, liveness, round_trip } = registration;
         // What an account provides came from nowhere, by no way, and has no end.
         let came = !binding.is_static();
         let source = binding.source();
@@ -79,6 +91,9 @@ impl Row {
             user_agent: some_text(binding.user_agent()),
             nat: binding.is_behind_nat(),
             reachable: binding.is_reachable(),
+            probes_missed: liveness.map(|state| state.misses),
+            round_trip_ms: round_trip.map(|trip| millis(trip.smoothed)),
+            round_trip_last_ms: round_trip.map(|trip| millis(trip.last)),
             in_call: binding.is_in_call(),
             path: some_text(binding.path()),
             instance: binding.instance().map(text),

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::accounts::Loaded;
 use super::reload::{self, Prepare};
@@ -24,6 +25,8 @@ use crate::store::keys;
 use crate::store::subscribers::Subscriber;
 use crate::time::Now;
 
+/// A reactor that has started carries its first order out long before this.
+const STARTED_WITHIN: Duration = Duration::from_secs(30);
 /// Open files that are left for whatever else the process reads while it runs.
 const FILES_LEFT: u32 = 64;
 
@@ -126,10 +129,24 @@ impl Server {
             domains: names,
             cpus,
         };
+        server.tell_listeners()?;
         let slots = server.running.certificate_slots();
         server.on_reload(certificates::prepare(slots));
         server.tell_own_addresses().map_err(|error| Failure::new(error.to_string()))?;
         Ok(server)
+    }
+
+    /// Tells every shard where datagrams are taken, now that the ports are known.
+    fn tell_listeners(&self) -> Result<(), Failure> {
+        let datagrams = self.listening().filter(|(transport, _)| *transport == Transport::Udp);
+        let addresses: Vec<SocketAddr> = datagrams.map(|(_, address)| address).collect();
+        for controller in self.running.controllers() {
+            controller
+                .give(Control::Listening(addresses.clone()))
+                .and_then(|pending| pending.wait(STARTED_WITHIN))
+                .map_err(|error| Failure::new(format!("a reactor took no order: {error}")))?;
+        }
+        Ok(())
     }
 
     /// The addresses it listens on, ports resolved.

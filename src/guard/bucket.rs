@@ -58,14 +58,19 @@ impl Rate {
         }
     }
 
-    /// A fifth more, at least one, for each account that has proved itself.
+    /// A fifth more, at least one, for each account that has proved itself, and twice that at
+    /// once: where the power comes back each phone asks, is challenged, and asks again.
     #[must_use]
     pub fn grown(self, accounts: u16) -> Rate {
         if accounts == 0 {
             return self;
         }
-        let more = |of: u32| of.saturating_add((of / 5).max(1).saturating_mul(accounts.into()));
-        Rate { per_s: more(self.per_s), burst: more(self.burst).min(BURST_MAX) }
+        let accounts = u32::from(accounts);
+        let more = |of: u32, accounts| of.saturating_add((of / 5).max(1).saturating_mul(accounts));
+        Rate {
+            per_s: more(self.per_s, accounts),
+            burst: more(self.burst, 2 * accounts).min(BURST_MAX),
+        }
     }
 
     /// What one of `shards` may let pass without a word to the others: its share of the rate and,
@@ -189,11 +194,11 @@ mod tests {
     }
 
     #[test]
-    fn each_proven_account_adds_a_fifth() {
+    fn each_proven_account_adds_a_fifth_and_twice_that_at_once() {
         assert_eq!(FIVE.grown(0), FIVE);
-        assert_eq!(FIVE.grown(1), Rate { per_s: 6, burst: 12 });
-        assert_eq!(FIVE.grown(500), Rate { per_s: 505, burst: 1010 });
-        assert_eq!(Rate { per_s: 1, burst: 1 }.grown(3), Rate { per_s: 4, burst: 4 });
+        assert_eq!(FIVE.grown(1), Rate { per_s: 6, burst: 14 });
+        assert_eq!(FIVE.grown(500), Rate { per_s: 505, burst: 2010 });
+        assert_eq!(Rate { per_s: 1, burst: 1 }.grown(3), Rate { per_s: 4, burst: 7 });
         assert_eq!(Rate::NONE.grown(u16::MAX).burst, BURST_MAX);
     }
 

@@ -279,6 +279,6 @@ mod tests {
         while budget.pay(at(0), true, &before) == Spent::Paid {}
         budget.grow(&before, &after);
         let paid = (0..100).filter(|_| budget.pay(at(0), true, &after) == Spent::Paid).count();
-        assert_eq!(paid, 20, "ten accounts have added a fifth of ten each");
+        assert_eq!(paid, 40, "ten accounts have added two fifths of ten each");
     }
 }

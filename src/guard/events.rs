@@ -174,6 +174,12 @@ impl Journal {
         self.counts[kind as usize]
     }
 
+    /// How often everything happened, by the number of its kind.
+    #[must_use]
+    pub fn counts(&self) -> &[u64; SecurityKind::ALL.len()] {
+        &self.counts
+    }
+
     /// Records that made room for others since the start.
     #[must_use]
     pub fn pushed_out(&self) -> u64 {

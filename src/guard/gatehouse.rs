@@ -24,27 +24,28 @@ pub enum Asked {
     Register,
     /// Any other request, or nothing that could be told.
     Request,
-    /// It is a response. As many come as requests were sent, and whoever has sent those knows his
-    /// own, so responses have no limit.
-    Response,
+    /// It is a response, or a keepalive that is not answered. As many responses come as requests
+    /// were sent, and whoever sent those knows his own; so neither has a limit.
+    Nothing,
 }
 
 impl Asked {
     /// What the message that begins with these bytes asks. Methods are case-sensitive (RFC 3261
-    /// 7.1); line ends may come before it (RFC 3261 7.5).
+    /// 7.1); line ends may come before it (RFC 3261 7.5). STUN is a request like any other.
     #[inline]
     #[must_use]
     pub fn of(bytes: &[u8]) -> Asked {
         let begins = |bytes: &[u8]| match bytes {
             [b'R', b'E', b'G', b'I', b'S', b'T', b'E', b'R', b' ', ..] => Asked::Register,
-            [b'S', b'I', b'P', b'/', ..] => Asked::Response,
+            [b'S', b'I', b'P', b'/', ..] => Asked::Nothing,
             _ => Asked::Request,
         };
-        match bytes.first() {
-            Some(b'\r' | b'\n') => {
+        match bytes {
+            [b'\r' | b'\n', ..] => {
                 let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
-                begins(&bytes[start.unwrap_or(bytes.len())..])
+                start.map_or(Asked::Nothing, |start| begins(&bytes[start..]))
             }
+            _ if bytes.len() <= KEEPALIVE_BYTES_MAX => Asked::Nothing,
             _ => begins(bytes),
         }
     }
@@ -79,6 +80,8 @@ pub enum Silence {
     NetworkRate,
 }
 
+/// Nothing this short is a message.
+const KEEPALIVE_BYTES_MAX: usize = 4;
 /// A restrained source may ask for a challenge now and then, so that whoever's name was abused can
 /// prove himself.
 const RESTRAINED: Rate = Rate { per_s: 1, burst: 2 };
@@ -102,6 +105,8 @@ pub struct Guard {
     restrained: Limits,
     /// No limits are set and no network has one.
     unlimited: bool,
+    /// Nor is anybody ever blocked for what he did: nobody need prove himself.
+    indifferent: bool,
     now: Instant,
     moment: Moment,
     wall: UnixTime,
@@ -134,6 +139,7 @@ impl Guard {
             telling: Telling::default(),
             restrained: Limits::new(RESTRAINED, RESTRAINED, shards),
             unlimited: false,
+            indifferent: false,
             now: Instant::ZERO,
             moment: Moment::default(),
             wall: UnixTime::default(),
@@ -167,6 +173,7 @@ impl Guard {
         self.unlimited = config.rate_per_s.is_none()
             && config.register_rate_per_s.is_none()
             && self.networks.limits().is_empty();
+        self.indifferent = self.unlimited && !config.blacklist;
     }
 
     /// The time of what follows; once a batch.
@@ -201,7 +208,7 @@ impl Guard {
                 Block::Restrained => return self.admit_restrained(source, asked),
             }
         }
-        if self.unlimited || asked == Asked::Response {
+        if self.unlimited || asked == Asked::Nothing {
             return Entry::Open;
         }
         let Guard { sources, addresses, telling, moment, .. } = self;
@@ -222,7 +229,7 @@ impl Guard {
     fn admit_restrained(&mut self, source: IpAddr, asked: Asked) -> Entry {
         let Guard { sources, addresses, restrained, moment, .. } = self;
         match asked {
-            Asked::Response => Entry::Open,
+            Asked::Nothing => Entry::Open,
             Asked::Register if sources.spend_little(*moment, addresses, source, restrained) => {
                 Entry::Open
             }
@@ -306,6 +313,9 @@ impl Guard {
     #[inline]
     pub fn proved(&mut self, source: IpAddr, account: u64) {
         let source = source.to_canonical();
+        if self.indifferent || (source.is_loopback() && !self.config.loopback) {
+            return;
+        }
         if self.sources.is_news(self.moment, &self.addresses, source, account) {
             self.spread_proof(source, account);
         }
@@ -459,7 +469,7 @@ impl Guard {
 
     /// The blocks after `after` in the order of addresses, at most `most`.
     pub fn blocks(&self, after: Option<IpAddr>, most: usize) -> impl Iterator<Item = Blocked> + '_ {
-        self.blacklist.list(&self.addresses, after, most)
+        self.blacklist.list(self.now, &self.addresses, after, most)
     }
 
     /// How many sources are blocked.

@@ -74,22 +74,25 @@ pub struct Walk(u32);
 
 /// Numbers in a row that make a walk.
 const WALK_STEPS: u32 = 8;
-/// A step up or down by so much still follows: some are lost, some come twice.
-const STEP_MAX: u32 = 2;
+/// A step up or down by so much still follows: some are lost, some come twice, and a scanner of
+/// many ports shows each of several shards a part of its walk.
+fn step_max(shards: u8) -> u32 {
+    2 * u32::from(shards).clamp(1, 4)
+}
 const NUMBER_BITS: u32 = 24;
 
 impl Walk {
-    /// Takes the user a request is for. Returns true each time that a walk has gone on for
-    /// another eight numbers. Users that are no number, or begin with letters other than before,
+    /// Takes the user a request is for, on one of so many shards. Returns true each time that a
+    /// walk has gone on for another eight numbers. Users that are no number, or begin with letters other than before,
     /// are left aside: only the digits at the end count.
-    pub fn step(&mut self, user: &[u8]) -> bool {
+    pub fn step(&mut self, user: &[u8], shards: u8) -> bool {
         let Some(number) = number_at_end(user) else { return false };
         let (last, steps) = (self.0 & (1 << NUMBER_BITS) - 1, self.0 >> NUMBER_BITS);
         if number == last {
             // A retransmission, or the same phone with credentials.
             return false;
         }
-        let steps = if number.abs_diff(last) <= STEP_MAX { steps + 1 } else { 0 };
+        let steps = if number.abs_diff(last) <= step_max(shards) { steps + 1 } else { 0 };
         let walks = steps == WALK_STEPS;
         self.0 = number | if walks { 0 } else { steps } << NUMBER_BITS;
         walks
@@ -143,23 +146,23 @@ mod tests {
     #[test]
     fn a_walk_is_seen_and_a_phone_is_not() {
         let mut walk = Walk::default();
-        let seen = (100..132).filter(|number| walk.step(number.to_string().as_bytes())).count();
+        let seen = (100..132).filter(|number| walk.step(number.to_string().as_bytes(), 1)).count();
         assert!((3..=4).contains(&seen), "{seen} of 32 numbers in a row");
         let mut phone = Walk::default();
-        assert!((0..100).all(|_| !phone.step(b"4711")));
+        assert!((0..100).all(|_| !phone.step(b"4711", 1)));
         let mut office = Walk::default();
         for round in 0..100 {
-            assert!(!office.step([b"101", b"177", b"140", b"123"][round % 4]));
+            assert!(!office.step([b"101", b"177", b"140", b"123"][round % 4], 128));
         }
         let mut named = Walk::default();
-        assert!((0..100).all(|_| !named.step(b"alice")));
+        assert!((0..100).all(|_| !named.step(b"alice", 1)));
     }
 
     #[test]
     fn a_walk_with_gaps_repeats_and_names_before_the_number_is_one() {
         let mut walk = Walk::default();
         let users = (0..60).flat_map(|n| [format!("u{}", n + n % 2), format!("u{n}")]);
-        assert!(users.filter(|user| walk.step(user.as_bytes())).count() > 2);
+        assert!(users.filter(|user| walk.step(user.as_bytes(), 1)).count() > 2);
     }
 
     proptest! {
@@ -179,7 +182,7 @@ mod tests {
         fn any_user_can_be_stepped_to(users in prop::collection::vec(any::<Vec<u8>>(), 0..20)) {
             let mut walk = Walk::default();
             for user in users {
-                let _ = walk.step(&user);
+                let _ = walk.step(&user, 128);
             }
         }
     }

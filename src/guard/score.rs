@@ -42,7 +42,8 @@ impl Offence {
             Offence::AccountMismatch => 5,
             Offence::Malformed => 2,
             Offence::Handshake => 5,
-            Offence::Scanner | Offence::Walk if fakeable => 8,
+            Offence::Scanner if fakeable => 15,
+            Offence::Walk if fakeable => 25,
             Offence::Walk => 50,
             Offence::Scanner => 100,
         }
@@ -229,8 +230,8 @@ mod tests {
         let mut stranger = Bench::new();
         let reached: Vec<Reached> =
             (0..1000).map(|_| stranger.add(0, Offence::Scanner, 0, true, 0)).collect();
-        assert_eq!(reached[11], Reached::Nothing);
-        assert!(reached[12..].iter().all(|&reached| reached == Reached::Restraint));
+        assert_eq!(reached[5], Reached::Nothing);
+        assert!(reached[6..].iter().all(|&reached| reached == Reached::Restraint));
         let mut customer = Bench::new();
         for _ in 0..1000 {
             assert_eq!(customer.add(0, Offence::Scanner, 0, true, 1), Reached::Nothing);

@@ -331,7 +331,7 @@ impl Sources {
     /// through numbers. Proven sources walk as they like: their phones have numbers in a row.
     pub fn step(&mut self, addresses: &Addresses, source: IpAddr, user: &[u8]) -> bool {
         let one = self.unproven.find_mut(addresses.hash(source));
-        one.is_some_and(|one| one.walk.step(user))
+        one.is_some_and(|one| one.walk.step(user, self.shards))
     }
 
     /// Adds points to what anybody could have done in the name of an unproven source. Returns what

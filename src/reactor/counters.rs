@@ -140,6 +140,10 @@ counters! {
     closed_slow_reader,
     /// Connections closed because the binding that lived on them was kicked.
     closed_kicked,
+    /// Words of the guard to other shards shed because the ring there was full.
+    told_shed,
+    /// Connections not accepted because their source is blocked.
+    refused_blocked,
     /// Connections closed because nobody who is known spoke over them.
     closed_unauthorized,
     /// Connections closed to make room for others before they were authenticated.

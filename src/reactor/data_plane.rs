@@ -20,6 +20,7 @@ use super::send::Sender;
 use super::stream::{self, Streams};
 use super::wake::Waker;
 use crate::flow::Flow;
+use crate::guard::To;
 use crate::limits::{BATCH_MAX, ORDERS_PER_TURN_MAX, RING_BATCHES_PER_TURN_MAX};
 use crate::shard::mesh::{Endpoint, Notice, Outbound, Parcels};
 use crate::shard::{Datagram, Handled, ListenerId, Order, Outlet, ShardId};
@@ -237,7 +238,8 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
     /// Does what the plane asks for beside its replies, within a bound. Returns whether there may
     /// be more.
     fn obey(&mut self, now: Now) -> bool {
-        let DataPlane { shard, plane, outbox, sender, endpoint, counters, streams, .. } = self;
+        let DataPlane { shard, plane, outbox, sender, endpoint, counters, streams, shared, .. } =
+            self;
         let mut left = ORDERS_PER_TURN_MAX;
         while left > 0 {
             let Some(order) = plane.poll_order(outbox.slot()) else { break };
@@ -260,6 +262,20 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
                     } else if let Some(streams) = streams {
                         let turn = &mut stream::Turn { now, plane, outbound, counters };
                         streams.deliver(id, message, turn);
+                    }
+                    continue;
+                }
+                Order::Tell(to, told) => {
+                    let all = 0..shared.wakers.len() as u8;
+                    let targets = all.filter(|&target| match to {
+                        To::Others => target != shard.0,
+                        To::Shard(one) => target == one && target != shard.0,
+                    });
+                    for target in targets {
+                        let notice = Notice::Guard(told);
+                        if endpoint.outbound().push_notice(ShardId(target), notice).is_err() {
+                            counters.told_shed += 1;
+                        }
                     }
                     continue;
                 }
@@ -336,6 +352,7 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
                 Parcels::Notice { notice: Notice::Heard { source }, .. } => {
                     plane.heard(now, source);
                 }
+                Parcels::Notice { notice: Notice::Guard(told), .. } => plane.told(now, told),
                 Parcels::Notice { from, notice } => {
                     if let Some(streams) = streams {
                         let turn = &mut stream::Turn { now, plane, outbound, counters };

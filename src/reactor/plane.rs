@@ -1,9 +1,10 @@
 //! What a reactor drives: the shard, seen through the few things a reactor does with it. A seam,
 //! so that tests and benches drive the reactors without a registrar.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::flow::ConnectionId;
+use crate::guard::Told;
 use crate::shard::control::{Control, Reply};
 use crate::shard::counters::Counters;
 use crate::shard::{Datagram, Handled, Order, Outlet, Shard};
@@ -73,6 +74,17 @@ pub trait Plane: 'static {
         let _ = (now, source);
     }
 
+    /// The guard of another shard tells something.
+    fn told(&mut self, now: Now, told: Told) {
+        let _ = (now, told);
+    }
+
+    /// Whether connections of `source` are not accepted.
+    fn is_blocked(&self, now: Now, source: IpAddr) -> bool {
+        let _ = (now, source);
+        false
+    }
+
     /// The next thing to do that is not the reply to a message. What is to be sent is written to
     /// `out`, which has room for [`RESPONSE_BYTES_MAX`](crate::limits::RESPONSE_BYTES_MAX) bytes.
     fn poll_order(&mut self, out: &mut [u8]) -> Option<Order> {
@@ -126,6 +138,22 @@ impl Plane for Shard {
 
     fn connection_closed(&mut self, now: Now, id: ConnectionId) {
         Shard::connection_closed(self, now, id);
+    }
+
+    fn told(&mut self, now: Now, told: Told) {
+        Shard::told(self, now, told);
+    }
+
+    fn is_blocked(&self, now: Now, source: IpAddr) -> bool {
+        self.guard().is_blocked(now.mono, source)
+    }
+
+    fn unreachable(&mut self, now: Now, to: SocketAddr) {
+        Shard::unreachable(self, now, to);
+    }
+
+    fn heard(&mut self, now: Now, source: SocketAddr) {
+        Shard::heard(self, now, source);
     }
 
     fn poll_order(&mut self, out: &mut [u8]) -> Option<Order> {

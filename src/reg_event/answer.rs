@@ -1,7 +1,7 @@
 //! What the answer to a NOTIFY says (RFC 3261 8.1.3, 17.1.3).
 
 use crate::reg_event::identity::Branch;
-use crate::sip::Message;
+use crate::sip::{Message, ResponseHead};
 
 /// A response to a NOTIFY of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,12 @@ impl Answer {
     /// in that branch.
     #[must_use]
     pub fn read(message: Message<'_>) -> Option<Answer> {
-        let head = message.check_response().ok()?;
+        Answer::of(message, &message.check_response().ok()?)
+    }
+
+    /// The same of a response whose head has been read.
+    #[must_use]
+    pub fn of(message: Message<'_>, head: &ResponseHead<'_>) -> Option<Answer> {
         let branch = Branch::parse(head.via.branch?)?;
         let ours = head.cseq.method == b"NOTIFY" && head.cseq.number == branch.cseq;
         let (status, retry_after_s) = (head.status, message.retry_after());

@@ -44,13 +44,13 @@ impl ContactEvent {
 
 impl From<LeaveReason> for ContactEvent {
     /// A kicked phone hears `rejected`: with `deactivated` it would come straight back and kick
-    /// the other. One whose connection died hears that, over another flow of its own, since
-    /// coming back is what it should do.
+    /// the other. One whose connection died, or who did not answer, hears that, over another flow
+    /// of its own, since coming back is what it should do.
     fn from(reason: LeaveReason) -> ContactEvent {
         match reason {
             LeaveReason::Unregistered => ContactEvent::Unregistered,
             LeaveReason::Expired => ContactEvent::Expired,
-            LeaveReason::FlowClosed => ContactEvent::Deactivated,
+            LeaveReason::FlowClosed | LeaveReason::Unreachable => ContactEvent::Deactivated,
             LeaveReason::Kicked | LeaveReason::ForcedUnregister | LeaveReason::AccountRemoved => {
                 ContactEvent::Rejected
             }
@@ -208,7 +208,8 @@ mod tests {
     fn a_kick_is_rejected_and_never_deactivated_rfc_3680_5_1() {
         for reason in LeaveReason::ALL {
             let event = ContactEvent::from(reason);
-            assert_eq!(event == ContactEvent::Deactivated, reason == LeaveReason::FlowClosed);
+            let is_lost = matches!(reason, LeaveReason::FlowClosed | LeaveReason::Unreachable);
+            assert_eq!(event == ContactEvent::Deactivated, is_lost);
         }
         assert_eq!(ContactEvent::from(LeaveReason::Kicked), ContactEvent::Rejected);
     }

@@ -90,17 +90,20 @@ pub enum LeaveReason {
     AccountRemoved,
     /// The connection it lived on has closed.
     FlowClosed,
+    /// It has not answered, and the settings let nobody stay who does not.
+    Unreachable,
 }
 
 impl LeaveReason {
     /// Every reason, for tables of counters.
-    pub const ALL: [LeaveReason; 6] = [
+    pub const ALL: [LeaveReason; 7] = [
         LeaveReason::Unregistered,
         LeaveReason::Expired,
         LeaveReason::Kicked,
         LeaveReason::ForcedUnregister,
         LeaveReason::AccountRemoved,
         LeaveReason::FlowClosed,
+        LeaveReason::Unreachable,
     ];
 
     /// Whether somebody threw the phone out against its will, and not because of its account: its
@@ -120,6 +123,7 @@ impl LeaveReason {
             LeaveReason::ForcedUnregister => "forced_unregister",
             LeaveReason::AccountRemoved => "account_removed",
             LeaveReason::FlowClosed => "flow_closed",
+            LeaveReason::Unreachable => "unreachable",
         }
     }
 }

@@ -82,7 +82,8 @@ impl Registrar {
     }
 
     /// Where a request for an AOR goes, in the order to try: by q, where none given is 1 (RFC 3261
-    /// 16.6 step 5 and 20.10), then the one that was refreshed last. A static contact that is
+    /// 16.6 step 5 and 20.10), then the one that was refreshed last; where that is set, whoever does
+    /// not answer comes behind all that do. A static contact that is
     /// registered as well is listed once.
     #[must_use]
     pub fn lookup(&self, aor: AorId, now: Now, whom: Whom<'_>) -> Targets<'_> {
@@ -116,9 +117,21 @@ impl Registrar {
         // The order they came is turned round first, and a stable sort keeps it among equals.
         targets.reverse();
         targets.sort_by_key(|(_, binding)| {
-            Reverse((binding.q().unwrap_or(QValue(1000)), binding.refreshed_at()))
+            let is_last = self.is_put_last(binding);
+            Reverse((!is_last, binding.q().unwrap_or(QValue(1000)), binding.refreshed_at()))
         });
         targets
+    }
+
+    /// Lists whoever is known not to answer behind all others, or does not.
+    pub fn put_unreachable_last(&mut self, is_set: bool) {
+        self.unreachable_last = is_set;
+    }
+
+    /// Whether a binding is listed behind those that answer.
+    #[must_use]
+    pub fn is_put_last(&self, binding: &Binding) -> bool {
+        self.unreachable_last && !binding.is_reachable()
     }
 
     /// One page of all bindings that are `wanted`, from slot `from` on: those in up to `slots`

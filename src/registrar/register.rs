@@ -36,6 +36,7 @@ pub struct Registrar {
     /// Connections that have closed and still have bindings.
     pub(super) closing: Vec<ConnectionId>,
     gruu_epochs: u32,
+    pub(super) unreachable_last: bool,
 }
 
 impl Registrar {
@@ -51,6 +52,7 @@ impl Registrar {
             flapping: Flapping::default(),
             closing: Vec::new(),
             gruu_epochs: 0,
+            unreachable_last: false,
         }
     }
 

@@ -9,6 +9,7 @@ use crate::auth::nonce::Judged;
 use crate::auth::session::{AfterWrong, Session, SessionLimits, after_wrong_answer};
 use crate::auth::suspension::{Failure, Standing};
 use crate::auth::username::form_of;
+use crate::guard::SecurityKind;
 use crate::limits::AOR_BYTES_MAX;
 use crate::registrar::aor::AorError;
 use crate::shard::answer::Answer;
@@ -41,12 +42,53 @@ impl Caller {
     }
 }
 
-/// Finds out who sent a request.
+/// Step 5 of RFC 3261 10.3, the part that needs no account: To names an address-of-record of a
+/// served domain.
+///
+/// # Errors
+/// The answer, where it does not.
+#[inline]
+pub(super) fn addressed<'r, 'a>(
+    core: &mut Core,
+    request: &Request<'_>,
+    found: &'r Result<Addressed<'a>, Unaddressed>,
+    out: &mut [u8],
+) -> Result<&'r Addressed<'a>, Handled> {
+    let Request { identity, responder, .. } = request;
+    found.as_ref().map_err(|&unaddressed| {
+        refuse_unaddressed(unaddressed, answer_of(core, responder, identity, out))
+    })
+}
+
+/// Finds out who sent a request. His connection has then passed authentication.
 ///
 /// # Errors
 /// The answer, where it is another one.
 #[inline]
 pub(super) fn identify(
+    core: &mut Core,
+    arrival: &Arrival<'_>,
+    request: &Request<'_>,
+    addressed: &Addressed<'_>,
+    out: &mut [u8],
+) -> Result<Caller, Handled> {
+    let caller = find_caller(core, arrival, request, addressed, out)?;
+    authenticated(core, arrival);
+    Ok(caller)
+}
+
+/// The sender of a request is known: so is his connection, if it came by one.
+#[inline]
+pub(super) fn authenticated(core: &mut Core, arrival: &Arrival<'_>) {
+    if let Some(link) = arrival.datagram.link
+        && !link.authenticated
+    {
+        core.flows.authenticated(link.id);
+    }
+}
+
+#[inline]
+fn find_caller(
     core: &mut Core,
     arrival: &Arrival<'_>,
     request: &Request<'_>,
@@ -61,12 +103,16 @@ pub(super) fn identify(
         return Ok(Caller::trusted(account));
     }
     let account = addressed.account.and_then(|account| gate.account(account));
+    if gate == Gate::Closed {
+        core.guard.record(SecurityKind::Acl, arrival.datagram.source.ip(), aor.text(), b"");
+    }
     // Without credentials every shard can challenge: a nonce needs no account.
     let names = HeaderNames::of(core.auth.challenge_code);
     let credentials = match message.credentials(names.credentials, aor.domain()) {
         Ok(Some(credentials)) => credentials,
         Ok(None) => {
             core.counters.challenged += 1;
+            core.guard.count(SecurityKind::ChallengeSent);
             return Err(challenge(core, arrival, addressed, request, false, out));
         }
         Err(_) => {
@@ -80,6 +126,7 @@ pub(super) fn identify(
     // Decided from the message alone, so that it tells nobody which accounts exist.
     let username = credentials.username;
     if form_of(username, aor.text()).is_none() || is_from_another(core, head, username) {
+        core.tell_mismatch(arrival, *message, aor.text());
         let answer = answer_of(core, responder, identity, out);
         return Err(answer.refusing(RefuseReason::AccountMismatch).plain(403));
     }
@@ -91,6 +138,7 @@ pub(super) fn identify(
         return Err(refuse_suspended(core, arrival, request, out));
     }
     let (verdict, check) = judge(core, arrival, request, addressed, &credentials, account);
+    core.tell_verdict(arrival, *message, (key, aor.text()), verdict);
     match (verdict, account) {
         (Verdict::Accepted | Verdict::Replayed, Some(account)) => {
             if let (Verdict::Accepted, Standing::Failed(mark)) = (verdict, standing) {
@@ -225,7 +273,7 @@ fn is_from_another(core: &Core, head: &RequestHead<'_>, username: &[u8]) -> bool
 
 /// Refuses a request whose To names nobody who could be registered here.
 #[cold]
-pub(super) fn refuse_unaddressed(unaddressed: Unaddressed, answer: Answer<'_>) -> Handled {
+fn refuse_unaddressed(unaddressed: Unaddressed, answer: Answer<'_>) -> Handled {
     let fault = match unaddressed {
         Unaddressed::Domain => return answer.refusing(RefuseReason::ForeignDomain).plain(404),
         Unaddressed::Aor(AorError::Scheme) => {

@@ -11,6 +11,7 @@ use crate::auth::accounts::{AccountId, AorKey};
 use crate::auth::challenge::HeaderNames;
 use crate::config::{Algorithms, Domain};
 use crate::flow::Transport;
+use crate::guard::Entry;
 use crate::limits::{AOR_BYTES_MAX, BATCH_MAX};
 use crate::registrar::AorId;
 use crate::registrar::aor::{Aor, AorError};
@@ -80,6 +81,8 @@ impl Slot {
 
 /// A datagram taken apart.
 pub(super) struct Read<'a> {
+    /// What the guard says to it. What is to be dropped unread is not parsed.
+    pub entry: Entry,
     /// What it is if it is no message; it is not parsed then.
     pub ping: Option<Ping>,
     /// Why it is dropped unread; it is not parsed then either.
@@ -89,7 +92,7 @@ pub(super) struct Read<'a> {
     pub addressed: Result<Addressed<'a>, Unaddressed>,
 }
 
-/// What the parser says of line ends alone.
+/// What the parser says of line ends alone; also of what it was not shown.
 const NO_MESSAGE: Parsed<'static> = Parsed::Invalid {
     error: ParseError { part: Part::Message, fault: Fault::Empty },
     message: None,
@@ -126,16 +129,19 @@ pub(super) enum Unaddressed {
 pub(super) fn read_ahead<'a>(
     core: &Core,
     datagrams: &[Datagram<'a>],
+    entries: &[Entry],
     slots: &'a mut [Slot],
 ) -> ArrayVec<Read<'a>, BATCH_MAX> {
     let mut reads = ArrayVec::new();
     let mut keys: ArrayVec<AorKey, BATCH_MAX> = ArrayVec::new();
-    for (datagram, slot) in datagrams.iter().zip(slots) {
+    for ((datagram, &entry), slot) in datagrams.iter().zip(entries).zip(slots) {
         let Slot { table, aor, renamed } = slot;
         let dropped = unanswerable(&core.own, datagram);
         let ping = Ping::of(datagram);
-        let parsed = match (dropped, ping) {
-            (None, None) => parse(datagram.bytes, framing(datagram), table),
+        let parsed = match (entry, dropped, ping) {
+            (Entry::Open | Entry::IfProved(_), None, None) => {
+                parse(datagram.bytes, framing(datagram), table)
+            }
             _ => NO_MESSAGE,
         };
         let addressed = match &parsed {
@@ -147,7 +153,7 @@ pub(super) fn read_ahead<'a>(
         {
             keys.push(key);
         }
-        reads.push(Read { ping, dropped, parsed, addressed });
+        reads.push(Read { entry, ping, dropped, parsed, addressed });
     }
     // One alone has nothing to overlap with.
     if keys.len() > 1 {

@@ -6,22 +6,25 @@
 //! [`Control::PutAccounts`] and as many [`Control::EndAccounts`] as say that more is left: what was
 //! not put in between goes. The shard compares, so nobody has to remember what it was given.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::auth::account::Ha1s;
 use crate::auth::accounts::{AccountId, AorKey, InsertError};
 use crate::auth::suspension::Cursor;
 use crate::config::{self, AccountPolicy};
+use crate::guard::{SecurityKind, SecurityRecord};
 use crate::limits::{ACCOUNTS_SWEPT_PER_CONTROL_MAX, EXPIRIES_PER_TURN_MAX};
 use crate::nat::{Networks, OwnAddresses};
 use crate::reg_event::EndReason;
 use crate::registrar::{AorId, LeaveReason, Which};
 use crate::shard::Shard;
+use crate::shard::blocks::BlockPage;
 use crate::shard::core::Core;
 use crate::shard::domains::Domains;
 use crate::shard::extensions::Extensions;
 use crate::shard::guard::said;
+use crate::shard::listening::Listening;
 use crate::shard::registrations::{Chosen, Find, Page, Shown, Unfound, Unregistered};
 use crate::shard::suspend::{Lifted, SuspensionPage};
 use crate::shard::tally::Tally;
@@ -36,6 +39,9 @@ pub enum Control {
     /// ([`AccountPolicy::needs_no_digest`]): requests without credentials are then for the shard
     /// that owns their AOR, as those with credentials are. False from the start.
     AskOwners(bool),
+    /// The UDP addresses that datagrams are taken at, by the number of their listener, ports
+    /// resolved. Requests of our own name them; until they are known they name the domain.
+    Listening(Vec<SocketAddr>),
     /// Where this process listens, as far as that is known now. Nothing from the start.
     OwnAddresses(Arc<OwnAddresses>),
     /// The accounts are about to be put, all of them; none is gone yet. An update that was begun
@@ -75,6 +81,17 @@ pub enum Control {
     /// Take bindings of an account out ([`LeaveReason::ForcedUnregister`]). From the reply on they
     /// are gone for everybody.
     Unregister(Box<[u8]>, Chosen),
+    /// Give one page of the sources that are blocked, from behind this address on. Every shard has
+    /// the same list, so one is asked.
+    Blocks(Option<IpAddr>),
+    /// Block a source for so many seconds, or until it is lifted; its /64 where it is of IPv6. To
+    /// be given to every shard.
+    Block(IpAddr, Option<u32>),
+    /// Lift the block of a source and forget what it did. To be given to every shard.
+    Unblock(IpAddr),
+    /// Give the security events that are listed: all, or those of one kind. Each shard has those of
+    /// its own sockets and accounts.
+    SecurityEvents(Option<SecurityKind>),
     /// Give the counters, and how much of everything there is.
     Count,
 }
@@ -98,6 +115,12 @@ pub enum Reply {
     Shown(Result<Shown, Unfound>),
     /// What was taken out of an account, or why that is not here.
     Unregistered(Result<Unregistered, Unfound>),
+    /// Sources that are blocked.
+    Blocks(BlockPage),
+    /// Whether the order about a block changed anything.
+    BlockChanged(bool),
+    /// Security events.
+    SecurityEvents(Vec<SecurityRecord>),
     /// The counters.
     Counted(Box<Tally>),
 }
@@ -208,6 +231,7 @@ impl Shard {
         core.begin();
         let put = core.put_account(now, aor, ha1s, policy);
         core.count_events(0);
+        core.settle(now);
         put
     }
 }
@@ -217,6 +241,10 @@ impl Core {
         match order {
             Control::AskOwners(asks) => {
                 self.asks_owners = asks;
+                Reply::Configured
+            }
+            Control::Listening(addresses) => {
+                self.listening = Listening::new(addresses);
                 Reply::Configured
             }
             Control::OwnAddresses(own) => {
@@ -246,6 +274,14 @@ impl Core {
             Control::Unregister(aor, chosen) => {
                 Reply::Unregistered(self.force_unregister(now, &aor, &chosen))
             }
+            Control::Blocks(after) => Reply::Blocks(self.list_blocks(now, after)),
+            Control::Block(source, for_s) => Reply::BlockChanged(self.guard.block(source, for_s)),
+            Control::Unblock(source) => Reply::BlockChanged(self.guard.lift(source)),
+            Control::SecurityEvents(kind) => {
+                let records = self.guard.journal().records();
+                let wanted = |one: &&SecurityRecord| kind.is_none_or(|kind| kind == one.kind);
+                Reply::SecurityEvents(records.filter(wanted).cloned().collect())
+            }
             Control::Count => Reply::Counted(Box::new(self.tally())),
         }
     }
@@ -259,6 +295,8 @@ impl Core {
         self.guard.configure(guard, &said(networks));
         self.configure_keepalives(now, nat);
         self.liveness = liveness.clone();
+        self.probing.configure(now, liveness, &self.keys);
+        self.put_unreachable_last();
         self.networks = Networks::new(networks.iter().cloned());
         self.domains = Domains::new(domains.clone());
         self.registrar.configure(registrar.clone());

@@ -1,23 +1,22 @@
 //! One shard: its accounts, their bindings, and the entrance for datagrams. Everything that
 //! happens here is a function of what was handed in, clocks and secrets included.
 
-use std::hash::Hasher;
+use std::net::SocketAddr;
 use std::sync::Arc;
-
-use siphasher::sip::SipHasher24;
 
 use crate::auth::account::Ha1s;
 use crate::auth::accounts::{AccountId, Accounts, AorKey, InsertError};
 use crate::auth::ha2::Ha2Cache;
-use crate::auth::nonce::{NonceKeys, NonceSequence};
+use crate::auth::nonce::NonceSequence;
 use crate::auth::suspension::Suspensions;
 use crate::config;
 use crate::flow::ConnectionId;
-use crate::guard::Guard;
+use crate::guard::{Entry, Guard, Told};
 use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX};
+use crate::nat::liveness::{self, RoundTrip};
 use crate::nat::{Networks, OwnAddresses};
 use crate::reg_event::{Notify, SubscriptionTable};
-use crate::registrar::{Event, LeaveReason, Registrar, TokenKeys};
+use crate::registrar::{BindingId, Event, LeaveReason, Registrar, TokenKeys};
 use crate::shard::batch::{Outlet, Read, Single, Slot, read_ahead};
 use crate::shard::control::{Control, Reply, Update};
 use crate::shard::counters::{Counters, DropReason};
@@ -26,6 +25,9 @@ use crate::shard::extensions::Extensions;
 use crate::shard::flows::{Flows, Order};
 use crate::shard::guard::said;
 use crate::shard::keepalive::Keepalives;
+use crate::shard::keys::Keys;
+use crate::shard::listening::Listening;
+use crate::shard::liveness::Probing;
 use crate::shard::owner::Ownership;
 use crate::shard::ping::Ping;
 use crate::shard::request::{self, Arrival};
@@ -33,44 +35,7 @@ use crate::shard::suspend::{SuspensionEvent, suspensions};
 use crate::shard::{Datagram, Handled, ShardId, silence};
 use crate::sip::{Fault, Framing, HeaderTable, ParseError, Parsed, Part, parse};
 use crate::time::{Instant, Now};
-
-/// Secrets of the process; all shards have the same.
-#[derive(Clone)]
-pub struct Keys {
-    /// Nonces are minted and judged with these.
-    pub nonce: NonceKeys,
-    /// To tags and fingerprints of requests.
-    pub identity: [u8; 16],
-    /// Spread of granted expiries.
-    pub spread: [u64; 2],
-}
-
-impl Keys {
-    /// The keys of flow tokens and temporary GRUUs, derived from `identity`.
-    #[must_use]
-    pub fn tokens(&self) -> TokenKeys {
-        let mut secret = [0; 32];
-        for (number, word) in (0..).zip(secret.chunks_exact_mut(8)) {
-            let mut hasher = SipHasher24::new_with_key(&self.identity);
-            hasher.write(b"flow tokens and GRUUs");
-            hasher.write_u8(number);
-            word.copy_from_slice(&hasher.finish().to_le_bytes());
-        }
-        TokenKeys::new(secret)
-    }
-
-    /// The key that guards hash addresses with, derived from `identity`.
-    fn guard(&self) -> [u8; 16] {
-        let mut key = [0; 16];
-        for (number, word) in (0..).zip(key.chunks_exact_mut(8)) {
-            let mut hasher = SipHasher24::new_with_key(&self.identity);
-            hasher.write(b"addresses of sources");
-            hasher.write_u8(number);
-            word.copy_from_slice(&hasher.finish().to_le_bytes());
-        }
-        key
-    }
-}
+use hdrhistogram::Histogram;
 
 /// What a shard is made from.
 #[derive(Clone)]
@@ -112,6 +77,8 @@ pub(super) struct Core {
     pub guard: Guard,
     pub nat: config::Nat,
     pub liveness: config::Liveness,
+    pub probing: Probing,
+    pub listening: Listening,
     pub keepalives: Keepalives,
     pub networks: Networks,
     pub own: Arc<OwnAddresses>,
@@ -151,7 +118,9 @@ impl Shard {
             id, ownership, keys, registrar, auth, nat, liveness, networks, domains, ..
         } = setup;
         let shards = ownership.shards();
-        let core = Core {
+        let mut core = Core {
+            probing: Probing::new(&liveness, &keys, id),
+            listening: Listening::default(),
             keepalives: Keepalives::new(&nat, &keys, id, shards),
             id,
             auth,
@@ -180,6 +149,7 @@ impl Shard {
             now: Now::default(),
             update: None,
         };
+        core.put_unreachable_last();
         Shard { slots: Slot::batch(), core }
     }
 
@@ -194,6 +164,7 @@ impl Shard {
     pub fn reserve(&mut self, accounts: usize) {
         self.core.accounts.reserve(accounts);
         self.core.registrar.reserve(accounts, accounts);
+        self.core.probing.reserve(accounts);
         self.core.keepalives.reserve(accounts);
     }
 
@@ -266,12 +237,19 @@ impl Shard {
     ) {
         let Shard { slots, core } = self;
         core.begin();
+        core.guard.begin(now);
         core.end_suspensions(now);
         for batch in datagrams.chunks(BATCH_MAX) {
-            let reads = read_ahead(core, batch, slots);
+            let entries = core.admit(batch, handed_over);
+            let reads = read_ahead(core, batch, &entries, slots);
             for (datagram, read) in batch.iter().zip(&reads) {
                 if let Some(reason) = read.dropped {
                     core.counters.drop(reason);
+                    outlet.handled(datagram, Handled::Nothing);
+                    continue;
+                }
+                if let Entry::Silent(silence) = read.entry {
+                    core.drop_unread(datagram, silence);
                     outlet.handled(datagram, Handled::Nothing);
                     continue;
                 }
@@ -305,9 +283,11 @@ impl Shard {
     pub fn turn(&mut self, now: Now) -> Option<Instant> {
         let core = &mut self.core;
         core.begin();
+        core.guard.begin(now);
         let expired = core.registrar.expire(now, EXPIRIES_PER_TURN_MAX, &mut core.events);
         core.count_events(0);
         core.end_suspensions(now);
+        let probing = core.turn_probing(now);
         core.settle(now);
         let keepalives = core.turn_keepalives(now);
         if expired.more {
@@ -317,6 +297,7 @@ impl Shard {
             core.registrar.next_deadline(),
             core.subscriptions.next_deadline(),
             core.suspensions.next_deadline(),
+            probing,
             keepalives,
         ];
         deadlines.into_iter().flatten().min()
@@ -343,16 +324,59 @@ impl Shard {
         if let Some(order) = self.core.poll_keepalive(now, out) {
             return Some(order);
         }
-        let Core { subscriptions, registrar, flows, now, .. } = &mut self.core;
+        let Core { subscriptions, registrar, flows, guard, now, .. } = &mut self.core;
         // Before anything about connections: a kicked phone hears why before its own is closed.
-        match subscriptions.poll_notify(*now, registrar, out) {
+        let order = match subscriptions.poll_notify(*now, registrar, out) {
             Some(Notify { to, flow, len }) => Some(Order::Send { to, flow, len }),
             // So much was looked at that more is due later: it may be what the phone is to hear.
             None if subscriptions.next_deadline().is_some_and(|at| at <= now.mono) => {
                 flows.pop_before_close()
             }
             None => flows.pop(),
-        }
+        };
+        let order = order.or_else(|| guard.poll_told().map(|(to, told)| Order::Tell(to, told)));
+        order.or_else(|| self.core.poll_probe(self.core.now, out))
+    }
+
+    /// The guard of another shard tells something.
+    pub fn told(&mut self, now: Now, told: Told) {
+        self.core.guard.begin(now);
+        self.core.guard.take(told);
+    }
+
+    /// Who may speak at all.
+    #[must_use]
+    pub fn guard(&self) -> &Guard {
+        &self.core.guard
+    }
+
+    /// ICMP has reported that a datagram sent to `to`, by this reactor or another, did not arrive.
+    /// Anybody can forge that: whoever is there is probed, and nothing else follows.
+    pub fn unreachable(&mut self, now: Now, to: SocketAddr) {
+        self.core.unreachable(now, to);
+    }
+
+    /// A keepalive that is no SIP has come as a datagram from `source`, here or at another reactor.
+    pub fn heard(&mut self, now: Now, source: SocketAddr) {
+        self.core.heard(now, source);
+    }
+
+    /// The round trip to a binding, once one was measured.
+    #[must_use]
+    pub fn round_trip(&self, id: BindingId) -> Option<RoundTrip> {
+        self.core.probing.round_trip(id)
+    }
+
+    /// What probes have shown of a binding; `None`: it was never probed.
+    #[must_use]
+    pub fn liveness(&self, id: BindingId) -> Option<liveness::State> {
+        self.core.probing.state(id)
+    }
+
+    /// Round trips of all probes since the start, microseconds.
+    #[must_use]
+    pub fn round_trips_us(&self) -> &Histogram<u64> {
+        self.core.probing.round_trips_us()
     }
 
     /// Who watches registrations.
@@ -365,6 +389,7 @@ impl Shard {
     pub fn control(&mut self, now: Now, order: Control) -> Reply {
         let core = &mut self.core;
         core.begin();
+        core.guard.begin(now);
         let reply = core.control(now, order);
         core.count_events(0);
         core.settle(now);
@@ -435,6 +460,10 @@ impl Core {
     #[inline]
     fn answer<'a>(&mut self, arrival: Arrival<'a>, read: &Read<'a>, out: &mut [u8]) -> Handled {
         let bytes = arrival.datagram.bytes;
+        if let Err(reason) = self.screen(&arrival, read) {
+            self.counters.drop(reason);
+            return Handled::Nothing;
+        }
         match read.parsed {
             Parsed::Complete { message, .. } => {
                 request::handle(self, arrival, message, &read.addressed, out)
@@ -470,10 +499,17 @@ impl Core {
             }
             // A datagram is all there will ever be.
             Parsed::Partial { .. } => {
+                self.tell_malformed(&arrival);
                 self.counters.drop(DropReason::Unparseable);
                 Handled::Nothing
             }
         }
+    }
+
+    /// The registrar lists those who do not answer as the settings say.
+    pub fn put_unreachable_last(&mut self) {
+        let is_set = self.liveness.unreachable == config::Unreachable::Deprioritise;
+        self.registrar.put_unreachable_last(is_set);
     }
 
     /// Begins a call: what happened in the last one is gone.
@@ -484,8 +520,16 @@ impl Core {
 
     /// Ends a call: those who watch are told what happened in it, and connections are held and
     /// released.
-    fn settle(&mut self, now: Now) {
+    pub(super) fn settle(&mut self, now: Now) {
         self.now = now;
+        if !self.suspension_events.is_empty() {
+            self.list_suspension_events();
+        }
+        let events = std::mem::take(&mut self.events);
+        for event in &events {
+            self.probing_on_event(now.mono, event);
+        }
+        self.events = events;
         if !self.subscriptions.is_empty() {
             for event in &self.events {
                 self.subscriptions.on_event(now, event);
@@ -523,6 +567,7 @@ impl Core {
                     LeaveReason::ForcedUnregister
                     | LeaveReason::AccountRemoved
                     | LeaveReason::FlowClosed => counters.removed += 1,
+                    LeaveReason::Unreachable => counters.removed_unreachable += 1,
                 },
             }
         }

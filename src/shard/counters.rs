@@ -27,6 +27,22 @@ pub enum DropReason {
     NoReturnPath,
     /// The answer would not fit [`crate::limits::RESPONSE_BYTES_MAX`].
     AnswerTooLong,
+    /// Its network is not served.
+    NetworkBlocked,
+    /// Its source is blocked for what it did, or by an operator.
+    SourceBlocked,
+    /// Its source is restrained for what was done in its name.
+    SourceRestrained,
+    /// Its source is over its limit, and it proved nothing.
+    SourceRate,
+    /// The unproven sources of its /24 or /64 are over theirs, and it proved nothing.
+    PrefixRate,
+    /// Its network is over the limit of its own, and it proved nothing.
+    NetworkRate,
+    /// A scanner's signature, or a walk through numbers.
+    Scanner,
+    /// A REGISTER of an endpoint that has never answered an OPTIONS.
+    NeverAnswers,
     /// Handed over by a shard that obeys other settings: a new configuration is on its way.
     Unowned,
     /// Of nobody who is known, and those who are not hear nothing.
@@ -37,7 +53,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [DropReason; 12] = [
+    pub const ALL: [DropReason; 20] = [
         DropReason::Keepalive,
         DropReason::Stun,
         DropReason::SourcePortZero,
@@ -47,6 +63,14 @@ impl DropReason {
         DropReason::Ack,
         DropReason::NoReturnPath,
         DropReason::AnswerTooLong,
+        DropReason::NetworkBlocked,
+        DropReason::SourceBlocked,
+        DropReason::SourceRestrained,
+        DropReason::SourceRate,
+        DropReason::PrefixRate,
+        DropReason::NetworkRate,
+        DropReason::Scanner,
+        DropReason::NeverAnswers,
         DropReason::Unowned,
         DropReason::Unauthorized,
         DropReason::Suspended,
@@ -65,6 +89,14 @@ impl DropReason {
             DropReason::Ack => "ack",
             DropReason::NoReturnPath => "no_return_path",
             DropReason::AnswerTooLong => "answer_too_long",
+            DropReason::NetworkBlocked => "network_blocked",
+            DropReason::SourceBlocked => "source_blocked",
+            DropReason::SourceRestrained => "source_restrained",
+            DropReason::SourceRate => "source_rate",
+            DropReason::PrefixRate => "prefix_rate",
+            DropReason::NetworkRate => "network_rate",
+            DropReason::Scanner => "scanner",
+            DropReason::NeverAnswers => "never_answers",
             DropReason::Unowned => "unowned",
             DropReason::Unauthorized => "unauthorized",
             DropReason::Suspended => "suspended",
@@ -189,6 +221,8 @@ counters! {
     expired,
     /// Bindings removed by an operator.
     removed,
+    /// Bindings removed because their phone did not answer.
+    removed_unreachable,
     /// Requests that were refused because their CSeq was not newer.
     stale_cseq,
     /// Requests refused for asking less than the shortest registration.
@@ -201,6 +235,48 @@ counters! {
     subscriptions_refused,
     /// Answers to NOTIFYs.
     notify_answers,
+    /// Probes begun: OPTIONS that ask whether a phone is there.
+    probes_sent,
+    /// Probes sent once more since no answer had come.
+    probes_repeated,
+    /// Probes begun out of turn, after an ICMP error or a silence.
+    probes_urgent,
+    /// Probes that were wanted out of turn when too many waited already.
+    probes_urgent_shed,
+    /// Turns in which nobody was asked who is heard from anyway.
+    probes_spared,
+    /// Turns of phones whose address has not proved itself, or whose connection is a proxy's.
+    probes_impossible,
+    /// Answers that showed a phone to be there.
+    probes_answered,
+    /// Answers to probes that do not count.
+    probes_refused,
+    /// Probes without an answer in time.
+    probes_unanswered,
+    /// Further answers to one probe.
+    probe_answers_repeated,
+    /// Answers to probes long past.
+    probe_answers_old,
+    /// Answers to probes that were never sent: forged.
+    probe_answers_forged,
+    /// Answers to probes of bindings that have gone.
+    probe_answers_gone,
+    /// Answers to probes from another address than was asked.
+    probe_answers_elsewhere,
+    /// Bindings found unreachable.
+    unreachable,
+    /// Bindings that had been unreachable and were heard from.
+    reachable_again,
+    /// Reports of ICMP that a datagram did not arrive.
+    icmp_unreachable,
+    /// Keepalives of phones that have agreed to send them, as told once in some seconds.
+    keepalives_heard,
+    /// Phones that have agreed to be heard and were silent for too long.
+    silent,
+    /// Endpoints whose REGISTERs are ignored for a while since they never answered.
+    endpoints_ignored,
+    /// Endpoints that would be ignored if there were room to remember them.
+    endpoints_ignored_shed,
 }
 
 /// Answers counted by status code, 200 to 699.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use crate::flow::{ConnectionId, Flow};
+use crate::guard::{To, Told};
 use crate::reg_event::SubscriptionTable;
 use crate::registrar::Registrar;
 
@@ -39,6 +40,8 @@ pub enum Order {
     /// Whoever is at the other end is to hear nothing: the connection closes without a word, unless
     /// a shard holds it.
     Shut(ConnectionId),
+    /// Tell the guards of other shards.
+    Tell(To, Told),
     /// Send the client of the connection a keepalive: the ping of RFC 5626 4.4.1 on a stream, a
     /// ping frame on a WebSocket (RFC 6455 5.5.2). It is skipped where older output still waits.
     Ping(ConnectionId),

@@ -1,9 +1,27 @@
 //! The guard's place in a shard: what is shown to it, what it is told, and what is done upon its
 //! word. Its rules are [`crate::guard`]'s.
 
+use std::hint::black_box;
+
+use arrayvec::ArrayVec;
+use memchr::memmem;
+
+use crate::auth::accounts::AorKey;
+use crate::auth::challenge::HeaderNames;
+use crate::auth::check::Verdict;
+use crate::auth::suspension::End;
 use crate::config;
 use crate::guard::bucket::Rate;
 use crate::guard::networks::{Said, Standing};
+use crate::guard::{Asked, Entry, Offence, SecurityKind, Silence};
+use crate::limits::BATCH_MAX;
+use crate::shard::Datagram;
+use crate::shard::batch::{Addressed, Read};
+use crate::shard::core::Core;
+use crate::shard::counters::DropReason;
+use crate::shard::request::Arrival;
+use crate::shard::suspend::{Change, SuspensionEvent};
+use crate::sip::{HeaderName, Message, Parsed};
 
 /// What the configuration says of networks, as the guard takes it.
 pub(super) fn said(networks: &[config::Network]) -> Vec<Said> {
@@ -23,4 +41,285 @@ pub(super) fn said(networks: &[config::Network]) -> Vec<Said> {
     };
     let said = networks.iter().map(one);
     said.filter(|said| said.standing.is_some() || said.limit.is_some()).collect()
+}
+
+impl From<Silence> for DropReason {
+    fn from(silence: Silence) -> DropReason {
+        match silence {
+            Silence::Network => DropReason::NetworkBlocked,
+            Silence::Blocked => DropReason::SourceBlocked,
+            Silence::Restrained => DropReason::SourceRestrained,
+            Silence::SourceRate => DropReason::SourceRate,
+            Silence::PrefixRate => DropReason::PrefixRate,
+            Silence::NetworkRate => DropReason::NetworkRate,
+        }
+    }
+}
+
+impl Core {
+    /// What the guard says to each datagram of a batch. Another shard's guard has seen those it
+    /// handed over.
+    #[inline]
+    pub fn admit(
+        &mut self,
+        datagrams: &[Datagram<'_>],
+        handed_over: bool,
+    ) -> ArrayVec<Entry, BATCH_MAX> {
+        if handed_over {
+            return datagrams.iter().map(|_| Entry::Open).collect();
+        }
+        if datagrams.len() > 1 {
+            let warm = |sum: u32, one: &Datagram<'_>| sum ^ self.guard.warm(one.source.ip());
+            black_box(datagrams.iter().fold(0, warm));
+        }
+        datagrams.iter().map(|datagram| self.admit_one(datagram)).collect()
+    }
+
+    #[inline]
+    fn admit_one(&mut self, datagram: &Datagram<'_>) -> Entry {
+        let source = datagram.source.ip();
+        match self.guard.admit(source, Asked::of(datagram.bytes)) {
+            Entry::IfProved(silence) => self.ask_for_proof(datagram, silence),
+            decided => decided,
+        }
+    }
+
+    /// A request over a limit: it is read only if there may be a proof in it.
+    #[cold]
+    fn ask_for_proof(&mut self, datagram: &Datagram<'_>, silence: Silence) -> Entry {
+        let source = datagram.source.ip();
+        let unproved = match datagram.link {
+            Some(link) if link.authenticated => {
+                if self.guard.admit_proof(source) {
+                    return Entry::Open;
+                }
+                true
+            }
+            // Spelled otherwise than everybody spells it, it proves nothing: that costs a place
+            // within the limit, and only where somebody is over it.
+            _ => memmem::find(datagram.bytes, b"nonce").is_none(),
+        };
+        if unproved {
+            self.guard.refused(source);
+            return Entry::Silent(silence);
+        }
+        Entry::IfProved(silence)
+    }
+
+    /// Drops a message of which nothing was read.
+    #[cold]
+    pub fn drop_unread(&mut self, datagram: &Datagram<'_>, silence: Silence) {
+        self.counters.drop(silence.into());
+        if let (Some(link), Silence::Network | Silence::Blocked) = (datagram.link, silence) {
+            self.flows.shut(link.id);
+        }
+    }
+
+    /// What is looked at once a message is read: whether it proves what it has to, and whether it
+    /// looks like a scanner's.
+    ///
+    /// # Errors
+    /// Why it is dropped without an answer.
+    #[inline]
+    pub fn screen(&mut self, arrival: &Arrival<'_>, read: &Read<'_>) -> Result<(), DropReason> {
+        if arrival.handed_over {
+            return Ok(());
+        }
+        if let Entry::IfProved(silence) = read.entry {
+            self.demand_proof(arrival, read, silence)?;
+        }
+        match read.parsed {
+            Parsed::Complete { message, .. } if message.method().is_some() => {
+                self.look_for_scanners(arrival, message, read)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn demand_proof(
+        &mut self,
+        arrival: &Arrival<'_>,
+        read: &Read<'_>,
+        silence: Silence,
+    ) -> Result<(), DropReason> {
+        let source = arrival.datagram.source.ip();
+        let proves = match (&read.parsed, &read.addressed) {
+            (Parsed::Complete { message, .. }, Ok(addressed)) => {
+                self.carries_proof(arrival, *message, addressed)
+            }
+            _ => false,
+        };
+        if proves && self.guard.admit_proof(source) {
+            return Ok(());
+        }
+        self.guard.refused(source);
+        Err(silence.into())
+    }
+
+    /// Whether a message carries a nonce that was given to its source, of whatever age: nobody
+    /// else can have read it.
+    fn carries_proof(
+        &self,
+        arrival: &Arrival<'_>,
+        message: Message<'_>,
+        addressed: &Addressed<'_>,
+    ) -> bool {
+        let names = HeaderNames::of(self.auth.challenge_code);
+        let realm = addressed.aor.domain();
+        let Ok(Some(credentials)) = message.credentials(names.credentials, realm) else {
+            return false;
+        };
+        let (source, lifetime_s) = (arrival.datagram.source.ip(), self.auth.nonce_lifetime_s);
+        let nonces = &self.keys.nonce;
+        nonces
+            .judge(credentials.nonce, arrival.now.wall, source, realm, lifetime_s)
+            .session()
+            .is_some()
+    }
+
+    #[inline]
+    fn look_for_scanners(
+        &mut self,
+        arrival: &Arrival<'_>,
+        message: Message<'_>,
+        read: &Read<'_>,
+    ) -> Result<(), DropReason> {
+        let agent = message.first(HeaderName::UserAgent).unwrap_or_default();
+        if self.guard.is_scanner(agent) {
+            return self.meet_scanner(arrival, message, read);
+        }
+        let names = HeaderNames::of(self.auth.challenge_code);
+        if message.first(names.credentials).is_none() {
+            return self.look_at_stranger(arrival, message, read);
+        }
+        Ok(())
+    }
+
+    /// A request without credentials: it may be of a kit that calls itself nothing.
+    fn look_at_stranger(
+        &mut self,
+        arrival: &Arrival<'_>,
+        message: Message<'_>,
+        read: &Read<'_>,
+    ) -> Result<(), DropReason> {
+        let named = [HeaderName::From, HeaderName::To, HeaderName::CallId];
+        let mut values = named.into_iter().filter_map(|name| message.first(name));
+        let source = arrival.datagram.source.ip();
+        if values.any(|value| self.guard.has_scanner_pattern(value))
+            && !self.guard.is_proven(source)
+        {
+            return self.meet_scanner(arrival, message, read);
+        }
+        let user = match &read.addressed {
+            Ok(addressed) => addressed.to.uri.user,
+            Err(_) => message.to().ok().and_then(|to| to.uri.user),
+        };
+        if user.is_some_and(|user| self.guard.step(source, user)) {
+            let fakeable = arrival.datagram.link.is_none();
+            self.guard.offend(source, Offence::Walk, 0, fakeable);
+            return Err(DropReason::Scanner);
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn meet_scanner(
+        &mut self,
+        arrival: &Arrival<'_>,
+        message: Message<'_>,
+        read: &Read<'_>,
+    ) -> Result<(), DropReason> {
+        let datagram = arrival.datagram;
+        let source = datagram.source.ip();
+        if self.guard.is_trusted(source) {
+            return Ok(());
+        }
+        let agent = message.first(HeaderName::UserAgent).unwrap_or_default();
+        self.guard.record(SecurityKind::Scanner, source, b"", agent);
+        let proves = datagram.link.is_some()
+            || read
+                .addressed
+                .as_ref()
+                .is_ok_and(|addressed| self.carries_proof(arrival, message, addressed));
+        self.guard.offend(source, Offence::Scanner, 0, !proves);
+        if let Some(link) = datagram.link {
+            self.flows.shut(link.id);
+        }
+        Err(DropReason::Scanner)
+    }
+
+    /// Tells the guard what credentials were worth. A wrong answer is one to a nonce that was given
+    /// to this very source.
+    #[inline]
+    pub fn tell_verdict(
+        &mut self,
+        arrival: &Arrival<'_>,
+        message: Message<'_>,
+        aor: (AorKey, &[u8]),
+        verdict: Verdict,
+    ) {
+        let source = arrival.datagram.source.ip();
+        match verdict {
+            Verdict::Accepted => self.guard.proved(source, aor.0.0),
+            Verdict::Wrong => {
+                self.tell_failure(arrival, message, aor, Offence::WrongPassword);
+            }
+            Verdict::UnknownAccount => {
+                self.tell_failure(arrival, message, aor, Offence::UnknownAccount);
+            }
+            Verdict::AccountMismatch => self.tell_mismatch(arrival, message, aor.1),
+            _ => {}
+        }
+    }
+
+    #[cold]
+    fn tell_failure(
+        &mut self,
+        arrival: &Arrival<'_>,
+        message: Message<'_>,
+        (AorKey(account), aor): (AorKey, &[u8]),
+        offence: Offence,
+    ) {
+        let source = arrival.datagram.source.ip();
+        let kind = match offence {
+            Offence::UnknownAccount => SecurityKind::UnknownAccount,
+            _ => SecurityKind::BadPassword,
+        };
+        let agent = message.first(HeaderName::UserAgent).unwrap_or_default();
+        self.guard.record(kind, source, aor, agent);
+        self.guard.offend(source, offence, account, false);
+    }
+
+    /// Credentials of one account came for another's address-of-record.
+    #[cold]
+    pub fn tell_mismatch(&mut self, arrival: &Arrival<'_>, message: Message<'_>, aor: &[u8]) {
+        let source = arrival.datagram.source.ip();
+        let agent = message.first(HeaderName::UserAgent).unwrap_or_default();
+        self.guard.record(SecurityKind::AccountMismatch, source, aor, agent);
+        // Decided before the nonce was looked at.
+        let fakeable = arrival.datagram.link.is_none();
+        self.guard.offend(source, Offence::AccountMismatch, 0, fakeable);
+    }
+
+    /// Something broken came.
+    #[cold]
+    pub fn tell_malformed(&mut self, arrival: &Arrival<'_>) {
+        let fakeable = arrival.datagram.link.is_none();
+        self.guard.offend(arrival.datagram.source.ip(), Offence::Malformed, 0, fakeable);
+    }
+
+    /// Lists the suspensions of the call at hand.
+    pub fn list_suspension_events(&mut self) {
+        for SuspensionEvent { aor, source, change, .. } in &self.suspension_events {
+            let kind = match change {
+                Change::Begun { .. } => SecurityKind::Suspended,
+                Change::Ended(End::Elapsed | End::Lifted | End::PushedOut) => {
+                    SecurityKind::Unsuspended
+                }
+            };
+            let aor = aor.as_ref().map_or(&b""[..], |aor| aor);
+            self.guard.record(kind, *source, aor, b"");
+        }
+    }
 }

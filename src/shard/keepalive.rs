@@ -19,7 +19,8 @@ use crate::limits::{BATCH_MAX, ENROLLED_PER_TURN_MAX};
 use crate::nat::schedule::{Ceiling, Due, Rhythm, Schedule};
 use crate::nat::{Endpoint, Keepalive, stun};
 use crate::registrar::{Binding, BindingId, Event, Wanted};
-use crate::shard::core::{Core, Keys};
+use crate::shard::core::Core;
+use crate::shard::keys::Keys;
 use crate::shard::pinholes::Kind;
 use crate::shard::{Order, ShardId};
 use crate::time::{Instant, Now};
@@ -84,7 +85,6 @@ impl Keepalives {
     }
 
     /// Something else has gone to a phone: it opens the pinhole as well.
-    #[allow(dead_code, reason = "probes say so")]
     pub fn heard(&mut self, now: Instant, id: BindingId) {
         self.schedule.heard(now, endpoint(id));
     }
@@ -260,6 +260,7 @@ impl Core {
         if !can_be_sent_to(binding, &flow) {
             return None;
         }
+        self.probing.note_sent(to, name);
         Some(Order::Send { to, flow, len })
     }
 }
@@ -274,21 +275,4 @@ fn can_be_sent_to(binding: &Binding, flow: &Flow) -> bool {
 fn put(out: &mut [u8], payload: &[u8]) -> Option<usize> {
     out.get_mut(..payload.len())?.copy_from_slice(payload);
     Some(payload.len())
-}
-
-// TEMP
-impl Core {
-    fn write_keepalive(&mut self, now: Now, name: BindingId, out: &mut [u8]) -> Option<Order> {
-        use crate::auth::accounts::AccountId;
-        use crate::nat::probe::{ProbeKey, Purpose};
-        let binding = self.registrar.location().binding(name)?;
-        let aor = self.accounts.aor(AccountId(binding.aor().0));
-        let sent_by = aor.rsplit(|&byte| byte == b'@').next().unwrap_or(aor);
-        let key = ProbeKey::new(&self.keys.identity, self.id.0);
-        let second = now.mono.as_secs() as u32;
-        let branch = key.branch(Purpose::Keepalive, endpoint(name), second);
-        let probe = crate::shard::options::Probe { binding, aor, sent_by, branch };
-        let len = crate::shard::options::write_probe(out, &probe).ok()?;
-        Some(Order::Send { to: binding.source(), flow: binding.flow(), len })
-    }
 }

@@ -4,6 +4,7 @@
 mod answer;
 mod authorize;
 mod batch;
+pub mod blocks;
 pub mod control;
 mod core;
 pub mod counters;
@@ -13,7 +14,10 @@ mod flows;
 mod guard;
 mod identity;
 mod keepalive;
+mod keys;
+mod listening;
 mod listing;
+mod liveness;
 pub mod mesh;
 mod nat;
 mod negotiate;
@@ -28,6 +32,7 @@ pub mod refused;
 mod register;
 pub mod registrations;
 mod request;
+mod responses;
 mod silence;
 mod subscribe;
 pub mod suspend;
@@ -36,8 +41,9 @@ pub mod tally;
 use std::net::{IpAddr, SocketAddr};
 
 pub use self::batch::Outlet;
-pub use self::core::{Keys, Setup, Shard};
+pub use self::core::{Setup, Shard};
 pub use self::flows::Order;
+pub use self::keys::Keys;
 pub use self::peer::Peer;
 
 use crate::flow::{ConnectionId, Flow, Transport};

@@ -166,8 +166,14 @@ pub(super) fn handle(
     counters.redirected += 1;
     let answer = Answer { responder, to_tag: identity.to_tag, out, counters };
     let fixed_s = core.extensions.static_expires_s;
+    let any_answers = targets.iter().any(|binding| !registrar.is_put_last(binding));
     answer.with(302, |response| {
-        targets.iter().try_for_each(|binding| put_contact(response, binding, arrival.now, fixed_s))
+        targets.iter().try_for_each(|binding| {
+            // Whoever follows a redirection goes by q (RFC 3261 8.1.3.4), not by the order.
+            let is_last = any_answers && registrar.is_put_last(binding);
+            let q = if is_last { Some(QValue(0)) } else { binding.q() };
+            put_contact(response, binding, q, arrival.now, fixed_s)
+        })
     })
 }
 
@@ -191,6 +197,7 @@ fn flow_refusal(core: &Core, message: Message<'_>) -> Option<(u16, RefuseReason)
 fn put_contact(
     response: &mut Response<'_>,
     binding: &Binding,
+    q: Option<QValue>,
     now: Now,
     fixed_s: u32,
 ) -> Result<(), Full> {
@@ -203,7 +210,7 @@ fn put_contact(
             put_escaped(out, binding.path())?;
         }
         out.put(b">")?;
-        if let Some(QValue(thousandths)) = binding.q() {
+        if let Some(QValue(thousandths)) = q {
             let digit = |n: u16| b'0' + (n % 10) as u8;
             let t = thousandths.min(1000);
             out.put(&[b';', b'q', b'=', digit(t / 1000), b'.'])?;

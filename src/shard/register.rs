@@ -1,12 +1,14 @@
 //! REGISTER (RFC 3261 10.3), from the request to its answer: what its sender may, what was agreed
 //! on, what the registrar makes of it.
 
+use crate::guard::SecurityKind;
 use crate::registrar::{AorId, Contacts, Limits, Refusal, Register};
 use crate::shard::Handled;
 use crate::shard::answer::Answer;
-use crate::shard::authorize::{Caller, challenge, identify, next_nonce, refuse_unaddressed};
+use crate::shard::authorize::{self, Caller, challenge, identify, next_nonce};
 use crate::shard::batch::{Addressed, Unaddressed};
 use crate::shard::core::Core;
+use crate::shard::counters::DropReason;
 use crate::shard::listing::Listing;
 use crate::shard::nat::{Known, way_back};
 use crate::shard::negotiate::{Disagreed, Path, negotiate};
@@ -25,13 +27,16 @@ pub(super) fn handle<'a>(
     out: &mut [u8],
 ) -> Handled {
     let Request { message, head, identity, responder } = request;
-    // Step 5, the part that needs no account: To names an address-of-record of a served domain.
-    let addressed = match addressed {
+    let addressed = match authorize::addressed(core, request, addressed, out) {
         Ok(addressed) => addressed,
-        &Err(unaddressed) => {
-            return refuse_unaddressed(unaddressed, answer_of(core, responder, identity, out));
-        }
+        Err(handled) => return handled,
     };
+    if let Some(account) = addressed.account
+        && core.probing.ignores(arrival.now, account, arrival.datagram.source.ip())
+    {
+        core.counters.drop(DropReason::NeverAnswers);
+        return Handled::Nothing;
+    }
     // Steps 3 and 4.
     let caller = match identify(core, &arrival, request, addressed, out) {
         Ok(caller) => caller,
@@ -39,11 +44,6 @@ pub(super) fn handle<'a>(
     };
     let Caller { account, replayed, next_nonce_due, by_digest } = caller;
     let Arrival { now, datagram, .. } = arrival;
-    if let Some(link) = datagram.link
-        && !link.authenticated
-    {
-        core.flows.authenticated(link.id);
-    }
 
     let mut contacts = contact::Contacts::new();
     if let Err(error) = message.contacts(&mut contacts) {
@@ -106,6 +106,9 @@ pub(super) fn handle<'a>(
             // Its nonce count was used by another request: a replay, or a phone that does not
             // count. Never a reason to shut the phone out (RFC 7616 3.4.5: a new challenge).
             core.counters.stale += 1;
+            let agent = message.user_agent().unwrap_or_default();
+            let (source, aor) = (datagram.source.ip(), addressed.aor.text());
+            core.guard.record(SecurityKind::Replay, source, aor, agent);
             challenge(core, &arrival, addressed, request, true, out)
         }
         Some(Ok(accepted)) => {

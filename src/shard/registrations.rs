@@ -12,6 +12,7 @@ use crate::auth::accounts::{AccountId, AorKey};
 use crate::limits::{
     AOR_BYTES_MAX, FIND_CONTACT_SLOTS_MAX, FIND_ROWS_MAX, FIND_SLOTS_MAX, FIND_TEXT_BYTES_MAX,
 };
+use crate::nat::liveness::{self, RoundTrip};
 use crate::registrar::{AorError, AorId, Binding, BindingId, LeaveReason, Wanted, Which};
 use crate::shard::ShardId;
 use crate::shard::batch::{Unaddressed, canonical};
@@ -49,6 +50,10 @@ pub struct Registration {
     pub id: BindingId,
     /// Everything it has.
     pub binding: Binding,
+    /// What probes have shown; `None`: it was never probed.
+    pub liveness: Option<liveness::State>,
+    /// The round trip to it, once one was measured.
+    pub round_trip: Option<RoundTrip>,
 }
 
 /// Some of the bindings of one shard: at most [`FIND_ROWS_MAX`].
@@ -186,7 +191,13 @@ impl Core {
 
     fn registration(&self, id: BindingId, binding: &Binding) -> Registration {
         let aor = self.accounts.aor(AccountId(binding.aor().0)).into();
-        Registration { aor, id, binding: binding.clone() }
+        Registration {
+            aor,
+            id,
+            binding: binding.clone(),
+            liveness: self.probing.state(id),
+            round_trip: self.probing.round_trip(id),
+        }
     }
 
     /// The account an operator means.

@@ -10,7 +10,7 @@ use crate::shard::counters::DropReason;
 use crate::shard::extensions::Extensions;
 use crate::shard::identity::Identity;
 use crate::shard::refused::RefuseReason;
-use crate::shard::{Datagram, Handled, redirect, register, silence, subscribe};
+use crate::shard::{Datagram, Handled, redirect, register, responses, silence, subscribe};
 use crate::sip::header::option_tag::OptionSet;
 use crate::sip::uri::Scheme;
 use crate::sip::write::{Full, Responder, Response};
@@ -51,7 +51,7 @@ pub(super) fn handle<'a>(
 ) -> Handled {
     match message.method() {
         None => {
-            return subscribe::take_response(core, arrival, message);
+            return responses::take(core, arrival, message);
         }
         Some(Method::Ack) => {
             core.counters.drop(DropReason::Ack);
@@ -265,6 +265,7 @@ pub(super) fn refuse_faulty<'a>(
     message: Option<Message<'a>>,
     out: &mut [u8],
 ) -> Handled {
+    core.tell_malformed(&arrival);
     let Some(message) = message else {
         core.counters.drop(DropReason::Unparseable);
         return Handled::Nothing;

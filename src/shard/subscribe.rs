@@ -1,21 +1,19 @@
-//! SUBSCRIBE to the registrations of an address-of-record, and the answers to the NOTIFYs that
-//! follow: who may watch, and which shard they are for. What watchers are told is
-//! [`reg_event`](crate::reg_event)'s.
+//! SUBSCRIBE to the registrations of an address-of-record: who may watch, and which shard it is
+//! for. What watchers are told is [`reg_event`](crate::reg_event)'s.
 
 use std::net::IpAddr;
 
 use arrayvec::ArrayVec;
 
 use crate::limits::LOCAL_BYTES_MAX;
-use crate::reg_event::{self, Answer, LocalTag, Refusal, Subscribe, notify, request as package};
+use crate::reg_event::{self, LocalTag, Refusal, Subscribe, notify, request as package};
 use crate::registrar::AorId;
-use crate::shard::authorize::{Caller, challenge, identify, refuse_unaddressed};
+use crate::shard::Handled;
+use crate::shard::authorize::{self, Caller, challenge, identify};
 use crate::shard::batch::{Addressed, Unaddressed};
 use crate::shard::core::Core;
-use crate::shard::counters::DropReason;
 use crate::shard::refused::RefuseReason;
 use crate::shard::request::{Arrival, Request, answer_of};
-use crate::shard::{Handled, ShardId};
 use crate::sip::writer::{Full, Writer};
 use crate::sip::{HeaderName, Message, Method, Uri};
 
@@ -28,11 +26,9 @@ pub(super) fn handle<'a>(
     out: &mut [u8],
 ) -> Handled {
     let Request { message, head, identity, responder } = request;
-    let addressed = match addressed {
+    let addressed = match authorize::addressed(core, request, addressed, out) {
         Ok(addressed) => addressed,
-        &Err(unaddressed) => {
-            return refuse_unaddressed(unaddressed, answer_of(core, responder, identity, out));
-        }
+        Err(handled) => return handled,
     };
     let Arrival { now, datagram, .. } = arrival;
     let asked = match reg_event::Request::read(*message, head) {
@@ -40,7 +36,10 @@ pub(super) fn handle<'a>(
         Err(refusal) => return refuse(core, refusal, request, out),
     };
     let caller = match watches_all(core, datagram.source.ip()) {
-        true => addressed.account.map(Caller::trusted),
+        true => {
+            authorize::authenticated(core, &arrival);
+            addressed.account.map(Caller::trusted)
+        }
         false => match identify(core, &arrival, request, addressed, out) {
             Ok(caller) => Some(caller),
             Err(handled) => return handled,
@@ -54,11 +53,6 @@ pub(super) fn handle<'a>(
     let Some(local) = local_of(&head.uri) else {
         return refuse(core, Refusal::TooLong("Request-URI"), request, out);
     };
-    if let Some(link) = datagram.link
-        && !link.authenticated
-    {
-        core.flows.authenticated(link.id);
-    }
     let flow = datagram.flow();
     let transport = flow.transport();
     let subscribe = Subscribe {
@@ -155,30 +149,4 @@ fn refuse(core: &mut Core, refusal: Refusal, request: &Request<'_>, out: &mut [u
         }
         _ => Ok(()),
     })
-}
-
-/// A response: to a NOTIFY of the shard that its branch names, or to nothing.
-#[cold]
-pub(super) fn take_response(
-    core: &mut Core,
-    arrival: Arrival<'_>,
-    message: Message<'_>,
-) -> Handled {
-    let answer = Answer::read(message);
-    match answer {
-        Some(answer) if answer.branch.shard == core.id.0 => {
-            core.counters.notify_answers += 1;
-            core.subscriptions.on_response(arrival.now, &answer);
-            Handled::Nothing
-        }
-        Some(answer) if answer.branch.shard < core.ownership.shards() => {
-            core.counters.handoffs_out += 1;
-            Handled::Handoff(ShardId(answer.branch.shard))
-        }
-        // "A response where there was no request is discarded" (RFC 3261 18.1.2).
-        _ => {
-            core.counters.drop(DropReason::StrayResponse);
-            Handled::Nothing
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! Everything one shard can be asked about itself at one moment: its counters, and how much of
 //! everything it holds.
 
+use crate::guard::SecurityKind;
 use crate::reg_event;
 use crate::shard::core::Core;
 use crate::shard::counters::Counters;
@@ -12,6 +13,8 @@ pub struct Tally {
     pub counters: Counters,
     /// What it has done for those who watch registrations.
     pub watching: reg_event::Counters,
+    /// Security events, by their kind.
+    pub security: [u64; SecurityKind::ALL.len()],
     /// What it holds.
     pub levels: Levels,
 }
@@ -46,6 +49,10 @@ levels! {
     connections_bound,
     /// Subscriptions to registrations.
     subscriptions,
+    /// Endpoints whose REGISTERs are ignored since they never answered.
+    endpoints_ignored,
+    /// UDP sources that have agreed to be heard from.
+    sources_awaited,
     /// Bindings whose pinhole is kept open from here.
     keepalives,
     /// Shards whose keepalives go faster than their share of the ceiling, since that could not
@@ -55,6 +62,10 @@ levels! {
     suspensions,
     /// Bytes that suspensions take, and the failures that may lead to some.
     suspensions_bytes,
+    /// Sources that are blocked or restrained; every shard has the same.
+    sources_blocked,
+    /// What the guard did not tell other shards because too much waited.
+    guard_untold,
 }
 
 impl Core {
@@ -64,6 +75,7 @@ impl Core {
         Tally {
             counters: self.counters.clone(),
             watching: *self.subscriptions.counters(),
+            security: *self.guard.journal().counts(),
             levels: Levels {
                 accounts: count(self.accounts.len()),
                 accounts_bytes: count(self.accounts.bytes_held()),
@@ -71,10 +83,14 @@ impl Core {
                 aors_bound: count(location.aors_bound_count()),
                 connections_bound: count(location.connections_bound_count()),
                 subscriptions: count(self.subscriptions.len()),
+                endpoints_ignored: count(self.probing.ignored_count()),
+                sources_awaited: count(self.probing.sources_awaited()),
                 keepalives: count(self.keepalives.len()),
                 keepalive_pace_raised: self.keepalives.is_raised().into(),
                 suspensions: count(self.suspensions.len()),
                 suspensions_bytes: count(self.suspensions.bytes_held()),
+                sources_blocked: count(self.guard.blocks_count()),
+                guard_untold: self.guard.untold(),
             },
         }
     }

@@ -9,6 +9,7 @@ use aorta::auth::account::Ha1s;
 use aorta::auth::nonce::NonceKey;
 use aorta::config::{self, AccountPolicy, Algorithms, Domain};
 use aorta::flow::ConnectionId;
+use aorta::guard::To;
 use aorta::limits::RESPONSE_BYTES_MAX;
 use aorta::nat::OwnAddresses;
 use aorta::registrar::Binding;
@@ -57,7 +58,8 @@ impl Default for Options {
             auth: config::Auth::default(),
             guard: config::Guard::off(),
             nat: config::Nat::default(),
-            liveness: config::Liveness::default(),
+            // Nobody is asked anything unless the test is about that.
+            liveness: config::Liveness { interval_s: None, ..Default::default() },
             networks: Vec::new(),
             own: OwnAddresses::default(),
             algorithms: Algorithms::MD5,
@@ -200,10 +202,38 @@ impl Cluster {
 
     /// What the shards send of their own accord.
     pub fn orders(&mut self) -> Vec<Sent> {
-        for shard in &mut self.shards {
-            poll_orders(shard, &mut self.out, &mut self.ordered, &mut self.pings);
+        // What one tells may make another tell something.
+        for _ in 0..3 {
+            for at in 0..self.shards.len() {
+                self.poll_orders(at);
+            }
         }
         std::mem::take(&mut self.ordered)
+    }
+
+    /// Takes the orders of a shard; what its guard tells the others is carried at once.
+    fn poll_orders(&mut self, at: usize) {
+        while let Some(order) = self.shards[at].poll_order(&mut self.out) {
+            match order {
+                Order::Send { to, len, .. } => {
+                    let bytes = self.out[..len].to_vec();
+                    self.ordered.push(Sent { to, by: ShardId(at as u8), bytes });
+                }
+                Order::Tell(to, told) => {
+                    for (number, shard) in self.shards.iter_mut().enumerate() {
+                        let is_meant = match to {
+                            To::Others => number != at,
+                            To::Shard(one) => number == usize::from(one),
+                        };
+                        if is_meant {
+                            shard.told(self.now, told);
+                        }
+                    }
+                }
+                Order::Ping(id) => self.pings.push(id),
+                _ => {}
+            }
+        }
     }
 
     /// Gives a request and reads the response.
@@ -217,9 +247,13 @@ impl Cluster {
         while self.now.mono < end.mono {
             let step = (end.mono.saturating_since(self.now.mono)).min(Duration::from_secs(1));
             self.now = self.now.after(step);
-            for shard in &mut self.shards {
-                while shard.turn(self.now).is_some_and(|next| next <= self.now.mono) {
-                    poll_orders(shard, &mut self.out, &mut self.ordered, &mut self.pings);
+            for at in 0..self.shards.len() {
+                loop {
+                    let next = self.shards[at].turn(self.now);
+                    self.poll_orders(at);
+                    if next.is_none_or(|next| next > self.now.mono) {
+                        break;
+                    }
                 }
             }
         }
@@ -231,9 +265,9 @@ impl Cluster {
         let end = self.now.after(time).mono;
         loop {
             let mut next = end;
-            for shard in &mut self.shards {
-                let deadline = shard.turn(self.now);
-                poll_orders(shard, &mut self.out, &mut self.ordered, &mut self.pings);
+            for at in 0..self.shards.len() {
+                let deadline = self.shards[at].turn(self.now);
+                self.poll_orders(at);
                 next = next.min(deadline.unwrap_or(end).max(self.now.mono));
             }
             self.ordered.drain(..).for_each(|sent| on_sent(self.now.mono, sent));
@@ -265,22 +299,5 @@ impl Cluster {
                 let aor = aorta::registrar::AorId(account.0);
                 shard.registrar().bindings(aor, self.now).map(|(_, binding)| binding)
             })
-    }
-}
-
-fn poll_orders(
-    shard: &mut Shard,
-    out: &mut [u8],
-    ordered: &mut Vec<Sent>,
-    pings: &mut Vec<ConnectionId>,
-) {
-    while let Some(order) = shard.poll_order(out) {
-        match order {
-            Order::Send { to, len, .. } => {
-                ordered.push(Sent { to, by: shard.id(), bytes: out[..len].to_vec() });
-            }
-            Order::Ping(id) => pings.push(id),
-            _ => {}
-        }
     }
 }

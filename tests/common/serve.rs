@@ -131,7 +131,8 @@ impl Server {
 
     /// The same without test accounts.
     pub fn start_bare(arguments: &[&str]) -> Option<Server> {
-        let all = [&["serve"], arguments].concat();
+        // Phones of tests are asked nothing they do not expect, unless the test says otherwise.
+        let all = [&["serve", "--set", "liveness.interval=0"], arguments].concat();
         let mut process = Process::start(&all);
         if process.wait_for(|line| line == "ready").is_none() {
             let said = process.err.join("\n");

@@ -34,15 +34,6 @@ impl Transport {
             Transport::Tls => "tls",
         }
     }
-
-    /// As a Via names it.
-    pub fn via(self) -> &'static str {
-        match self {
-            Transport::Udp => "UDP",
-            Transport::Tcp => "TCP",
-            Transport::Tls => "TLS",
-        }
-    }
 }
 
 /// One listener of a server.
@@ -171,6 +162,8 @@ impl Server {
         for transport in transports {
             command.args(["--listen", &format!("{}:{ip}:0", transport.word())]);
         }
+        // Some scenarios take nothing but what stands in them.
+        command.args(["--set", "liveness.interval=0"]);
         for setting in certificate().settings() {
             command.args(["--set", &setting]);
         }

@@ -204,9 +204,16 @@ impl Process {
         self.inputs.iter().all(VecDeque::is_empty) && self.mesh.iter().all(Endpoint::is_empty)
     }
 
-    /// Runs the timers of a shard until nothing is due.
+    /// Runs the timers of a shard until nothing is due. What it sends of its own accord is lost, so
+    /// no probe is ever answered.
     pub fn turn(&mut self, at: usize, now: Now) {
-        while self.shards[at].turn(now).is_some_and(|next| next <= now.mono) {}
+        loop {
+            let next = self.shards[at].turn(now);
+            while self.shards[at].poll_order(&mut self.out).is_some() {}
+            if next.is_none_or(|next| next > now.mono) {
+                return;
+            }
+        }
     }
 
     /// The shard that owns an account.

@@ -105,9 +105,11 @@ fn a_register_is_known_by_its_first_bytes() {
         (b"register sip:a SIP/2.0", Asked::Request),
         (b"REGISTER", Asked::Request),
         (b"OPTIONS sip:a SIP/2.0", Asked::Request),
-        (b"SIP/2.0 200 OK", Asked::Response),
-        (b"\r\n\r\n", Asked::Request),
-        (b"", Asked::Request),
+        (b"SIP/2.0 200 OK", Asked::Nothing),
+        (b"\r\n\r\n", Asked::Nothing),
+        (b"\0\0\0\0", Asked::Nothing),
+        (b"", Asked::Nothing),
+        (b"\0\x01\0\0\x21\x12\xa4\x42", Asked::Request),
     ] {
         assert_eq!(Asked::of(bytes), asked, "{}", bytes.escape_ascii());
     }
@@ -124,7 +126,7 @@ fn an_unproven_source_has_its_rate_and_another_is_not_touched() {
     guards.pass(Duration::from_secs(1));
     let passed = (0..1000).filter(|_| guards.is_open(0, loud, Asked::Register)).count();
     assert_eq!(passed, 5);
-    assert!(guards.is_open(0, loud, Asked::Response), "responses have no limit");
+    assert!(guards.is_open(0, loud, Asked::Nothing), "responses have no limit");
 }
 
 #[test]
@@ -255,7 +257,7 @@ fn networks_are_trusted_blocked_or_have_a_limit_of_their_own() {
     for shards in [1u8, 2] {
         let mut guards = Guards::new(shards, &config, &[gateway]);
         assert!((0..1000).all(|_| guards.is_open(0, ip("10.1.2.3"), Asked::Register)));
-        let blocked = guards.admit(0, ip("::ffff:203.0.113.9"), Asked::Response);
+        let blocked = guards.admit(0, ip("::ffff:203.0.113.9"), Asked::Nothing);
         assert_eq!(blocked, Entry::Silent(Silence::Network));
         let mut passed = 0;
         for n in 0..100u8 {
@@ -294,7 +296,7 @@ fn failures_on_many_accounts_block_a_source_on_every_shard_wherever_they_are_see
         let mut guards = Guards::new(shards, &defaults(), &[]);
         let guesser = ip("192.0.2.1");
         let mut tried = 0;
-        while guards.is_open(0, guesser, Asked::Response) {
+        while guards.is_open(0, guesser, Asked::Nothing) {
             let owner = tried % usize::from(shards);
             guards.offend(owner, guesser, Offence::UnknownAccount, account(tried as u64), false);
             tried += 1;
@@ -357,7 +359,7 @@ fn an_operator_blocks_for_good_and_lifts() {
     }
     assert!(guards.guards[0].blocks_version() > version);
     guards.pass(Duration::from_secs(1 << 30));
-    assert_eq!(guards.admit(1, source, Asked::Response), Entry::Silent(Silence::Blocked));
+    assert_eq!(guards.admit(1, source, Asked::Nothing), Entry::Silent(Silence::Blocked));
     assert!(guards.guards[1].is_blocked(guards.now.mono, source));
     for guard in &mut guards.guards {
         assert!(guard.lift(source) && !guard.lift(source));

@@ -73,6 +73,10 @@ impl Streams {
         transport: Transport,
         turn: &mut Turn<'_, P>,
     ) {
+        if turn.plane.is_blocked(turn.now, source.ip()) {
+            turn.counters.refused_blocked += 1;
+            return;
+        }
         if self.table.len() >= self.limits.connections_max && !self.evict(turn) {
             turn.counters.refused_connections_max += 1;
             return;

@@ -82,6 +82,7 @@ impl Streams {
             Notice::Expect { id, silence_max_s } => self.expect(from, id, silence_max_s),
             Notice::Unreachable { to } => turn.plane.unreachable(turn.now, to),
             Notice::Heard { source } => turn.plane.heard(turn.now, source),
+            Notice::Guard(told) => turn.plane.told(turn.now, told),
         }
     }
 

@@ -14,6 +14,7 @@ mod record;
 mod ring;
 mod sleep;
 mod sync;
+mod told;
 
 #[cfg(all(test, aorta_loom))]
 mod interleavings;
@@ -29,6 +30,7 @@ use self::sleep::Sleepers;
 use self::sync::Arc;
 use super::{Datagram, ShardId};
 use crate::flow::ConnectionId;
+use crate::guard::Told;
 use crate::limits::{MESSAGE_BYTES_MAX, SHARDS_MAX};
 
 /// How many slots (of 256 bytes; a 700-byte datagram takes three) one ring may have. The least
@@ -148,6 +150,8 @@ pub enum Notice {
         /// Where it was sent.
         to: SocketAddr,
     },
+    /// To one shard or to every other: what a guard tells the others.
+    Guard(Told),
     /// To every other shard: a keepalive has come as a datagram.
     Heard {
         /// Who sent it.

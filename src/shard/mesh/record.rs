@@ -8,6 +8,7 @@ use bytes::{Buf, BufMut};
 
 use super::Notice;
 use super::ring::{Record, TAG_BYTES, Tag};
+use super::told;
 use crate::flow::{ConnectionId, Transport};
 use crate::shard::{Datagram, Link, ListenerId, Peer, ShardId};
 use crate::time::Instant;
@@ -26,6 +27,7 @@ const KIND_EXPECT: u8 = 10;
 const KIND_UNREACHABLE: u8 = 11;
 const KIND_HEARD: u8 = 12;
 const KIND_SHUT: u8 = 13;
+const KIND_GUARD: u8 = 14;
 
 const FAMILY_NONE: u8 = 0;
 const FAMILY_V4: u8 = 4;
@@ -90,6 +92,12 @@ pub(super) fn notice_tag(from: ShardId, notice: Notice) -> Tag {
             put_address(&mut out, address);
             return tag;
         }
+        Notice::Guard(told) => {
+            out.put_u8(KIND_GUARD);
+            out.put_u8(from.0);
+            told::put(&mut out, told);
+            return tag;
+        }
     };
     out.put_u8(kind);
     out.put_u8(from.0);
@@ -115,6 +123,9 @@ pub(super) fn parcel<'a>(record: &Record<'a>) -> Parcel<'a> {
         return Parcel::Send { connection: take_connection(&mut tag), bytes: record.body };
     }
     let from = ShardId(tag.get_u8());
+    if kind == KIND_GUARD {
+        return Parcel::Notice { from, notice: Notice::Guard(told::take(&mut tag)) };
+    }
     if kind == KIND_UNREACHABLE || kind == KIND_HEARD {
         let address = take_address(&mut tag);
         let notice = match kind {
@@ -169,7 +180,7 @@ fn take_connection(tag: &mut impl Buf) -> ConnectionId {
 
 /// Family and, whatever it is, sixteen bytes, so that what follows stands where it always does.
 #[inline]
-fn put_ip(out: &mut impl BufMut, ip: Option<IpAddr>) {
+pub(super) fn put_ip(out: &mut impl BufMut, ip: Option<IpAddr>) {
     let (family, bits) = match ip {
         None => (FAMILY_NONE, 0),
         Some(IpAddr::V4(ip)) => (FAMILY_V4, ip.to_bits().into()),
@@ -204,7 +215,7 @@ fn take_address(tag: &mut impl Buf) -> SocketAddr {
 }
 
 #[inline]
-fn take_ip(tag: &mut impl Buf) -> Option<IpAddr> {
+pub(super) fn take_ip(tag: &mut impl Buf) -> Option<IpAddr> {
     let (family, bits) = (tag.get_u8(), tag.get_u128_ne());
     match family {
         FAMILY_NONE => None,
