@@ -164,7 +164,8 @@ fn shards(text: &mut Exposition, tallies: &[Box<Tally>]) {
 }
 
 fn keepalives(text: &mut Exposition, tallies: &[Box<Tally>]) {
-    let counts: [(&str, &str, fn(&Pinholes) -> u64); 5] = [
+    type Count = fn(&Pinholes) -> u64;
+    let counts: [(&str, &str, Count); 5] = [
         ("due", "Turns that came of phones whose pinhole is kept open", |one| one.due),
         ("sent", "Keepalives sent", |one| one.sent),
         ("skipped", "Turns passed over, the phone having been sent something", |one| one.skipped),
