@@ -1,6 +1,6 @@
 //! TLS for a client that speaks only TCP: a port on loopback whose connections go on to the
-//! server in TLS, one each. Of the client's SIP only the transport of its Vias is changed: the
-//! client knows of no TLS, and a Via must name what it came by.
+//! server in TLS, one each. Of the client's SIP only the transport in its Vias is changed: it knows
+//! of no TLS, and a Via must name what it came by.
 
 // A session is read by one thread and written by another; no shard is near.
 #![allow(clippy::disallowed_types)]
