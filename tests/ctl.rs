@@ -112,6 +112,7 @@ fn registrations_are_listed_and_shown_for_people_and_for_programs() {
         assert_eq!(said.rows().len(), 6);
         let row = said.rows().iter().find(|row| row.starts_with("sip:u2@example.com ")).unwrap();
         assert!(row.contains(&phones[1].contact) && row.ends_with("Phone/desk"), "{row}");
+        assert!(row.contains("  registered  "), "{row}");
 
         for filter in [["--aor", "u3"], ["--contact", &phones[2].contact]] {
             let said = office.ctl(&[&["registrations", "list"], &filter[..]].concat());
@@ -131,7 +132,7 @@ fn registrations_are_listed_and_shown_for_people_and_for_programs() {
         let said = office.ctl(&["registrations", "show", "u5@example.com"]);
         assert_eq!(said.out[0], "sip:u5@example.com: 2 bindings");
         for device in ["desk", "soft"] {
-            let line = format!("  user_agent     Phone/{device}");
+            let line = format!("  {:18} Phone/{device}", "user_agent");
             assert!(said.out.contains(&line), "{said:?}");
         }
         let account = office.ctl(&["registrations", "show", "u5", "--json"]).json();

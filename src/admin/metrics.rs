@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use axum::extract::{RawQuery, State};
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::response::{IntoResponse, Response};
+use hdrhistogram::Histogram;
 
 use super::api::Api;
 use super::problem::Problem;
@@ -43,6 +44,12 @@ pub(super) async fn show(
     let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     Ok(([(CONTENT_TYPE, format)], text.0).into_response())
 }
+
+/// Upper limits of the buckets of histograms, microseconds; one without a limit follows.
+const LIMITS_US: [u64; 13] = [
+    1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
+    5_000_000, 10_000_000,
+];
 
 /// The text, family by family.
 #[derive(Default)]
@@ -78,6 +85,40 @@ impl Exposition {
                 true => writeln!(self.0, "aorta_{name}{suffix} {value}"),
                 false => writeln!(self.0, "aorta_{name}{suffix}{{{labels}}} {value}"),
             };
+        }
+    }
+
+    /// One family of histograms of microseconds, shown in seconds: its name without prefix and
+    /// unit. What stands at a limit is told from what is above it to one in a hundred, and so is
+    /// the sum.
+    fn histogram<'a>(
+        &mut self,
+        name: &str,
+        meaning: &str,
+        samples: impl IntoIterator<Item = (String, &'a Histogram<u64>)>,
+    ) {
+        let seconds = |us: u64| us as f64 / 1e6;
+        let name = format!("aorta_{name}_seconds");
+        // A string takes everything.
+        let _ = writeln!(self.0, "# HELP {name} {meaning}");
+        let _ = writeln!(self.0, "# TYPE {name} histogram");
+        for (labels, histogram) in samples {
+            let (mut at_most, mut sum_us) = ([0; LIMITS_US.len()], 0);
+            for step in histogram.iter_recorded() {
+                let (us, count) = (step.value_iterated_to(), step.count_at_value());
+                let within = histogram.lowest_equivalent(us);
+                let limits = LIMITS_US.iter().zip(&mut at_most);
+                limits.filter(|(limit, _)| within <= **limit).for_each(|(_, sum)| *sum += count);
+                sum_us += histogram.median_equivalent(us) * count;
+            }
+            for (limit, count) in LIMITS_US.into_iter().zip(at_most) {
+                let limit = seconds(limit);
+                let _ = writeln!(self.0, "{name}_bucket{{{labels},le=\"{limit}\"}} {count}");
+            }
+            let (sum, count) = (seconds(sum_us), histogram.len());
+            let _ = writeln!(self.0, "{name}_bucket{{{labels},le=\"+Inf\"}} {count}");
+            let _ = writeln!(self.0, "{name}_sum{{{labels}}} {sum}");
+            let _ = writeln!(self.0, "{name}_count{{{labels}}} {count}");
         }
     }
 
@@ -183,15 +224,15 @@ fn keepalives(text: &mut Exposition, tallies: &[Box<Tally>]) {
         });
         text.family(Kind::Counter, &format!("keepalives_{name}"), meaning, values);
     }
-    let late = of_all().filter(|(_, _, one)| one.sent > 0).flat_map(|(shard, kind, one)| {
-        [0.5, 0.99, 0.999, 1.0].map(|quantile| {
-            let kind = kind.name();
-            let labels = format!("shard=\"{shard}\",kind=\"{kind}\",quantile=\"{quantile}\"");
-            (labels, one.late_us().value_at_quantile(quantile))
-        })
+    let late = of_all().filter(|(_, _, one)| one.due > 0).map(|(shard, kind, one)| {
+        (format!("shard=\"{shard}\",kind=\"{}\"", kind.name()), one.late_us())
     });
-    let meaning = "How late keepalives went out since the start, microseconds";
-    text.family(Kind::Gauge, "keepalive_late_microseconds", meaning, late);
+    text.histogram("keepalive_late", "How much later than intended keepalives went out", late);
+    let trips = (0..)
+        .zip(tallies)
+        .map(|(shard, tally): (usize, _)| (format!("shard=\"{shard}\""), &tally.round_trips_us));
+    let meaning = "Round trips of OPTIONS that were sent once and answered";
+    text.histogram("probe_round_trip", meaning, trips);
 }
 
 fn reactors(text: &mut Exposition, reactors: &[reactor::Counters]) {
@@ -221,5 +262,38 @@ mod tests {
                         # TYPE aorta_shards gauge\n\
                         aorta_shards 2\n";
         assert_eq!(text.0, expected);
+    }
+
+    #[test]
+    fn a_histogram_counts_what_is_within_each_limit_and_all_there_is() {
+        let mut times = Histogram::new_with_bounds(1, 100_000_000, 2).unwrap();
+        let empty = times.clone();
+        for us in [1, 1_000, 1_100, 24_000, 60_000_000] {
+            times.record(us).unwrap();
+        }
+        let mut text = Exposition::default();
+        let samples = [("shard=\"0\"".to_owned(), &times), ("shard=\"1\"".to_owned(), &empty)];
+        text.histogram("wait", "Waits", samples);
+        let lines: Vec<&str> = text.0.lines().collect();
+        assert_eq!(
+            lines[..2],
+            ["# HELP aorta_wait_seconds Waits", "# TYPE aorta_wait_seconds histogram"]
+        );
+        assert_eq!(lines.len(), 2 + 2 * (LIMITS_US.len() + 3));
+        let bucket = |shard: u8, limit: &str| {
+            let labels = format!("aorta_wait_seconds_bucket{{shard=\"{shard}\",le=\"{limit}\"}} ");
+            let count = lines.iter().find_map(|line| line.strip_prefix(labels.as_str()));
+            count.expect(limit).parse::<u64>().unwrap()
+        };
+        for (limit, expected) in
+            [("0.001", 2), ("0.0025", 3), ("0.01", 3), ("0.025", 4), ("10", 4), ("+Inf", 5)]
+        {
+            assert_eq!((bucket(0, limit), bucket(1, limit)), (expected, 0), "{limit}");
+        }
+        assert!(lines.contains(&"aorta_wait_seconds_count{shard=\"0\"} 5"));
+        let sum =
+            lines.iter().find_map(|line| line.strip_prefix("aorta_wait_seconds_sum{shard=\"0\"} "));
+        let sum: f64 = sum.unwrap().parse().unwrap();
+        assert!((59.4..60.7).contains(&sum), "{sum}");
     }
 }

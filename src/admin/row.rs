@@ -37,6 +37,8 @@ pub(super) struct Row {
     refreshed_at: String,
     user_agent: Option<String>,
     nat: bool,
+    /// `registered`, or `unreachable`.
+    status: &'static str,
     reachable: bool,
     /// OPTIONS it has not answered, in a row; none if it was never asked.
     probes_missed: Option<u8>,
@@ -90,6 +92,7 @@ impl Row {
             refreshed_at: rfc3339(wall(now, binding.refreshed_at())),
             user_agent: some_text(binding.user_agent()),
             nat: binding.is_behind_nat(),
+            status: if binding.is_reachable() { "registered" } else { "unreachable" },
             reachable: binding.is_reachable(),
             probes_missed: liveness.map(|state| state.misses),
             round_trip_ms: round_trip.map(|trip| millis(trip.smoothed)),

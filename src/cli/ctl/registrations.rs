@@ -60,18 +60,13 @@ fn table_of(items: &[Value]) -> Vec<String> {
     table::lines(head, &rows)
 }
 
-/// What is special about a binding, in words.
+/// How it is with a binding, in words.
 fn state(item: &Value) -> String {
-    let is = |name| item.get(name).and_then(Value::as_bool);
-    let words = [
-        ("provided", is("provided") == Some(true)),
-        ("late", is("late") == Some(true)),
-        ("unreachable", is("reachable") == Some(false)),
-        ("in call", is("in_call") == Some(true)),
-        ("nat", is("nat") == Some(true)),
-    ];
-    let words: Vec<&str> = words.into_iter().filter_map(|(word, is)| is.then_some(word)).collect();
-    if words.is_empty() { "-".to_owned() } else { words.join(", ") }
+    let is = |name| item.get(name).and_then(Value::as_bool) == Some(true);
+    let more = [("provided", "provided"), ("late", "late"), ("in call", "in_call"), ("nat", "nat")];
+    let mut words = vec![text(item, "status")];
+    words.extend(more.into_iter().filter_map(|(word, name)| is(name).then_some(word)));
+    words.join(", ")
 }
 
 fn show_one(desk: &Desk, aor: &str) -> Result<(), Failure> {
@@ -90,7 +85,7 @@ fn show_one(desk: &Desk, aor: &str) -> Result<(), Failure> {
                 Value::String(text) => one_line(text),
                 other => other.to_string(),
             };
-            print(format_args!("  {name:14} {value}"))?;
+            print(format_args!("  {name:18} {value}"))?;
         }
     }
     Ok(())
