@@ -1,5 +1,6 @@
 //! Liveness over real sockets: a phone that goes dead is found out and makes room, one that answers
 //! stays, though it is older.
+#![allow(clippy::disallowed_methods, reason = "real sockets are waited for in real time")]
 
 mod common;
 #[path = "common/serve.rs"]
