@@ -288,3 +288,23 @@ fn suspensions_are_listed_and_lifted() {
         assert_eq!(office.ctl(&["suspensions", "list"]).out.len(), 0);
     });
 }
+
+#[test]
+fn sources_are_blocked_listed_and_lifted() {
+    each(|office| {
+        let said = office.ctl(&["blocks", "list"]);
+        assert_eq!((said.good, &*said.err[0]), (true, "aorta: none"));
+        assert_eq!(office.ctl(&["blocks", "add", "192.0.2.7"]).out, ["blocked"]);
+        let timed = ["blocks", "add", "2001:db8::7", "--seconds", "600"];
+        assert_eq!(office.ctl(&timed).out, ["blocked"]);
+        let said = office.ctl(&["blocks", "list"]);
+        assert!(said.out[1].starts_with("192.0.2.7/32   blocked  for good"), "{said:?}");
+        assert!(said.out[2].starts_with("2001:db8::/64  blocked  "), "{said:?}");
+        let page = office.ctl(&["blocks", "list", "--json"]).json();
+        assert_eq!(page["items"][0]["by"], "operator");
+        assert_eq!(office.ctl(&["blocks", "lift", "192.0.2.7"]).out, ["lifted"]);
+        assert_eq!(office.ctl(&["blocks", "lift", "192.0.2.7"]).out, ["nothing to lift"]);
+        let said = office.ctl(&["blocks", "add", "nobody"]);
+        assert!(said.line().contains("an address"), "{said:?}");
+    });
+}
