@@ -23,7 +23,7 @@ mod tools;
 mod tunnel;
 
 use server::{EACH, STREAMS, Transport, each_server, each_server_at};
-use tools::{Baresip, Sipp, sipsak, sipsak_register};
+use tools::{Baresip, Sipp, readme_sipp, sipsak, sipsak_register};
 
 /// One call of a scenario by account `number`, over each transport.
 fn sipp(scenario: &str, number: u32, settings: &[&str]) {
@@ -163,6 +163,13 @@ fn sipp_registers_over_ipv6() {
     each_server_at("[::1]", "sipp", &EACH, &[], |target| {
         Sipp::new(target, "register", 11).run();
     });
+}
+
+#[test]
+fn sipp_as_the_readme_calls_it_registers() {
+    let accounts = tools::Accounts::new("alice@example.com correct-horse\n");
+    let setting = format!("serve.subscribers={}", accounts.path());
+    each_server("sipp", &[Transport::Udp], &[&setting], readme_sipp);
 }
 
 #[test]

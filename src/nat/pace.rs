@@ -355,7 +355,7 @@ mod tests {
                     prop_assert!(ready > now);
                     now = ready;
                     tries += 1;
-                    // Each interval once, and within it when the one that waits can do so no longer.
+                    // Each interval once, and in it when who waits can do so no longer.
                     prop_assert!(tries <= 8 * u32::from(shards) + 8, "{} tries", tries);
                 }
                 let allowed = pace.allowance(now, &demand);

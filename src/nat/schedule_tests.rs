@@ -499,7 +499,9 @@ proptest! {
                         let endpoint = name(&generations, index);
                         world.schedule.heard(world.now, endpoint);
                         let now = world.now;
-                        world.last_mut(endpoint).map(|last| *last = now);
+                        if let Some(last) = world.last_mut(endpoint) {
+                            *last = now;
+                        }
                     }
                 }
                 Op::Run { ms } => world.run(Duration::from_millis(ms)),

@@ -42,12 +42,53 @@ impl Caller {
     }
 }
 
-/// Finds out who sent a request.
+/// Step 5 of RFC 3261 10.3, the part that needs no account: To names an address-of-record of a
+/// served domain.
+///
+/// # Errors
+/// The answer, where it does not.
+#[inline]
+pub(super) fn addressed<'r, 'a>(
+    core: &mut Core,
+    request: &Request<'_>,
+    found: &'r Result<Addressed<'a>, Unaddressed>,
+    out: &mut [u8],
+) -> Result<&'r Addressed<'a>, Handled> {
+    let Request { identity, responder, .. } = request;
+    found.as_ref().map_err(|&unaddressed| {
+        refuse_unaddressed(unaddressed, answer_of(core, responder, identity, out))
+    })
+}
+
+/// Finds out who sent a request. His connection has then passed authentication.
 ///
 /// # Errors
 /// The answer, where it is another one.
 #[inline]
 pub(super) fn identify(
+    core: &mut Core,
+    arrival: &Arrival<'_>,
+    request: &Request<'_>,
+    addressed: &Addressed<'_>,
+    out: &mut [u8],
+) -> Result<Caller, Handled> {
+    let caller = find_caller(core, arrival, request, addressed, out)?;
+    authenticated(core, arrival);
+    Ok(caller)
+}
+
+/// The sender of a request is known: so is his connection, if it came by one.
+#[inline]
+pub(super) fn authenticated(core: &mut Core, arrival: &Arrival<'_>) {
+    if let Some(link) = arrival.datagram.link
+        && !link.authenticated
+    {
+        core.flows.authenticated(link.id);
+    }
+}
+
+#[inline]
+fn find_caller(
     core: &mut Core,
     arrival: &Arrival<'_>,
     request: &Request<'_>,
@@ -232,7 +273,7 @@ fn is_from_another(core: &Core, head: &RequestHead<'_>, username: &[u8]) -> bool
 
 /// Refuses a request whose To names nobody who could be registered here.
 #[cold]
-pub(super) fn refuse_unaddressed(unaddressed: Unaddressed, answer: Answer<'_>) -> Handled {
+fn refuse_unaddressed(unaddressed: Unaddressed, answer: Answer<'_>) -> Handled {
     let fault = match unaddressed {
         Unaddressed::Domain => return answer.refusing(RefuseReason::ForeignDomain).plain(404),
         Unaddressed::Aor(AorError::Scheme) => {

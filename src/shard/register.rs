@@ -5,7 +5,7 @@ use crate::guard::SecurityKind;
 use crate::registrar::{AorId, Contacts, Limits, Refusal, Register};
 use crate::shard::Handled;
 use crate::shard::answer::Answer;
-use crate::shard::authorize::{Caller, challenge, identify, next_nonce, refuse_unaddressed};
+use crate::shard::authorize::{self, Caller, challenge, identify, next_nonce};
 use crate::shard::batch::{Addressed, Unaddressed};
 use crate::shard::core::Core;
 use crate::shard::counters::DropReason;
@@ -27,12 +27,9 @@ pub(super) fn handle<'a>(
     out: &mut [u8],
 ) -> Handled {
     let Request { message, head, identity, responder } = request;
-    // Step 5, the part that needs no account: To names an address-of-record of a served domain.
-    let addressed = match addressed {
+    let addressed = match authorize::addressed(core, request, addressed, out) {
         Ok(addressed) => addressed,
-        &Err(unaddressed) => {
-            return refuse_unaddressed(unaddressed, answer_of(core, responder, identity, out));
-        }
+        Err(handled) => return handled,
     };
     if let Some(account) = addressed.account
         && core.probing.ignores(arrival.now, account, arrival.datagram.source.ip())
@@ -47,11 +44,6 @@ pub(super) fn handle<'a>(
     };
     let Caller { account, replayed, next_nonce_due, by_digest } = caller;
     let Arrival { now, datagram, .. } = arrival;
-    if let Some(link) = datagram.link
-        && !link.authenticated
-    {
-        core.flows.authenticated(link.id);
-    }
 
     let mut contacts = contact::Contacts::new();
     if let Err(error) = message.contacts(&mut contacts) {

@@ -9,7 +9,7 @@ use crate::limits::LOCAL_BYTES_MAX;
 use crate::reg_event::{self, LocalTag, Refusal, Subscribe, notify, request as package};
 use crate::registrar::AorId;
 use crate::shard::Handled;
-use crate::shard::authorize::{Caller, challenge, identify, refuse_unaddressed};
+use crate::shard::authorize::{self, Caller, challenge, identify};
 use crate::shard::batch::{Addressed, Unaddressed};
 use crate::shard::core::Core;
 use crate::shard::refused::RefuseReason;
@@ -26,11 +26,9 @@ pub(super) fn handle<'a>(
     out: &mut [u8],
 ) -> Handled {
     let Request { message, head, identity, responder } = request;
-    let addressed = match addressed {
+    let addressed = match authorize::addressed(core, request, addressed, out) {
         Ok(addressed) => addressed,
-        &Err(unaddressed) => {
-            return refuse_unaddressed(unaddressed, answer_of(core, responder, identity, out));
-        }
+        Err(handled) => return handled,
     };
     let Arrival { now, datagram, .. } = arrival;
     let asked = match reg_event::Request::read(*message, head) {
@@ -38,7 +36,10 @@ pub(super) fn handle<'a>(
         Err(refusal) => return refuse(core, refusal, request, out),
     };
     let caller = match watches_all(core, datagram.source.ip()) {
-        true => addressed.account.map(Caller::trusted),
+        true => {
+            authorize::authenticated(core, &arrival);
+            addressed.account.map(Caller::trusted)
+        }
         false => match identify(core, &arrival, request, addressed, out) {
             Ok(caller) => Some(caller),
             Err(handled) => return handled,
@@ -52,11 +53,6 @@ pub(super) fn handle<'a>(
     let Some(local) = local_of(&head.uri) else {
         return refuse(core, Refusal::TooLong("Request-URI"), request, out);
     };
-    if let Some(link) = datagram.link
-        && !link.authenticated
-    {
-        core.flows.authenticated(link.id);
-    }
     let flow = datagram.flow();
     let transport = flow.transport();
     let subscribe = Subscribe {

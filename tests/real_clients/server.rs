@@ -34,15 +34,6 @@ impl Transport {
             Transport::Tls => "tls",
         }
     }
-
-    /// As a Via names it.
-    pub fn via(self) -> &'static str {
-        match self {
-            Transport::Udp => "UDP",
-            Transport::Tcp => "TCP",
-            Transport::Tls => "TLS",
-        }
-    }
 }
 
 /// One listener of a server.

@@ -93,7 +93,6 @@ impl Sipp {
         if remote.ip().is_loopback() {
             command.args(["-i", &remote.ip().to_string()]);
         }
-        command.args(["-key", "via_transport", target.transport.via()]);
         // SIPp puts the target's address into the digest's uri unless told the domain.
         command.args(["-auth_uri", "example.com", "-recv_timeout", "20s", "-nostdin"]);
         command.args(["-trace_err", "-error_file", "errors", "-trace_msg"]);
@@ -116,6 +115,46 @@ impl Sipp {
         }
         let _ = fs::remove_dir_all(dir);
     }
+}
+
+/// A subscriber file, gone with the test.
+pub struct Accounts(PathBuf);
+
+impl Accounts {
+    pub fn new(text: &str) -> Accounts {
+        let dir = scratch("accounts");
+        fs::write(dir.join("subscribers"), text).expect("the folder is ours");
+        Accounts(dir)
+    }
+
+    pub fn path(&self) -> String {
+        self.0.join("subscribers").display().to_string()
+    }
+}
+
+impl Drop for Accounts {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs SIPp by the command line that stands in README, from the folder README stands in. The
+/// address alone is another.
+pub fn readme_sipp(target: &Target) {
+    let readme = include_str!("../../README.md");
+    let (_, rest) = readme.split_once("\nsipp ").expect("README calls sipp");
+    let (command, _) = rest.split_once("\n```").expect("in a block of shell");
+    let command = format!("sipp {}", command.replace("\\\n", " "));
+    assert!(!command.contains('\n'), "one command: {command}");
+    let address = target.address.to_string();
+    let command = command.replace("127.0.0.1:5060", &address);
+    assert!(command.contains(&address), "README talks to 127.0.0.1:5060: {command}");
+    let mut shell = Command::new("sh");
+    // A terminal tells it when to draw; here there is none.
+    shell.current_dir(env!("CARGO_MANIFEST_DIR")).env("TERM", "dumb").args(["-c", &command]);
+    let mut process = Process::start(shell);
+    let status = process.finish();
+    assert!(status.success(), "{command}: {status}\n{}", process.output);
 }
 
 /// Runs sipsak through `target`; whether it was content, and what it printed.

@@ -1,5 +1,6 @@
 //! TLS for a client that speaks only TCP: a port on loopback whose connections go on to the
-//! server in TLS, one each. The client's SIP is untouched.
+//! server in TLS, one each. Of the client's SIP only the transport in its Vias is changed: it knows
+//! of no TLS, and a Via must name what it came by.
 
 // A session is read by one thread and written by another; no shard is near.
 #![allow(clippy::disallowed_types)]
@@ -57,13 +58,16 @@ fn outward(
     session: &Mutex<ClientConnection>,
 ) -> std::io::Result<()> {
     let mut buffer = [0; 16_384];
+    let mut waiting = Vec::new();
     loop {
         let read = from.read(&mut buffer)?;
+        waiting.extend_from_slice(&buffer[..read]);
+        let ready = if read == 0 { waiting.len() } else { rename(&mut waiting) };
         let mut session = session.lock().expect("no holder panics");
+        session.writer().write_all(&waiting[..ready])?;
+        waiting.drain(..ready);
         if read == 0 {
             session.send_close_notify();
-        } else {
-            session.writer().write_all(&buffer[..read])?;
         }
         while session.wants_write() {
             session.write_tls(&mut to)?;
@@ -72,6 +76,23 @@ fn outward(
             return Ok(());
         }
     }
+}
+
+/// What the client writes into a Via, and what must stand there.
+const NAMED: &[u8] = b"SIP/2.0/TCP";
+const MEANT: &[u8] = b"SIP/2.0/TLS";
+
+/// Changes each transport in `bytes`. Returns how many of them can go: a name may have been cut in
+/// two.
+fn rename(bytes: &mut [u8]) -> usize {
+    for at in 0..bytes.len() {
+        if bytes[at..].starts_with(NAMED) {
+            bytes[at..at + MEANT.len()].copy_from_slice(MEANT);
+        }
+    }
+    let longest = bytes.len().min(NAMED.len() - 1);
+    let cut = (1..=longest).rev().find(|&len| bytes.ends_with(&NAMED[..len]));
+    bytes.len() - cut.unwrap_or(0)
 }
 
 /// From TLS to the client.
