@@ -74,6 +74,7 @@ const UNSAFE_ALLOWED: &[&str] = &[
     "loadgen/src/socket/",
     // The bare loops that the reactors are measured against.
     "bench/datagram.rs",
+    "bench/keepalive.rs",
 ];
 
 /// Exceptions of any rule: (rule, path, reason).

@@ -20,6 +20,7 @@ use crate::reactor;
 use crate::shard::ShardId;
 use crate::shard::control::{Control, Reply};
 use crate::shard::counters::DropReason;
+use crate::shard::pinholes::{self, Pinholes};
 use crate::shard::refused::RefuseReason;
 use crate::shard::tally::Tally;
 
@@ -159,6 +160,38 @@ fn shards(text: &mut Exposition, tallies: &[Box<Tally>]) {
         kinds.map(one).collect::<Vec<_>>()
     });
     text.family(Kind::Counter, "security_events", "Security events, by kind", security);
+    keepalives(text, tallies);
+}
+
+fn keepalives(text: &mut Exposition, tallies: &[Box<Tally>]) {
+    type Count = fn(&Pinholes) -> u64;
+    let counts: [(&str, &str, Count); 5] = [
+        ("due", "Turns that came of phones whose pinhole is kept open", |one| one.due),
+        ("sent", "Keepalives sent", |one| one.sent),
+        ("skipped", "Turns passed over, the phone having been sent something", |one| one.skipped),
+        ("unsendable", "Turns at which there was no way to send", |one| one.unsendable),
+        ("missed", "Keepalives that came later than a period after the last", |one| one.missed),
+    ];
+    let of_all = || {
+        (0..).zip(tallies).flat_map(|(shard, tally): (usize, _)| {
+            pinholes::Kind::ALL.map(|kind| (shard, kind, tally.counters.keepalives.of(kind)))
+        })
+    };
+    for (name, meaning, count) in counts {
+        let values = of_all().map(|(shard, kind, one)| {
+            (format!("shard=\"{shard}\",kind=\"{}\"", kind.name()), count(one))
+        });
+        text.family(Kind::Counter, &format!("keepalives_{name}"), meaning, values);
+    }
+    let late = of_all().filter(|(_, _, one)| one.sent > 0).flat_map(|(shard, kind, one)| {
+        [0.5, 0.99, 0.999, 1.0].map(|quantile| {
+            let kind = kind.name();
+            let labels = format!("shard=\"{shard}\",kind=\"{kind}\",quantile=\"{quantile}\"");
+            (labels, one.late_us().value_at_quantile(quantile))
+        })
+    });
+    let meaning = "How late keepalives went out since the start, microseconds";
+    text.family(Kind::Gauge, "keepalive_late_microseconds", meaning, late);
 }
 
 fn reactors(text: &mut Exposition, reactors: &[reactor::Counters]) {

@@ -161,9 +161,9 @@ pub enum CtlCommand {
     /// Which accounts are suspended for which sources.
     #[command(subcommand)]
     Suspensions(SuspensionsCommand),
-    /// Which sources are blocked, or restrained.
+    /// Which sources are blocked.
     #[command(subcommand)]
-    Blocks(BlocksCommand),
+    Blacklist(BlacklistCommand),
     /// Every counter; zeros are left out unless --all.
     Metrics {
         /// Only those whose name has this in it.
@@ -200,10 +200,10 @@ pub enum SuspensionsCommand {
     },
 }
 
-/// Below `aorta ctl blocks`.
+/// Below `aorta ctl blacklist`.
 #[derive(Clone, Debug, Subcommand)]
-pub enum BlocksCommand {
-    /// Lists blocked sources in the order of their addresses.
+pub enum BlacklistCommand {
+    /// Lists sources, in the order of their addresses.
     List {
         /// How many at most.
         #[arg(long, value_name = "N", default_value_t = 100, conflicts_with = "all")]
@@ -212,24 +212,23 @@ pub enum BlocksCommand {
         #[arg(long)]
         all: bool,
     },
-    /// Blocks a source: an address, or the /64 of one of IPv6. Asks first, unless its input is no
-    /// terminal.
+    /// Blocks a source, its /64 if it is one of IPv6. Asks first, unless its input is no terminal.
     Add {
         /// The source.
         #[arg(value_name = "ADDRESS")]
-        ip: String,
-        /// For so long; until it is lifted, or the server stops, unless given.
-        #[arg(long, value_name = "S")]
+        source: String,
+        /// For so long; until it is lifted unless given.
+        #[arg(long, value_name = "N")]
         seconds: Option<u32>,
         /// Does not ask.
         #[arg(long, short)]
         yes: bool,
     },
-    /// Serves a blocked source again. Asks first, unless its input is no terminal.
+    /// Lifts the block of a source. Asks first, unless its input is no terminal.
     Lift {
         /// The source.
         #[arg(value_name = "ADDRESS")]
-        ip: String,
+        source: String,
         /// Does not ask.
         #[arg(long, short)]
         yes: bool,

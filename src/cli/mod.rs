@@ -17,6 +17,7 @@ mod say;
 mod serve;
 mod server;
 mod settings;
+mod watch;
 
 use std::process::ExitCode;
 

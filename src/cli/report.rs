@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::reactor::{self, Finished};
 use crate::shard::counters::{Counters, DropReason};
+use crate::shard::pinholes::{Kind, Pinholes};
 use crate::shard::refused::RefuseReason;
 
 /// What reactors and shards leave behind, as the lines a server ends with.
@@ -49,7 +50,21 @@ fn shard_lines(shards: &[&Counters]) -> Vec<String> {
     lines.extend((!named.is_empty()).then_some(named));
     lines.extend((!refused.is_empty()).then(|| format!("refused: {refused}")));
     lines.extend((!dropped.is_empty()).then(|| format!("not answered: {dropped}")));
+    lines.extend(sum.keepalives.iter().map(|(kind, pinholes)| keepalive_line(kind, pinholes)));
     lines
+}
+
+/// The keepalives of one kind; what must be 0 is shown also where it is.
+fn keepalive_line(kind: Kind, pinholes: &Pinholes) -> String {
+    let Pinholes { due, sent, skipped, unsendable, missed, .. } = pinholes;
+    let late = pinholes.late_us();
+    let (p50, p99) = (late.value_at_quantile(0.5), late.value_at_quantile(0.99));
+    let max = late.max();
+    format!(
+        "keepalives {}: due {due}, sent {sent}, skipped {skipped}, unsendable {unsendable}, missed \
+         {missed}, late us p50 {p50}, p99 {p99}, max {max}",
+        kind.name()
+    )
 }
 
 /// `name value` pairs with commas between.
@@ -81,5 +96,14 @@ mod tests {
         ];
         assert_eq!(lines, expected);
         assert_eq!(shard_lines(&[]), ["answered 0"]);
+    }
+
+    #[test]
+    fn keepalives_show_what_must_be_nought() {
+        let mut pinholes = Pinholes::default();
+        (pinholes.due, pinholes.sent, pinholes.skipped) = (3, 2, 1);
+        let expected = "keepalives raw: due 3, sent 2, skipped 1, unsendable 0, missed 0, late us \
+                        p50 0, p99 0, max 0";
+        assert_eq!(keepalive_line(Kind::Raw, &pinholes), expected);
     }
 }

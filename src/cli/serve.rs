@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use super::args::ServeArgs;
 use super::say::{note, show};
 use super::server::Server;
+use super::watch::Watch;
 use super::{Failure, admin, report, settings};
 use crate::reactor::{Signal, Signals};
 
@@ -42,6 +43,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     if let Some(admin) = &admin {
         show(format_args!("listening http {}", admin.address()));
     }
+    let watch = Watch::start(server.running.controllers().to_vec());
     show("ready");
     loop {
         match signals.wait_for_signal() {
@@ -57,6 +59,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         }
     }
     note("stopping");
+    drop(watch);
     // Nobody asks shards that are about to go.
     drop(admin);
     for line in report::final_lines(&server.stop()) {

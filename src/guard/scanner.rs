@@ -83,8 +83,8 @@ const NUMBER_BITS: u32 = 24;
 
 impl Walk {
     /// Takes the user a request is for, on one of so many shards. Returns true each time that a
-    /// walk has gone on for another eight numbers. Users that are no number, or begin with letters other than before,
-    /// are left aside: only the digits at the end count.
+    /// walk has gone on for another eight numbers. Users that are no number, or begin with letters
+    /// other than before, are left aside: only the digits at the end count.
     pub fn step(&mut self, user: &[u8], shards: u8) -> bool {
         let Some(number) = number_at_end(user) else { return false };
         let (last, steps) = (self.0 & ((1 << NUMBER_BITS) - 1), self.0 >> NUMBER_BITS);

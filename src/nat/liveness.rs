@@ -85,15 +85,6 @@ pub enum Stray {
     Old,
 }
 
-/// A probe missed, counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Missed {
-    /// It is the one that makes the endpoint unreachable.
-    pub now_unreachable: bool,
-    /// The endpoint is unreachable and has never answered anything.
-    pub never_answered: bool,
-}
-
 /// What is held for the tenant of a slot.
 #[derive(Clone, Copy, Debug, Default)]
 struct Entry {
@@ -107,6 +98,8 @@ struct Entry {
     /// 0: none measured.
     last_us: u32,
     smoothed_us: u32,
+    /// Those microseconds, and above [`SENT_US`] how many probes in a row were not answered by one
+    /// who never answered any.
     sent_us: u16,
     misses: u8,
     /// [`TRIES`] and flags.
@@ -114,6 +107,11 @@ struct Entry {
 }
 
 const _: () = assert!(size_of::<Entry>() == 24);
+
+/// The bits of 0-999.
+const SENT_US: u16 = 0x03ff;
+const NEVER_ANSWERED_ONE: u16 = SENT_US + 1;
+const NEVER_ANSWERED_MAX: u8 = (u16::MAX / NEVER_ANSWERED_ONE) as u8;
 
 /// How often the probe that is out has been sent; 0: none is out.
 const TRIES: u8 = 0x0f;
@@ -133,7 +131,20 @@ impl Entry {
     fn age(&self, now: Instant) -> Duration {
         let (ms, us) = clock(now);
         let ms = u64::from(ms.wrapping_sub(self.sent_ms));
-        Duration::from_micros((ms * 1000 + u64::from(us)).saturating_sub(self.sent_us.into()))
+        Duration::from_micros(
+            (ms * 1000 + u64::from(us)).saturating_sub((self.sent_us & SENT_US).into()),
+        )
+    }
+
+    fn is_sent(&mut self, now: Instant) {
+        let (ms, us) = clock(now);
+        self.sent_ms = ms;
+        self.sent_us = self.sent_us & !SENT_US | us;
+    }
+
+    fn has_answered(&mut self) {
+        self.state |= HAS_ANSWERED;
+        self.sent_us &= SENT_US;
     }
 }
 
@@ -223,7 +234,7 @@ impl Liveness {
         // earlier one has been.
         let next = if entry.number == 0 { now.wall.0 as u32 } else { entry.number + 1 };
         entry.number = (next & NUMBER_MAX).max(1);
-        (entry.sent_ms, entry.sent_us) = clock(now.mono);
+        entry.is_sent(now.mono);
         entry.state |= 1;
         let number = entry.number;
         let timer = Timer { due: now.mono + T1, endpoint, number };
@@ -282,14 +293,31 @@ impl Liveness {
                 && let Some(entry) = self.entry_mut(timer.endpoint)
             {
                 entry.end();
+                if entry.state & HAS_ANSWERED == 0 {
+                    let more = entry.sent_us.checked_add(NEVER_ANSWERED_ONE);
+                    entry.sent_us = more.unwrap_or(entry.sent_us);
+                }
                 return Some((timer.endpoint, now - entry.age(now)));
             }
         }
         None
     }
 
-    /// Counts a miss.
-    pub fn miss(&mut self, endpoint: Endpoint) -> Missed {
+    /// Whether an endpoint that has never answered has now left as many probes without an answer
+    /// as make one unreachable, whatever else was heard from it: who only ever asks shows nothing
+    /// of whether anybody listens there. If so, the count begins anew.
+    pub fn never_answers(&mut self, endpoint: Endpoint) -> bool {
+        let most = u16::from(self.rules.misses.clamp(1, NEVER_ANSWERED_MAX));
+        let Some(entry) = self.entry_mut(endpoint) else { return false };
+        let is_so = entry.sent_us / NEVER_ANSWERED_ONE >= most;
+        if is_so {
+            entry.sent_us &= SENT_US;
+        }
+        is_so
+    }
+
+    /// Counts a miss. Returns whether it is the one that makes the endpoint unreachable.
+    pub fn miss(&mut self, endpoint: Endpoint) -> bool {
         let most = self.rules.misses.max(1);
         let entry = self.settle_in(endpoint);
         entry.misses = entry.misses.saturating_add(1);
@@ -297,11 +325,7 @@ impl Liveness {
         if entry.misses >= most {
             entry.state |= UNREACHABLE;
         }
-        let is = entry.state & UNREACHABLE != 0;
-        Missed {
-            now_unreachable: is && !was,
-            never_answered: is && entry.state & HAS_ANSWERED == 0,
-        }
+        !was && entry.state & UNREACHABLE != 0
     }
 
     /// The endpoint has been heard from by other means than an answer. Returns whether it had been
@@ -373,6 +397,10 @@ impl Liveness {
             });
         }
         if !counts {
+            // Whoever says no is there as well, and no tool that never listens.
+            if !negative {
+                entry.has_answered();
+            }
             if status < 200 {
                 entry.state |= PROCEEDING;
                 return Ok(Answered::Proceeding);
@@ -398,7 +426,7 @@ impl Liveness {
 
     fn answered(&mut self, endpoint: Endpoint) -> bool {
         if let Some(entry) = self.entry_mut(endpoint) {
-            entry.state |= HAS_ANSWERED;
+            entry.has_answered();
         }
         self.heard(endpoint)
     }

@@ -19,7 +19,7 @@ use crate::flow::Flow;
 use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX, PROBE_STEPS_MAX, PROBES_URGENT_MAX};
 use crate::nat::Keepalive;
 use crate::nat::ignored::Ignored;
-use crate::nat::liveness::{Answered, Liveness, Missed, RoundTrip, Rules, State, Stray};
+use crate::nat::liveness::{Answered, Liveness, RoundTrip, Rules, State, Stray};
 use crate::nat::probe::{Branch, Endpoint, ProbeKey};
 use crate::nat::recent::Recent;
 use crate::nat::schedule::{Due, Rhythm, Schedule};
@@ -398,32 +398,49 @@ impl Core {
 
     fn unanswered(&mut self, now: Now, endpoint: Endpoint, sent_at: Instant) {
         let Some(binding) = self.registrar.location().binding(id(endpoint)) else { return };
-        if is_since(binding.refreshed_at(), sent_at) || self.probing.silence.keeps_word(endpoint) {
-            // Heard from since.
-            self.counters.probes_unanswered += 1;
-            self.found_alive(endpoint);
-            return;
-        }
+        let has_registered = is_since(binding.refreshed_at(), sent_at);
         self.counters.probes_unanswered += 1;
-        self.missed(now, endpoint);
+        let keeps_word = self.probing.silence.keeps_word(endpoint);
+        if !keeps_word {
+            self.ignore_who_never_answers(now, endpoint);
+        }
+        // Heard from since.
+        if has_registered || keeps_word {
+            self.found_alive(endpoint);
+        } else {
+            self.missed(endpoint);
+        }
     }
 
-    fn missed(&mut self, now: Now, endpoint: Endpoint) {
-        let Missed { now_unreachable, never_answered } = self.probing.liveness.miss(endpoint);
-        if !now_unreachable {
+    /// Flood tools register and never listen: their REGISTERs are no sign of life.
+    fn ignore_who_never_answers(&mut self, now: Now, endpoint: Endpoint) {
+        let ignore_s = self.liveness.ignore_silent_s;
+        if ignore_s == 0 || !self.probing.liveness.never_answers(endpoint) {
+            return;
+        }
+        let Some(binding) = self.registrar.location().binding(id(endpoint)) else { return };
+        let (aor, source) = (binding.aor(), binding.source().ip());
+        // Another phone of the account, at the same address, is not shut out with it.
+        let has_answered = |id| self.probing.state(id).is_some_and(|state| state.has_answered);
+        let mut others = self.registrar.bindings(aor, now);
+        let is_shared = others.any(|(id, other)| other.source().ip() == source && has_answered(id));
+        if binding.is_static() || is_shared {
+            return;
+        }
+        let time = Duration::from_secs(ignore_s.into());
+        match self.probing.ignored.insert(now.mono, aor.0, source, time) {
+            true => self.counters.endpoints_ignored += 1,
+            false => self.counters.endpoints_ignored_shed += 1,
+        }
+    }
+
+    fn missed(&mut self, endpoint: Endpoint) {
+        if !self.probing.liveness.miss(endpoint) {
             return;
         }
         let Some(binding) = self.registrar.location().binding(id(endpoint)) else { return };
         self.counters.unreachable += 1;
-        let (aor, source, is_static) = (binding.aor(), binding.source().ip(), binding.is_static());
-        let ignore_s = self.liveness.ignore_silent_s;
-        if ignore_s > 0 && never_answered && !is_static {
-            let time = Duration::from_secs(ignore_s.into());
-            match self.probing.ignored.insert(now.mono, aor.0, source, time) {
-                true => self.counters.endpoints_ignored += 1,
-                false => self.counters.endpoints_ignored_shed += 1,
-            }
-        }
+        let (aor, is_static) = (binding.aor(), binding.is_static());
         self.registrar.set_reachable(id(endpoint), false);
         // What the configuration provides ends with the configuration.
         if self.liveness.unreachable == Unreachable::Remove && !is_static {
@@ -491,7 +508,7 @@ impl Core {
             }
             Ok(Answered::Refused) => {
                 self.counters.probes_refused += 1;
-                self.missed(now, endpoint);
+                self.missed(endpoint);
             }
             Ok(Answered::Proceeding | Answered::Repeated) => {
                 self.counters.probe_answers_repeated += 1;

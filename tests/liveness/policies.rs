@@ -133,3 +133,50 @@ fn an_answer_after_all_ends_the_ignoring() {
     field.pass_until(30, |field| field.is_reachable(1));
     field.register(&mut phone, addr(A), &[]);
 }
+
+#[test]
+fn a_tool_that_registers_all_the_time_and_never_listens_is_found_out() {
+    let mut field = ignoring(Unreachable::Keep);
+    let mut tool = field.phone(1, "a", A);
+    field.kill(A);
+    let mut heard = 0;
+    for _ in 0..60 {
+        field.pass(1);
+        let request = tool.register(3600);
+        heard += u32::from(field.give(addr(A), &request).is_some());
+    }
+    assert_eq!(field.counters().endpoints_ignored, 1);
+    assert!(field.counters().dropped(DropReason::NeverAnswers) > 10);
+    assert!(heard > 10, "as long as it had not been asked twice");
+    field.phone(1, "b", B);
+}
+
+#[test]
+fn a_phone_that_refuses_the_check_is_no_flood_tool() {
+    let liveness = Liveness {
+        ignore_silent_s: 300,
+        answer: aorta::config::LivenessAnswer::Success,
+        ..liveness()
+    };
+    let mut field = Field::new(3, &options(liveness));
+    let mut phone = field.phone(1, "a", A);
+    field.alive.insert(addr(A), 405);
+    field.pass_until(60, |field| !field.is_reachable(1));
+    // It was turned off before it came back.
+    field.kill(A);
+    field.pass(60);
+    assert_eq!(field.counters().endpoints_ignored, 0);
+    field.register(&mut phone, addr(A), &[]);
+}
+
+#[test]
+fn a_phone_beside_one_that_never_answers_is_not_shut_out_with_it() {
+    let mut field = ignoring(Unreachable::Keep);
+    let mut good = field.phone(1, "a", A);
+    field.phone(1, "b", "192.0.2.1:40002");
+    field.kill("192.0.2.1:40002");
+    field.pass(60);
+    assert_eq!(field.counters().unreachable, 1);
+    assert_eq!(field.counters().endpoints_ignored, 0);
+    field.register(&mut good, addr(A), &[]);
+}

@@ -84,7 +84,7 @@ fn where_only_success_counts_another_final_answer_is_a_miss() {
     assert_eq!(liveness.answer(at(9).mono, &branch, 404, false), Ok(Answered::Refused));
     assert_eq!(liveness.poll_repeat(at(60_000).mono), None);
     assert_eq!(liveness.poll_unanswered(at(60_000).mono), None, "it is over");
-    assert!(!liveness.state(ONE).unwrap().has_answered);
+    assert!(liveness.state(ONE).unwrap().has_answered, "it is there, whatever that is worth");
     let branch = liveness.begin(at(70_000), ONE, false).unwrap();
     let answered = liveness.answer(at(70_001).mono, &branch, 200, false);
     assert!(matches!(answered, Ok(Answered::Alive { .. })));
@@ -117,7 +117,7 @@ fn a_round_trip_is_measured_only_of_what_was_sent_once_karn() {
     assert_eq!(liveness.round_trip(ONE), both(160, 90));
 }
 
-fn miss_one(liveness: &mut Liveness, now: u64) -> Missed {
+fn miss_one(liveness: &mut Liveness, now: u64) -> bool {
     assert!(liveness.begin(at(now), ONE, true).is_some());
     assert_eq!(liveness.poll_unanswered(at(now + 7999).mono), None);
     assert!(liveness.poll_unanswered(at(now + 8000).mono).is_some());
@@ -129,7 +129,7 @@ fn misses_in_a_row_make_an_endpoint_unreachable_and_an_answer_ends_them() {
     let mut liveness = liveness(RULES);
     for _ in 0..2 {
         for now in [0, 10_000] {
-            assert!(!miss_one(&mut liveness, now).now_unreachable);
+            assert!(!miss_one(&mut liveness, now));
         }
         let branch = liveness.begin(at(20_000), ONE, true).unwrap();
         liveness.answer(at(20_001).mono, &branch, 200, false).unwrap();
@@ -138,17 +138,60 @@ fn misses_in_a_row_make_an_endpoint_unreachable_and_an_answer_ends_them() {
     for now in [30_000, 40_000] {
         miss_one(&mut liveness, now);
     }
-    let missed = miss_one(&mut liveness, 50_000);
-    assert_eq!(missed, Missed { now_unreachable: true, never_answered: false });
-    assert!(!miss_one(&mut liveness, 60_000).now_unreachable, "it is so already");
+    assert!(miss_one(&mut liveness, 50_000));
+    assert!(!miss_one(&mut liveness, 60_000), "it is so already");
     assert!(liveness.heard(ONE) && !liveness.heard(ONE));
     assert!(!liveness.state(ONE).unwrap().unreachable);
 }
 
 #[test]
-fn who_has_never_answered_is_told_from_who_once_did() {
+fn who_has_never_answered_is_found_out_whatever_else_is_heard_from_it() {
+    let mut liveness = liveness(RULES);
+    for round in 0..3 {
+        for probe in 1..=3 {
+            let now = 100_000 * round + 10_000 * probe;
+            assert!(liveness.begin(at(now), ONE, true).is_some());
+            liveness.poll_unanswered(at(now + 8000).mono).unwrap();
+            assert_eq!(liveness.probed_at(at(now + 8000).mono, ONE), Some(at(now).mono));
+            liveness.heard(ONE);
+            assert_eq!(liveness.never_answers(ONE), probe == 3, "probe {probe} of round {round}");
+        }
+    }
+    assert!(!liveness.never_answers(Endpoint { generation: 2, ..ONE }), "another tenant");
+}
+
+#[test]
+fn who_has_answered_once_never_counts_as_one_who_does_not_even_if_it_refused() {
+    for status in [200, 486] {
+        let mut liveness = liveness(Rules { misses: 2, success_only: true, ..RULES });
+        miss_one(&mut liveness, 0);
+        let branch = liveness.begin(at(10_000), ONE, true).unwrap();
+        liveness.answer(at(10_001).mono, &branch, status, false).unwrap();
+        for now in 2..100 {
+            miss_one(&mut liveness, now * 10_000);
+            assert!(!liveness.never_answers(ONE));
+        }
+    }
+    // What a proxy says of one it cannot reach is no answer of his.
     let mut liveness = liveness(Rules { misses: 1, ..RULES });
-    assert_eq!(miss_one(&mut liveness, 0), Missed { now_unreachable: true, never_answered: true });
+    let branch = liveness.begin(at(0), ONE, true).unwrap();
+    liveness.answer(at(1).mono, &branch, 408, true).unwrap();
+    assert!(!liveness.state(ONE).unwrap().has_answered);
+}
+
+#[test]
+fn the_count_of_those_who_never_answer_ends_and_begins_nothing_else() {
+    let mut liveness = liveness(RULES);
+    for now in 0..200 {
+        let at = |millis: u64| Now {
+            mono: at(now * 10_000).mono + Duration::from_micros(millis * 1000 + 999),
+            ..at(0)
+        };
+        liveness.begin(at(0), ONE, true).unwrap();
+        assert_eq!(liveness.probed_at(at(3).mono, ONE), Some(at(0).mono));
+        liveness.poll_unanswered(at(8000).mono).unwrap();
+    }
+    assert!(liveness.never_answers(ONE));
 }
 
 #[test]
@@ -156,7 +199,7 @@ fn an_answer_after_its_time_is_still_a_sign_of_life() {
     let mut liveness = liveness(Rules { misses: 1, ..RULES });
     let branch = liveness.begin(at(0), ONE, true).unwrap();
     assert!(liveness.poll_unanswered(at(8000).mono).is_some());
-    assert!(liveness.miss(ONE).now_unreachable);
+    assert!(liveness.miss(ONE));
     let answered = liveness.answer(at(9000).mono, &branch, 200, false);
     assert_eq!(answered, Ok(Answered::Alive { round_trip: None, again: true }));
     assert_eq!(liveness.answer(at(9001).mono, &branch, 200, false), Ok(Answered::Repeated));

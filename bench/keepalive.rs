@@ -1,0 +1,451 @@
+//! A million phones behind NAT, each at an address of its own, kept open by one reactor over a real
+//! socket: how even the flow is, how late, whether anybody is missed, and what it costs beside a
+//! bare sendmmsg loop that sends as many such datagrams to the same addresses in the same run.
+//! Then the same while REGISTERs come as fast as they are answered.
+//!
+//! `--quick` takes a tenth of the phones and a third of the period, which is nearly the same flow
+//! for each phone. Beside other work on the machine the figures say little.
+#![allow(clippy::disallowed_methods, reason = "a bench reads the clock and waits")]
+
+#[path = "registrar/phones.rs"]
+#[allow(dead_code, reason = "the registrar's bench asks for more")]
+mod phones;
+
+use std::mem;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aorta::auth::Ha1s;
+use aorta::auth::nonce::NonceKey;
+use aorta::config::{self, Algorithms, Domain, KeepalivePace, Nat};
+use aorta::limits::RESPONSE_BYTES_MAX;
+use aorta::reactor::{Clock, Plane, Reactors, Settings, allowed_cpus, io_uring_allowed};
+use aorta::shard::mesh::{default_slots, mesh};
+use aorta::shard::owner::Ownership;
+use aorta::shard::pinholes::Pinholes;
+use aorta::shard::{Datagram, Handled, Keys, ListenerId, Order, Outlet, Setup, Shard, ShardId};
+use aorta::time::{Instant as Mono, Now};
+use phones::{Ask, DOMAIN, Phones};
+
+const BATCH: usize = 32;
+const BUCKET: Duration = Duration::from_millis(10);
+/// What is asked for.
+const PEAK_MAX: f64 = 1.2;
+const LATE_US_MAX: u64 = 100_000;
+const LATE_LOADED_US_MAX: u64 = 250_000;
+const CPU_PERCENT_MAX: f64 = 3.0;
+
+#[derive(Clone, Copy)]
+struct Scale {
+    phones: usize,
+    period_s: u32,
+}
+
+fn main() {
+    if let Err(error) = io_uring_allowed() {
+        println!("SKIPPED: the reactors: {error}");
+        return;
+    }
+    let quick = std::env::args().any(|argument| argument == "--quick");
+    let scale = match quick {
+        true => Scale { phones: 100_000, period_s: 10 },
+        false => Scale { phones: 1_000_000, period_s: 30 },
+    };
+    let cpus = allowed_cpus();
+    let (server_cpu, other_cpu) = (cpus[0], cpus.get(1).copied().unwrap_or(cpus[0]));
+    println!("{} phones, period {} s", scale.phones, scale.period_s);
+
+    let ear = Ear::open(other_cpu);
+    let bench = start(scale, server_cpu, ear.port);
+    let period = Duration::from_secs(scale.period_s.into());
+    let calm = measure(&bench, &ear, period);
+    let rate = calm.sent as f64 / period.as_secs_f64();
+    let pinned = server_cpu;
+    let (tight, paced) =
+        (bare(scale, ear.port, pinned, None), bare(scale, ear.port, pinned, Some(rate)));
+    println!("\n{:<44} {:>12}", "keepalives a second", rate as u64);
+    let cost = calm.cpu_ns as f64 / calm.sent as f64;
+    println!("{:<44} {cost:>9.0} ns", "CPU of the reactor for each");
+    println!("{:<44} {paced:>9.0} ns", "of a bare sendmmsg loop at that rate");
+    println!("{:<44} {tight:>9.0} ns", "of a bare sendmmsg loop without a pause");
+    let own = |bare: f64| (cost - bare) * rate / 1e7;
+    verdict("beyond the loop at that rate, % of a core", own(paced), CPU_PERCENT_MAX);
+    verdict("beyond the loop without a pause, % of a core", own(tight), CPU_PERCENT_MAX);
+    verdict("max/mean over 10 ms, as received", calm.peak, PEAK_MAX);
+    verdict("latest, us", calm.late_max_us as f64, LATE_US_MAX as f64);
+    println!("{:<44} {:>12}", "late p50, us", calm.late_p50_us);
+    println!("{:<44} {:>12}", "late p99, us", calm.late_p99_us);
+    verdict("missed", calm.missed as f64, 0.0);
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let flood = flood(bench.to, other_cpu, Arc::clone(&stop));
+    let loaded = measure(&bench, &ear, period);
+    stop.store(true, Ordering::Relaxed);
+    let answers = flood.join().expect("the flood ends");
+    println!("\nbeside {:.0} answers a second", answers);
+    verdict("late p99, us", loaded.late_p99_us as f64, LATE_LOADED_US_MAX as f64);
+    println!("{:<44} {:>12}", "latest, us", loaded.late_max_us);
+    verdict("missed", loaded.missed as f64, 0.0);
+    bench.running.stop();
+    drop(bench.running.join());
+}
+
+fn verdict(name: &str, value: f64, limit: f64) {
+    let held = if value <= limit { "held" } else { "EXCEEDED" };
+    println!("{name:<44} {value:>12.2}    limit {limit}, {held}");
+}
+
+/// Where phone `index` is, as the server sees it.
+fn source(index: usize, port: u16) -> SocketAddr {
+    let address = u32::from(Ipv4Addr::new(127, 1, 0, 0)) + index as u32;
+    (Ipv4Addr::from_bits(address), port).into()
+}
+
+/// Everybody's ear: one socket that takes what is sent to any of them.
+struct Ear {
+    port: u16,
+    origin: Instant,
+    buckets: Arc<Vec<AtomicU64>>,
+}
+
+impl Ear {
+    const BUCKETS: usize = 100_000;
+
+    fn open(cpu: usize) -> Ear {
+        let socket = UdpSocket::bind("0.0.0.0:0").expect("a port");
+        let port = socket.local_addr().expect("an address").port();
+        let view = socket2::SockRef::from(&socket);
+        view.set_recv_buffer_size(8 << 20).expect("SO_RCVBUF");
+        let buckets: Vec<AtomicU64> = (0..Ear::BUCKETS).map(|_| AtomicU64::new(0)).collect();
+        let ear = Ear { port, origin: Instant::now(), buckets: Arc::new(buckets) };
+        let (buckets, origin) = (Arc::clone(&ear.buckets), ear.origin);
+        thread::spawn(move || {
+            pin(cpu);
+            let mut buffer = [0; 2048];
+            while let Ok(len) = socket.recv(&mut buffer) {
+                let bucket = origin.elapsed().as_millis() / BUCKET.as_millis();
+                if let Some(count) = buckets.get(bucket as usize)
+                    && len == b"HELLO".len()
+                {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        ear
+    }
+
+    fn bucket(&self) -> usize {
+        (self.origin.elapsed().as_millis() / BUCKET.as_millis()) as usize
+    }
+
+    /// The fullest bucket by the mean.
+    fn peak(&self, from: usize, to: usize) -> f64 {
+        let counts = self.buckets[from..to].iter().map(|count| count.load(Ordering::Relaxed));
+        let (sum, most) = counts.fold((0, 0), |(sum, most), one| (sum + one, one.max(most)));
+        most as f64 * (to - from) as f64 / sum as f64
+    }
+}
+
+struct Bench {
+    running: aorta::reactor::Running<Measured>,
+    to: SocketAddr,
+}
+
+/// A shard that says how much of the CPU its thread has had.
+struct Measured(Shard);
+
+#[derive(Clone)]
+struct Reading {
+    cpu_ns: u64,
+    pinholes: Pinholes,
+}
+
+impl Plane for Measured {
+    type Final = ();
+    type Control = ();
+    type Reply = Reading;
+
+    fn receive(&mut self, now: Now, datagram: &Datagram<'_>, out: &mut [u8]) -> Handled {
+        self.0.receive(now, datagram, out)
+    }
+
+    fn receive_handoff(&mut self, now: Now, datagram: &Datagram<'_>, out: &mut [u8]) -> Handled {
+        self.0.receive_handoff(now, datagram, out)
+    }
+
+    fn receive_batch(&mut self, now: Now, datagrams: &[Datagram<'_>], outlet: &mut impl Outlet) {
+        self.0.receive_batch(now, datagrams, outlet);
+    }
+
+    fn turn(&mut self, now: Now) -> Option<Mono> {
+        self.0.turn(now)
+    }
+
+    fn poll_order(&mut self, out: &mut [u8]) -> Option<Order> {
+        self.0.poll_order(out)
+    }
+
+    fn control(&mut self, _: Now, (): ()) -> Reading {
+        Reading { cpu_ns: thread_cpu_ns(), pinholes: self.0.counters().keepalives.total() }
+    }
+
+    fn finish(self, _: Now) {}
+}
+
+/// What happened within a period.
+struct Figures {
+    sent: u64,
+    missed: u64,
+    cpu_ns: u64,
+    peak: f64,
+    late_p50_us: u64,
+    late_p99_us: u64,
+    late_max_us: u64,
+}
+
+fn measure(bench: &Bench, ear: &Ear, time: Duration) -> Figures {
+    let read = || {
+        let controller = &bench.running.controllers()[0];
+        let pending = controller.give(()).expect("the reactor runs");
+        pending.wait(Duration::from_secs(10)).expect("the reactor answers")
+    };
+    let (before, from) = (read(), ear.bucket() + 1);
+    thread::sleep(time);
+    let (after, to) = (read(), ear.bucket());
+    let mut late = after.pinholes.late_us().clone();
+    late.subtract(before.pinholes.late_us()).expect("counters only grow");
+    Figures {
+        sent: after.pinholes.sent - before.pinholes.sent,
+        missed: after.pinholes.missed - before.pinholes.missed,
+        cpu_ns: after.cpu_ns - before.cpu_ns,
+        peak: ear.peak(from, to),
+        late_p50_us: late.value_at_quantile(0.5),
+        late_p99_us: late.value_at_quantile(0.99),
+        late_max_us: late.value_at_quantile(1.0),
+    }
+}
+
+/// A reactor whose shard has registered everybody, each from an address of its own.
+fn start(scale: Scale, cpu: usize, port: u16) -> Bench {
+    let clock = Clock::start();
+    let settings = Settings {
+        listen: vec!["0.0.0.0:0".parse().expect("an address")],
+        cpus: vec![cpu],
+        clock,
+        ..Settings::default()
+    };
+    let plane = move |id: ShardId| {
+        // Everybody registers at one moment that is still to come, however long it takes.
+        let mut shard = shard(id, scale);
+        let begun = Instant::now();
+        let ahead = Duration::from_secs(2 + 30 * scale.phones as u64 / 1_000_000);
+        let now = clock.now().after(ahead);
+        register_all(&mut shard, scale, port, now);
+        println!("registered in {:.1} s", begun.elapsed().as_secs_f64());
+        while clock.now().mono < now.mono {
+            thread::sleep(Duration::from_millis(1));
+        }
+        Measured(shard)
+    };
+    let running = Reactors::start(settings, mesh(1, default_slots(1)), vec![plane])
+        .unwrap_or_else(|error| panic!("{error}"));
+    let to = (Ipv4Addr::LOCALHOST, running.bound()[0].address.port()).into();
+    // The first cycle: caches, pages, and those who were near to their turn.
+    thread::sleep(Duration::from_secs(3));
+    Bench { running, to }
+}
+
+fn shard(id: ShardId, scale: Scale) -> Shard {
+    let pace = KeepalivePace { period_s: scale.period_s, ..KeepalivePace::default() };
+    let mut shard = Shard::new(Setup {
+        id,
+        ownership: Ownership::new([5; 16], 1),
+        keys: Keys { nonce: NonceKey::new(&[1; 16]).into(), identity: [2; 16], spread: [3, 4] },
+        registrar: config::Registrar::default(),
+        auth: config::Auth::default(),
+        guard: config::Guard::off(),
+        nat: Nat { pace, ..Nat::default() },
+        liveness: config::Liveness { interval_s: None, ..config::Liveness::default() },
+        networks: Vec::new(),
+        domains: vec![Domain {
+            name: DOMAIN.into(),
+            algorithms: Algorithms::MD5,
+            aliases: Vec::new(),
+        }],
+    });
+    shard.reserve(scale.phones);
+    for number in 1..=scale.phones {
+        let aor = format!("u{number}@{DOMAIN}");
+        let ha1s = Ha1s::from_password(&aor, &format!("p{number}"), false);
+        shard.insert_account(aor.as_bytes(), &ha1s).expect("distinct names");
+    }
+    shard
+}
+
+fn register_all(shard: &mut Shard, scale: Scale, port: u16, now: Now) {
+    let mut phones = Phones::new(scale.phones);
+    let (mut request, mut out) = (Vec::new(), vec![0; RESPONSE_BYTES_MAX]);
+    for phone in 0..scale.phones {
+        for ask in [Ask::Unchallenged, Ask::Refresh] {
+            phones.write(phone, ask, &mut request);
+            let datagram = Datagram {
+                source: source(phone, port),
+                listener: ListenerId(0),
+                local_ip: None,
+                received_at: now.mono,
+                bytes: &request,
+                link: None,
+            };
+            match shard.receive(now, &datagram, &mut out) {
+                Handled::Reply { len, .. } if ask == Ask::Unchallenged => {
+                    phones.challenge(phone, &out[..len]);
+                }
+                Handled::Reply { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert_eq!(shard.counters().registered, scale.phones as u64);
+}
+
+/// CPU time of each datagram of a bare sendmmsg loop, at a rate or without a pause.
+fn bare(scale: Scale, port: u16, cpu: usize, rate: Option<f64>) -> f64 {
+    let run = move || {
+        pin(cpu);
+        let socket = UdpSocket::bind("0.0.0.0:0").expect("a port");
+        let mut batch = Batch::new();
+        let total = scale.phones.min(300_000);
+        let (begun, from_ns) = (Instant::now(), thread_cpu_ns());
+        let mut sent = 0;
+        while sent < total {
+            let due = match rate {
+                None => sent + BATCH,
+                Some(rate) => (begun.elapsed().as_secs_f64() * rate) as usize,
+            };
+            while sent < due.min(total) {
+                let count = BATCH.min(due.min(total) - sent);
+                // In an order that no cache foresees, as turns have none.
+                let place = |number: usize| (sent + number) * 611_953 % scale.phones;
+                sent += batch.send(&socket, count, |number| source(place(number), port));
+            }
+            if rate.is_some() {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        (thread_cpu_ns() - from_ns) as f64 / total as f64
+    };
+    thread::spawn(run).join().expect("the bare loop ends")
+}
+
+/// One batch of HELLOs.
+struct Batch {
+    headers: Vec<libc::mmsghdr>,
+    vectors: Vec<libc::iovec>,
+    names: Vec<libc::sockaddr_in>,
+    payload: [u8; 5],
+}
+
+impl Batch {
+    fn new() -> Box<Batch> {
+        // SAFETY: all-zero is valid for these plain structs of integers and null pointers.
+        let (header, vector, name) = unsafe { (mem::zeroed(), mem::zeroed(), mem::zeroed()) };
+        let mut batch = Box::new(Batch {
+            headers: vec![header; BATCH],
+            vectors: vec![vector; BATCH],
+            names: vec![name; BATCH],
+            payload: *b"HELLO",
+        });
+        let parts = &mut *batch;
+        for (slot, header) in parts.headers.iter_mut().enumerate() {
+            parts.vectors[slot] = libc::iovec {
+                iov_base: parts.payload.as_mut_ptr().cast(),
+                iov_len: parts.payload.len(),
+            };
+            header.msg_hdr.msg_iov = &raw mut parts.vectors[slot];
+            header.msg_hdr.msg_iovlen = 1;
+            header.msg_hdr.msg_name = (&raw mut parts.names[slot]).cast();
+            header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+        }
+        batch
+    }
+
+    fn send(
+        &mut self,
+        socket: &UdpSocket,
+        count: usize,
+        to: impl Fn(usize) -> SocketAddr,
+    ) -> usize {
+        for (number, name) in self.names.iter_mut().take(count).enumerate() {
+            let SocketAddr::V4(to) = to(number) else { unreachable!("phones are at IPv4") };
+            name.sin_family = libc::AF_INET as libc::sa_family_t;
+            name.sin_port = to.port().to_be();
+            name.sin_addr.s_addr = u32::from(*to.ip()).to_be();
+        }
+        // SAFETY: every header points into vectors of fixed length that `self` owns, and into its
+        // payload, which lives as long; `count` is at most the batch.
+        let sent = unsafe {
+            libc::sendmmsg(
+                socket.as_raw_fd(),
+                self.headers.as_mut_ptr(),
+                count as libc::c_uint,
+                libc::MSG_DONTWAIT,
+            )
+        };
+        usize::try_from(sent).unwrap_or(0)
+    }
+}
+
+/// REGISTERs as fast as they are answered, until told to stop. Returns the answers a second.
+fn flood(to: SocketAddr, cpu: usize, stop: Arc<AtomicBool>) -> thread::JoinHandle<f64> {
+    thread::spawn(move || {
+        pin(cpu);
+        let sockets: Vec<UdpSocket> = (0..16)
+            .map(|_| {
+                let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+                socket.connect(to).expect("a peer");
+                socket.set_nonblocking(true).expect("O_NONBLOCK");
+                socket
+            })
+            .collect();
+        let mut phones = Phones::new(1000);
+        let mut request = Vec::new();
+        let mut buffer = [0; 4096];
+        let mut send = |socket: &UdpSocket| {
+            let phone = phones.random();
+            phones.write(phone, Ask::Unchallenged, &mut request);
+            // What does not fit is sent again when something is heard.
+            let _ = socket.send(&request);
+        };
+        let begun = Instant::now();
+        let mut answers = 0u64;
+        sockets.iter().for_each(|socket| (0..64).for_each(|_| send(socket)));
+        while !stop.load(Ordering::Relaxed) {
+            let before = answers;
+            for socket in &sockets {
+                while socket.recv(&mut buffer).is_ok() {
+                    answers += 1;
+                    send(socket);
+                }
+            }
+            if answers == before {
+                sockets.iter().for_each(&mut send);
+            }
+        }
+        answers as f64 / begun.elapsed().as_secs_f64()
+    })
+}
+
+fn thread_cpu_ns() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+fn pin(cpu: usize) {
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(cpu);
+    rustix::thread::sched_setaffinity(None, &set).expect("a CPU of this process");
+}
