@@ -502,3 +502,115 @@ fn suspensions_are_listed_and_lifted() {
         get(office.http, &format!("{path}?limit=1001")).problem(400);
     });
 }
+
+#[test]
+fn sources_are_blocked_by_an_operator_listed_and_freed() {
+    each(&[], |office| {
+        let path = "/api/v1/blacklist";
+        assert_eq!(get(office.http, path).good(), serde_json::json!({"items": [], "next": null}));
+        let act = |method: &str, which: &str| {
+            let done = ask(office.http, method, &format!("{path}/{which}")).good();
+            (done["source"].as_str().expect("whom").to_owned(), done["changed"] == true)
+        };
+        let changed = |source: &str| (source.to_owned(), true);
+        assert_eq!(act("PUT", "192.0.2.9?seconds=600"), changed("192.0.2.9"));
+        assert_eq!(act("PUT", "192.0.2.1"), changed("192.0.2.1"));
+        assert_eq!(act("PUT", "::ffff:198.51.100.7?seconds=600"), changed("198.51.100.7"));
+        assert_eq!(act("PUT", "2001:db8:0:1::9?seconds=600").1, true);
+
+        let all = get(office.http, path).good();
+        assert_eq!(all["next"], Value::Null);
+        let networks: Vec<&str> =
+            items(&all).iter().map(|item| item["network"].as_str().expect("a network")).collect();
+        let expected = ["192.0.2.1/32", "192.0.2.9/32", "198.51.100.7/32", "2001:db8:0:1::/64"];
+        assert_eq!(networks, expected, "in the order of their addresses, each once");
+        for item in items(&all) {
+            assert_eq!((&item["whole"], &item["by_operator"]), (&true.into(), &true.into()));
+            assert_eq!(item["times"], 1);
+            assert!(item["since_s"].as_u64().is_some_and(|since| since < 300), "{item}");
+            let left = item["remaining_s"].as_u64();
+            match item["network"] == "192.0.2.1/32" {
+                true => assert_eq!(item["remaining_s"], Value::Null, "until it is lifted"),
+                false => assert!(left.is_some_and(|left| (300..=600).contains(&left)), "{item}"),
+            }
+        }
+        // Page by page, each once.
+        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        for _ in 0..8 {
+            let page = get(office.http, &format!("{path}?limit=1{cursor}")).good();
+            assert!(items(&page).len() <= 1);
+            seen.extend(
+                items(&page).iter().map(|item| item["network"].as_str().unwrap().to_owned()),
+            );
+            match page["next"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        assert_eq!(seen, expected);
+
+        let shards = |family: &str| sum(&get(office.http, "/metrics").body, family);
+        let count = shards("aorta_shards");
+        assert_eq!(shards("aorta_sources_blocked"), 4 * count, "every shard knows all");
+
+        assert_eq!(act("DELETE", "192.0.2.9"), changed("192.0.2.9"));
+        assert_eq!(act("DELETE", "192.0.2.9").1, false, "free already");
+        assert_eq!(act("DELETE", "192.0.2.99").1, false);
+        // As the listing has it.
+        assert_eq!(act("DELETE", "2001%3Adb8%3A0%3A1%3A%3A%2F64").1, true);
+        assert_eq!(items(&get(office.http, path).good()).len(), 2);
+
+        for (method, which) in [
+            ("PUT", "192.0.2"),
+            ("PUT", "example.com"),
+            ("PUT", "192.0.2.1?seconds=0"),
+            ("PUT", "192.0.2.1?seconds=-1"),
+            ("PUT", "192.0.2.1?seconds=4294967296"),
+            ("PUT", "192.0.2.1?second=1"),
+            ("DELETE", "x"),
+            ("DELETE", "192.0.2.1?seconds=1"),
+        ] {
+            ask(office.http, method, &format!("{path}/{which}")).problem(400);
+        }
+        get(office.http, &format!("{path}?cursor=x")).problem(400);
+        get(office.http, &format!("{path}?limit=0")).problem(400);
+        ask(office.http, "DELETE", path).problem(405);
+    });
+}
+
+#[test]
+fn a_source_that_an_operator_has_blocked_is_not_answered_by_any_shard() {
+    each(&["--set", "guard.loopback=on"], |office| {
+        let path = "/api/v1/blacklist/127.0.0.1";
+        let wires: Vec<Wire> = (0..8).map(|_| Wire::to(office.server.target())).collect();
+        let dropped = || {
+            let metrics = get(office.http, "/metrics").body;
+            let of_shards = metrics.lines().filter_map(|line| {
+                let is = line.starts_with("aorta_not_answered_total{")
+                    && line.contains("reason=\"source_blocked\"");
+                is.then(|| line.rsplit(' ').next().and_then(|count| count.parse::<u64>().ok()))
+            });
+            of_shards.map(|count| count.expect("a number")).sum::<u64>()
+        };
+        let register = |wire: &Wire| Phone::new(6, "desk", &wire.local().to_string()).register(600);
+        ask(office.http, "PUT", path).good();
+        for wire in &wires {
+            wire.send(register(wire).as_bytes());
+        }
+        // Every one has been looked at; whichever shard had it.
+        let began = std::time::Instant::now();
+        while dropped() < 8 {
+            assert!(began.elapsed().as_secs() < 30, "{} of 8 were dropped", dropped());
+            std::thread::yield_now();
+        }
+        ask(office.http, "DELETE", path).good();
+        for wire in &wires {
+            // The first thing it hears is the answer to what it asked since.
+            let mut phone = Phone::new(6, "desk", &wire.local().to_string());
+            phone.call_id = "since".into();
+            let heard = wire.ask(&phone.register(600));
+            assert_eq!((heard.status, heard.header("call-id")), (401, Some("since")));
+        }
+        assert_eq!(dropped(), 8);
+    });
+}

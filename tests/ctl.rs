@@ -288,3 +288,30 @@ fn suspensions_are_listed_and_lifted() {
         assert_eq!(office.ctl(&["suspensions", "list"]).out.len(), 0);
     });
 }
+
+#[test]
+fn sources_are_blocked_listed_and_freed() {
+    each(|office| {
+        let blacklist = |arguments: &[&str]| office.ctl(&[&["blacklist"], arguments].concat());
+        assert_eq!(&*blacklist(&["list"]).err[0], "aorta: none");
+        assert_eq!(blacklist(&["add", "192.0.2.7", "--seconds", "600"]).out, ["192.0.2.7 blocked"]);
+        assert_eq!(blacklist(&["add", "2001:db8::1", "-y"]).out, ["2001:db8::1 blocked"]);
+        let said = blacklist(&["list"]);
+        assert!(said.out[0].starts_with("SOURCE "), "{said:?}");
+        let words: Vec<Vec<&str>> =
+            said.out[1..].iter().map(|row| row.split_whitespace().collect()).collect();
+        assert_eq!((words.len(), words[0][0], words[1][0]), (2, "192.0.2.7/32", "2001:db8::/64"));
+        assert!(words[0][1] == "blocked" && words[0].ends_with(&["1", "operator"]), "{said:?}");
+        assert!(words[1].windows(2).any(|pair| pair == ["until", "lifted"]), "{said:?}");
+        let page = blacklist(&["list", "--limit", "1", "--json"]).json();
+        assert_eq!(page["items"].as_array().map(Vec::len), Some(1));
+        assert_eq!(page["next"], "192.0.2.7");
+
+        assert_eq!(blacklist(&["lift", "192.0.2.7", "--json"]).json()["changed"], true);
+        assert_eq!(blacklist(&["lift", "192.0.2.7"]).out, ["nothing to change"]);
+        assert_eq!(blacklist(&["lift", "2001:db8::/64"]).out, ["2001:db8:: lifted"]);
+        assert_eq!(blacklist(&["list"]).out.len(), 0);
+        assert!(blacklist(&["add", "example.com"]).line().contains("an address"));
+        assert!(!blacklist(&["add"]).good);
+    });
+}

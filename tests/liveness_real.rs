@@ -72,7 +72,8 @@ fn register(socket: &UdpSocket, device: &str) {
 fn listed(socket: &UdpSocket, number: u32) -> Vec<String> {
     let at = socket.local_addr().unwrap();
     let request = format!(
-        "MESSAGE sip:u1@example.com SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bKm{number};rport\r\n\
+        "MESSAGE sip:u1@example.com SIP/2.0\r\n\
+         Via: SIP/2.0/UDP {at};branch=z9hG4bKm{number};rport\r\n\
          Max-Forwards: 70\r\nFrom: <sip:c@example.net>;tag=1\r\nTo: <sip:u1@example.com>\r\n\
          Call-ID: m{number}\r\nCSeq: {number} MESSAGE\r\nContent-Length: 0\r\n\r\n"
     );

@@ -12,7 +12,7 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, put};
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -21,7 +21,7 @@ use super::plain::one_line;
 use super::problem::Problem;
 use super::server::Counts;
 use super::shards::Shards;
-use super::{metrics, registrations, suspensions};
+use super::{blacklist, metrics, registrations, suspensions};
 use crate::time::UnixTime;
 
 /// Takes one line about something an operator did.
@@ -72,6 +72,8 @@ pub(super) fn router(api: Api) -> Router {
         )
         .route("/api/v1/suspensions", get(suspensions::list))
         .route("/api/v1/suspensions/{aor}", delete(suspensions::lift))
+        .route("/api/v1/blacklist", get(blacklist::list))
+        .route("/api/v1/blacklist/{source}", put(blacklist::add).delete(blacklist::lift))
         .route("/metrics", get(metrics::show))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path"))
         .method_not_allowed_fallback(async |method: Method| {

@@ -7,7 +7,8 @@
 //! - `api`: which path is whose; `shards`: orders, and the wait for their replies
 //! - `query`: filters, pages and cursors as text; `registrations`: find, show, unregister;
 //!   `row`: a binding as JSON; `moment`: times as text; `plain`: text that is safe to show
-//! - `suspensions`: who is suspended, and lifting that
+//! - `suspensions`: who is suspended, and lifting that; `blacklist`: which sources are blocked,
+//!   blocking more of them, and lifting that
 //! - `metrics`: every counter as text for Prometheus
 //! - [`client`]: the other end, for `aorta ctl`
 //!
@@ -15,6 +16,7 @@
 
 mod access;
 mod api;
+mod blacklist;
 pub mod client;
 mod metrics;
 mod moment;

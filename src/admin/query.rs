@@ -150,7 +150,7 @@ fn network(text: &str) -> Option<IpNet> {
 }
 
 /// Digits alone.
-fn decimal<T: std::str::FromStr>(text: &str) -> Option<T> {
+pub(super) fn decimal<T: std::str::FromStr>(text: &str) -> Option<T> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if digits { text.parse().ok() } else { None }
 }

@@ -161,6 +161,9 @@ pub enum CtlCommand {
     /// Which accounts are suspended for which sources.
     #[command(subcommand)]
     Suspensions(SuspensionsCommand),
+    /// Which sources are blocked.
+    #[command(subcommand)]
+    Blacklist(BlacklistCommand),
     /// Every counter; zeros are left out unless --all.
     Metrics {
         /// Only those whose name has this in it.
@@ -191,6 +194,41 @@ pub enum SuspensionsCommand {
         /// For this source; for all of them unless given.
         #[arg(long, value_name = "ADDRESS")]
         ip: Option<String>,
+        /// Does not ask.
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+/// Below `aorta ctl blacklist`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum BlacklistCommand {
+    /// Lists sources, in the order of their addresses.
+    List {
+        /// How many at most.
+        #[arg(long, value_name = "N", default_value_t = 100, conflicts_with = "all")]
+        limit: usize,
+        /// However many there are.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Blocks a source, its /64 if it is one of IPv6. Asks first, unless its input is no terminal.
+    Add {
+        /// The source.
+        #[arg(value_name = "ADDRESS")]
+        source: String,
+        /// For so long; until it is lifted unless given.
+        #[arg(long, value_name = "N")]
+        seconds: Option<u32>,
+        /// Does not ask.
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Lifts the block of a source. Asks first, unless its input is no terminal.
+    Lift {
+        /// The source.
+        #[arg(value_name = "ADDRESS")]
+        source: String,
         /// Does not ask.
         #[arg(long, short)]
         yes: bool,

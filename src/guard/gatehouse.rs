@@ -417,7 +417,7 @@ impl Guard {
     /// The next thing to be carried to other shards.
     #[inline]
     pub fn poll_told(&mut self) -> Option<(To, Told)> {
-        self.telling.next()
+        self.telling.take()
     }
 
     /// What was not told because too much was waiting.

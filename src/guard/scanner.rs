@@ -83,11 +83,11 @@ const NUMBER_BITS: u32 = 24;
 
 impl Walk {
     /// Takes the user a request is for, on one of so many shards. Returns true each time that a
-    /// walk has gone on for another eight numbers. Users that are no number, or begin with letters other than before,
-    /// are left aside: only the digits at the end count.
+    /// walk has gone on for another eight numbers. Users that are no number, or begin with letters
+    /// other than before, are left aside: only the digits at the end count.
     pub fn step(&mut self, user: &[u8], shards: u8) -> bool {
         let Some(number) = number_at_end(user) else { return false };
-        let (last, steps) = (self.0 & (1 << NUMBER_BITS) - 1, self.0 >> NUMBER_BITS);
+        let (last, steps) = (self.0 & ((1 << NUMBER_BITS) - 1), self.0 >> NUMBER_BITS);
         if number == last {
             // A retransmission, or the same phone with credentials.
             return false;
@@ -104,7 +104,7 @@ fn number_at_end(user: &[u8]) -> Option<u32> {
     let digits = user.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     let digits = &user[user.len() - digits.min(user.len())..];
     let value = |sum: u64, byte: &u8| sum.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
-    (!digits.is_empty()).then(|| digits.iter().fold(0, value) as u32 & (1 << NUMBER_BITS) - 1)
+    (!digits.is_empty()).then(|| digits.iter().fold(0, value) as u32 & ((1 << NUMBER_BITS) - 1))
 }
 
 #[cfg(test)]

@@ -111,7 +111,7 @@ impl Telling {
 
     /// The next to be carried over.
     #[inline]
-    pub fn next(&mut self) -> Option<(To, Told)> {
+    pub fn take(&mut self) -> Option<(To, Told)> {
         self.waiting.pop_front()
     }
 }
@@ -136,7 +136,7 @@ mod tests {
         }
         assert!(!telling.say(To::Others, told(TOLD_WAITING_MAX)));
         assert_eq!(telling.unsaid, 1);
-        assert_eq!(telling.next(), Some((To::Others, told(0))), "the old is kept, the new is shed");
-        assert_eq!(std::iter::from_fn(|| telling.next()).count(), TOLD_WAITING_MAX - 1);
+        assert_eq!(telling.take(), Some((To::Others, told(0))), "the old is kept, the new is shed");
+        assert_eq!(std::iter::from_fn(|| telling.take()).count(), TOLD_WAITING_MAX - 1);
     }
 }

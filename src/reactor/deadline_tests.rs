@@ -1,5 +1,5 @@
-//! Deadlines of the plane two milliseconds apart, as smeared keepalives have them: met in time by an
-//! idle reactor and by one under a flood.
+//! Deadlines of the plane two milliseconds apart, as smeared keepalives have them: met in time by
+//! an idle reactor and by one under a flood.
 
 use std::net::UdpSocket;
 use std::sync::Arc;

@@ -58,4 +58,6 @@ mod hearsay_tests;
 #[cfg(test)]
 mod ping_tests;
 #[cfg(test)]
+mod sleep_tests;
+#[cfg(test)]
 mod tests;

@@ -102,8 +102,8 @@ pub(super) fn bind_group(
     Ok((listeners, bound))
 }
 
-/// Binds a group where `address` asks for any port: between finding a free one and binding the group
-/// to it somebody else may take it, and then another is tried.
+/// Binds a group where `address` asks for any port: between finding a free one and binding the
+/// group to it somebody else may take it, and then another is tried.
 pub(super) fn with_any_port<T>(
     address: SocketAddr,
     mut bind: impl FnMut() -> Result<T, StartError>,

@@ -82,9 +82,9 @@ impl Registrar {
     }
 
     /// Where a request for an AOR goes, in the order to try: by q, where none given is 1 (RFC 3261
-    /// 16.6 step 5 and 20.10), then the one that was refreshed last; where that is set, whoever does
-    /// not answer comes behind all that do. A static contact that is
-    /// registered as well is listed once.
+    /// 16.6 step 5 and 20.10), then the one that was refreshed last; where that is set, whoever
+    /// does not answer comes behind all that do. A static contact that is registered as well is
+    /// listed once.
     #[must_use]
     pub fn lookup(&self, aor: AorId, now: Now, whom: Whom<'_>) -> Targets<'_> {
         let mut of_epoch = None;

@@ -259,8 +259,8 @@ impl Cluster {
         }
     }
 
-    /// Lets time pass from one deadline to the next, as reactors do; `on_sent` hears what the shards
-    /// send of their own accord, and when.
+    /// Lets time pass from one deadline to the next, as reactors do; `on_sent` hears what the
+    /// shards send of their own accord, and when.
     pub fn run(&mut self, time: Duration, mut on_sent: impl FnMut(Instant, Sent)) {
         let end = self.now.after(time).mono;
         loop {

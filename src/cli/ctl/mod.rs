@@ -2,6 +2,7 @@
 //! for people; `--json` is for programs.
 
 mod ask;
+mod blacklist;
 mod metrics;
 mod pages;
 mod registrations;
@@ -29,6 +30,7 @@ pub fn run(args: &CtlArgs) -> Result<ExitCode, Failure> {
     match &args.command {
         CtlCommand::Registrations(command) => registrations::run(&desk, command)?,
         CtlCommand::Suspensions(command) => suspensions::run(&desk, command)?,
+        CtlCommand::Blacklist(command) => blacklist::run(&desk, command)?,
         CtlCommand::Metrics { name, all } => metrics::run(&desk, name.as_deref(), *all)?,
     }
     Ok(ExitCode::SUCCESS)
