@@ -11,10 +11,12 @@ use std::sync::atomic::Ordering;
 use axum::extract::{RawQuery, State};
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::response::{IntoResponse, Response};
+use hdrhistogram::Histogram;
 
 use super::api::Api;
 use super::problem::Problem;
 use super::query::Query;
+
 use crate::guard::SecurityKind;
 use crate::reactor;
 use crate::shard::ShardId;
@@ -161,6 +163,13 @@ fn shards(text: &mut Exposition, tallies: &[Box<Tally>]) {
     });
     text.family(Kind::Counter, "security_events", "Security events, by kind", security);
     keepalives(text, tallies);
+    let trips = (0..).zip(tallies).map(|(shard, tally): (usize, _)| {
+        (format!("shard=\"{shard}\""), tally.counters.round_trips.us())
+    });
+    let trips = trips.filter(|(_, trips)| !trips.is_empty());
+    let trips = trips.flat_map(|(shard, trips)| quantiles(shard, trips));
+    let meaning = "How long probes and their answers took since the start, microseconds";
+    text.family(Kind::Gauge, "round_trip_microseconds", meaning, trips);
 }
 
 fn keepalives(text: &mut Exposition, tallies: &[Box<Tally>]) {
@@ -184,14 +193,16 @@ fn keepalives(text: &mut Exposition, tallies: &[Box<Tally>]) {
         text.family(Kind::Counter, &format!("keepalives_{name}"), meaning, values);
     }
     let late = of_all().filter(|(_, _, one)| one.sent > 0).flat_map(|(shard, kind, one)| {
-        [0.5, 0.99, 0.999, 1.0].map(|quantile| {
-            let kind = kind.name();
-            let labels = format!("shard=\"{shard}\",kind=\"{kind}\",quantile=\"{quantile}\"");
-            (labels, one.late_us().value_at_quantile(quantile))
-        })
+        quantiles(format!("shard=\"{shard}\",kind=\"{}\"", kind.name()), one.late_us())
     });
     let meaning = "How late keepalives went out since the start, microseconds";
     text.family(Kind::Gauge, "keepalive_late_microseconds", meaning, late);
+}
+
+fn quantiles(labels: String, of: &Histogram<u64>) -> [(String, u64); 4] {
+    [0.5, 0.99, 0.999, 1.0].map(|quantile| {
+        (format!("{labels},quantile=\"{quantile}\""), of.value_at_quantile(quantile))
+    })
 }
 
 fn reactors(text: &mut Exposition, reactors: &[reactor::Counters]) {
@@ -205,7 +216,11 @@ fn reactors(text: &mut Exposition, reactors: &[reactor::Counters]) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::shard::counters::Counters;
+    use crate::shard::tally::Levels;
 
     #[test]
     fn a_family_says_what_it_is_and_every_value() {
@@ -221,5 +236,26 @@ mod tests {
                         # TYPE aorta_shards gauge\n\
                         aorta_shards 2\n";
         assert_eq!(text.0, expected);
+    }
+
+    #[test]
+    fn round_trips_are_shown_for_shards_that_have_measured_some() {
+        let tally = |millis: &[u64]| {
+            let mut counters = Counters::default();
+            for &one in millis {
+                counters.round_trips.note(Duration::from_millis(one));
+            }
+            let watching = crate::reg_event::Counters::default();
+            let security = [0; SecurityKind::ALL.len()];
+            Box::new(Tally { counters, watching, security, levels: Levels::default() })
+        };
+        let mut text = Exposition::default();
+        shards(&mut text, &[tally(&[]), tally(&[10, 20])]);
+        let shown: Vec<&str> =
+            text.0.lines().filter(|line| line.starts_with("aorta_round_trip_")).collect();
+        assert_eq!(shown.len(), 4, "{shown:?}");
+        let start = "aorta_round_trip_microseconds{shard=\"1\",quantile=\"0.5\"} ";
+        let median: u64 = shown[0].strip_prefix(start).unwrap().parse().unwrap();
+        assert!((9_900..=10_100).contains(&median), "{median}");
     }
 }
