@@ -222,18 +222,29 @@ fn mutated_messages_in_batches_are_answered_as_one_by_one() {
     }
 }
 
+/// Guards under steps drawn at random, what a fuzz target looks for from seeds.
+#[test]
+fn guards_keep_their_word_whatever_is_done_to_them() {
+    let mut rng = Rng::new(20_261_121);
+    for _ in 0..80 {
+        let steps: Vec<u8> = (0..1025).map(|_| rng.next() as u8).collect();
+        checks::guard::check(&steps);
+    }
+}
+
 /// Everything a fuzz target begins with, through its own check.
 #[test]
 fn the_seeds_of_the_fuzz_targets_are_borne() {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     type Check = fn(&[u8]);
-    let targets: [(&str, Check, &str); 7] = [
+    let targets: [(&str, Check, &str); 8] = [
         ("parse", checks::parse::check, "torture"),
         ("shard", checks::shard::check, "torture"),
         ("uri", checks::uri::check, "fuzz/seeds/uri"),
         ("credentials", checks::credentials::check, "fuzz/seeds/credentials"),
         ("shard", checks::shard::check, "fuzz/seeds/shard"),
         ("config", checks::config::check, "fuzz/seeds/config"),
+        ("guard", checks::guard::check, "fuzz/seeds/guard"),
         ("subscribers", checks::subscribers::check, "fuzz/seeds/subscribers"),
     ];
     for (target, check, seeds) in targets {

@@ -74,8 +74,11 @@ fn inside() {
         Ok(hosts) => hosts,
         Err(why) => return skipped(&why),
     };
-    let with = start(&hosts, 5060, &["--set", "nat.keepalive_period=10"]);
-    let without = start(&hosts, 5070, &["--set", "nat.keepalive_message="]);
+    // A probe would keep the pinhole open as a keepalive does.
+    let with =
+        start(&hosts, 5060, &["--set", "nat.keepalive_period=10", "--set", "liveness.interval=0"]);
+    let without =
+        start(&hosts, 5070, &["--set", "nat.keepalive_message=", "--set", "liveness.interval=0"]);
     let (Some(_with), Some(_without)) = (with, without) else { return };
     let register = |number: u64, port: u16| {
         let server = SocketAddrV4::new(Hosts::REGISTRAR, port);

@@ -202,6 +202,11 @@ fn shards(text: &mut Exposition, tallies: &[Box<Tally>]) {
     });
     text.family(Kind::Counter, "security_events", "Security events, by kind", security);
     keepalives(text, tallies);
+    let trips = (0..).zip(tallies).map(|(shard, tally): (usize, _)| {
+        (format!("shard=\"{shard}\""), tally.counters.round_trips.us())
+    });
+    let meaning = "Round trips of OPTIONS that were sent once and answered";
+    text.histogram("probe_round_trip", meaning, trips);
 }
 
 fn keepalives(text: &mut Exposition, tallies: &[Box<Tally>]) {
@@ -228,11 +233,6 @@ fn keepalives(text: &mut Exposition, tallies: &[Box<Tally>]) {
         (format!("shard=\"{shard}\",kind=\"{}\"", kind.name()), one.late_us())
     });
     text.histogram("keepalive_late", "How much later than intended keepalives went out", late);
-    let trips = (0..)
-        .zip(tallies)
-        .map(|(shard, tally): (usize, _)| (format!("shard=\"{shard}\""), &tally.round_trips_us));
-    let meaning = "Round trips of OPTIONS that were sent once and answered";
-    text.histogram("probe_round_trip", meaning, trips);
 }
 
 fn reactors(text: &mut Exposition, reactors: &[reactor::Counters]) {
@@ -246,7 +246,11 @@ fn reactors(text: &mut Exposition, reactors: &[reactor::Counters]) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::shard::counters::Counters;
+    use crate::shard::tally::Levels;
 
     #[test]
     fn a_family_says_what_it_is_and_every_value() {
@@ -295,5 +299,28 @@ mod tests {
             lines.iter().find_map(|line| line.strip_prefix("aorta_wait_seconds_sum{shard=\"0\"} "));
         let sum: f64 = sum.unwrap().parse().unwrap();
         assert!((59.4..60.7).contains(&sum), "{sum}");
+    }
+
+    #[test]
+    fn round_trips_are_shown_shard_by_shard() {
+        let tally = |millis: &[u64]| {
+            let mut counters = Counters::default();
+            for &one in millis {
+                counters.round_trips.note(Duration::from_millis(one));
+            }
+            let watching = crate::reg_event::Counters::default();
+            let security = [0; SecurityKind::ALL.len()];
+            Box::new(Tally { counters, watching, security, levels: Levels::default() })
+        };
+        let mut text = Exposition::default();
+        shards(&mut text, &[tally(&[]), tally(&[10, 20])]);
+        for line in [
+            "aorta_probe_round_trip_seconds_count{shard=\"0\"} 0",
+            "aorta_probe_round_trip_seconds_bucket{shard=\"1\",le=\"0.005\"} 0",
+            "aorta_probe_round_trip_seconds_bucket{shard=\"1\",le=\"0.025\"} 2",
+            "aorta_probe_round_trip_seconds_count{shard=\"1\"} 2",
+        ] {
+            assert!(text.0.lines().any(|shown| shown == line), "{line}");
+        }
     }
 }

@@ -51,6 +51,11 @@ fn shard_lines(shards: &[&Counters]) -> Vec<String> {
     lines.extend((!refused.is_empty()).then(|| format!("refused: {refused}")));
     lines.extend((!dropped.is_empty()).then(|| format!("not answered: {dropped}")));
     lines.extend(sum.keepalives.iter().map(|(kind, pinholes)| keepalive_line(kind, pinholes)));
+    let trips = sum.round_trips.us();
+    lines.extend((!trips.is_empty()).then(|| {
+        let (p50, p99) = (trips.value_at_quantile(0.5), trips.value_at_quantile(0.99));
+        format!("round trips {}: us p50 {p50}, p99 {p99}, max {}", trips.len(), trips.max())
+    }));
     lines
 }
 
@@ -96,6 +101,10 @@ mod tests {
         ];
         assert_eq!(lines, expected);
         assert_eq!(shard_lines(&[]), ["answered 0"]);
+        let mut one = Counters::default();
+        one.round_trips.note(std::time::Duration::from_micros(100));
+        let trips = "round trips 2: us p50 100, p99 100, max 100";
+        assert_eq!(shard_lines(&[&one, &one]), ["answered 0", trips]);
     }
 
     #[test]

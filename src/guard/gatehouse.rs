@@ -504,8 +504,12 @@ impl Guard {
     /// Touches what the request of a source will need, so that the misses of a batch overlap.
     #[inline]
     #[must_use]
-    pub fn warm(&self, source: IpAddr) -> u32 {
-        if self.unlimited { 0 } else { self.sources.warm(&self.addresses, source.to_canonical()) }
+    pub fn warm(&self, source: IpAddr) -> u64 {
+        let source = source.to_canonical();
+        if self.unlimited || (source.is_loopback() && !self.config.loopback) {
+            return 0;
+        }
+        self.sources.warm(&self.addresses, source)
     }
 }
 

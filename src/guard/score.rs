@@ -61,7 +61,7 @@ pub enum Reached {
     Block,
 }
 
-/// Seconds in which a whole threshold is forgotten.
+/// Seconds in which as much is forgotten as a source bears.
 const FADE_S: u64 = 600;
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -113,8 +113,10 @@ impl Scores {
         let Points { points, account, fakeable } = offence;
         let fresh = || Score { seen: now, ..Score::default() };
         let score = self.table.find_or_insert(addresses.hash(source), now, fresh);
-        let fade = self.threshold.saturating_mul(1000);
-        let faded = u64::from(now.since(score.seen)) * u64::from(fade) / (FADE_S * 1000);
+        let threshold = self.threshold.saturating_mul(1000);
+        // What an office bears it forgets as fast: else its few wrong passwords would add up.
+        let bears = threshold.saturating_mul(1 + u32::from(accounts) / 4);
+        let faded = u64::from(now.since(score.seen)) * u64::from(bears) / (FADE_S * 1000);
         let faded = u32::try_from(faded).unwrap_or(u32::MAX);
         if faded > 0 {
             score.seen = now;
@@ -126,17 +128,17 @@ impl Scores {
         }
         let thousandths = u32::from(points) * 1000;
         if fakeable {
-            score.faked = score.faked.saturating_add(thousandths).min(fade);
+            score.faked = score.faked.saturating_add(thousandths).min(threshold);
         } else {
             let bit = 1 << (account % 64);
             let known = account != 0 && score.accounts & bit != 0;
             score.accounts |= if account == 0 { 0 } else { bit };
             score.proved = score.proved.saturating_add(if known { 1000 } else { thousandths });
         }
-        let bears = fade.saturating_mul(1 + u32::from(accounts) / 4);
-        if score.proved > 0 && score.proved.saturating_add(score.faked.min(fade / 4)) >= bears {
+        let held_against_it = score.proved.saturating_add(score.faked.min(threshold / 4));
+        if score.proved > 0 && held_against_it >= bears {
             Reached::Block
-        } else if accounts == 0 && score.faked >= fade {
+        } else if accounts == 0 && score.faked >= threshold {
             Reached::Restraint
         } else {
             Reached::Nothing
@@ -214,8 +216,8 @@ mod tests {
     #[test]
     fn an_office_with_some_wrong_passwords_is_not_blocked() {
         let mut office = Bench::new();
-        for round in 0..100 {
-            for phone in 1..=25 {
+        for round in 0..1000 {
+            for phone in 1..=125 {
                 for _ in 0..6 {
                     let reached =
                         office.add(round * 180, Offence::WrongPassword, phone, false, 500);

@@ -346,7 +346,7 @@ impl Sources {
     /// Touches what the request of a source will need; see [`Table::warm`].
     #[inline]
     #[must_use]
-    pub fn warm(&self, addresses: &Addresses, source: IpAddr) -> u32 {
+    pub fn warm(&self, addresses: &Addresses, source: IpAddr) -> u64 {
         self.proven.warm(addresses.hash(source))
     }
 }

@@ -109,12 +109,12 @@ impl<T: Entry> Table<T> {
         }
     }
 
-    /// Touches what looking for `at` will need, so that the misses of a batch overlap. The sum
-    /// means nothing; use it, or the compiler leaves it out.
+    /// Touches what looking for `at` will need, so that the misses of a batch overlap. What comes
+    /// back means nothing; use it, or the compiler leaves it out.
     #[inline]
     #[must_use]
-    pub fn warm(&self, at: Hashed) -> u32 {
-        self.tags[(at.0 & self.mask) as usize][0]
+    pub fn warm(&self, at: Hashed) -> u64 {
+        self.find(at).map_or(0, |entry| entry.worth(Tick::default()))
     }
 }
 

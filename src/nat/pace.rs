@@ -23,6 +23,8 @@ const BURST_NS: u64 = 2_000_000;
 const SLOWEST_NS: u64 = 1_000_000;
 /// Units of credit for each nanosecond and sixteenth: the slowest ceiling is not rounded to none.
 const UNITS: u128 = 1 << 32;
+/// A shard that may send fewer than this in an interval makes phones wait for the next.
+const FEW: u64 = 4;
 /// A raised pace is let go when the ceiling is this much, in 64ths, above what is needed.
 const RETURN_64THS: u128 = 1;
 
@@ -45,6 +47,17 @@ impl Ceiling {
         let shards = u64::from(self.shards.max(1));
         let turn = (u64::from(self.shard) + interval % shards) % shards;
         ((u64::from(self.one_time) + turn) / shards) as u32
+    }
+
+    /// How long somebody may have to wait for an interval that is not full. Nobody waits where
+    /// there is so much in each that neighbours share it; where a shard has a few, two that happen
+    /// to fall into one interval are too many.
+    pub(super) fn wait_ns(&self) -> u64 {
+        let (one_time, shards) = (u64::from(self.one_time.max(1)), u64::from(self.shards.max(1)));
+        match one_time < FEW * shards {
+            true => self.interval_ns().saturating_mul(shards.div_ceil(one_time)),
+            false => 0,
+        }
     }
 
     fn interval_ns(&self) -> u64 {

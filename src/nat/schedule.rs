@@ -15,7 +15,7 @@
 //! empty, and comes back at [`Schedule::next_deadline`]. A cycle costs no entry more than that:
 //! a refresh moves nothing, and who has had a turn stays in place for the next.
 //!
-//! Another period moves everybody, a bounded number with each batch; until then, the others keep
+//! Another period, or a ceiling so low that phones wait for it, moves everybody, a bounded number with each batch; until then, the others keep
 //! the turns they have.
 
 use std::hash::Hasher;
@@ -37,6 +37,8 @@ const GRAIN_NS: u64 = 1_000_000;
 /// The guard is the period divided by this, and no longer than [`GUARD_NS_MAX`].
 const GUARD_SHARE: u64 = 128;
 const GUARD_NS_MAX: u64 = 250_000_000;
+/// It is no longer than this part of the period where a low ceiling makes phones wait.
+const WAIT_SHARE_MAX: u64 = 5;
 /// Who moves looks for room in one of so many parts of the ring, before the latest turn there is.
 const RELIEF_SHARE: usize = 64;
 /// Who has to be served within this does not move to another ring before.
@@ -101,6 +103,8 @@ struct Former {
     moved: u32,
     /// The longest gap that is none of anybody's fault until everybody has had the first turn.
     gap_ms_max: u32,
+    /// How late its turns may be.
+    guard_ns: u64,
 }
 
 /// The schedule.
@@ -140,13 +144,20 @@ fn guard_ns(period_ns: u64) -> u64 {
     (period_ns / GUARD_SHARE).min(GUARD_NS_MAX)
 }
 
+/// The guard where a ceiling is kept: whoever finds an interval full can wait for the next that is
+/// open for this shard, which uses up half of it at most.
+fn guard_of(rhythm: &Rhythm) -> u64 {
+    let period = period_ns(rhythm);
+    let wait = rhythm.ceiling.map_or(0, |ceiling| ceiling.wait_ns());
+    guard_ns(period).max(wait.saturating_mul(2).min(period / WAIT_SHARE_MAX))
+}
+
 fn gap_ms_max(rhythm: &Rhythm) -> u32 {
     u32::try_from(period_ns(rhythm) / NS_PER_MS).unwrap_or(u32::MAX)
 }
 
 fn ring(rhythm: &Rhythm) -> Ring {
-    let period = period_ns(rhythm);
-    Ring::new(period - guard_ns(period))
+    Ring::new(period_ns(rhythm) - guard_of(rhythm))
 }
 
 /// The next multiple of the grain, `at` itself included.
@@ -191,7 +202,7 @@ impl Schedule {
             return;
         }
         let before = std::mem::replace(&mut self.rhythm, rhythm);
-        if before.period == rhythm.period {
+        if before.period == rhythm.period && guard_of(&before) == guard_of(&rhythm) {
             return;
         }
         let longer = gap_ms_max(&before).max(gap_ms_max(&rhythm));
@@ -202,7 +213,8 @@ impl Schedule {
             return;
         }
         self.home = if self.home == Home::Even { Home::Odd } else { Home::Even };
-        self.former = Some(Former { ring: former, moved: 0, gap_ms_max: longer });
+        let guard_ns = guard_of(&before);
+        self.former = Some(Former { ring: former, moved: 0, gap_ms_max: longer, guard_ns });
         self.lenient = Some((now + before.period + rhythm.period, longer));
     }
 
@@ -380,12 +392,13 @@ impl Schedule {
 
     /// What the pace has to cover where the next turn should have been at `intended`.
     fn demand(&self, now: Instant, intended: Instant) -> Demand {
-        let former = self.former.as_ref().map(|former| former.ring.cycle_ns());
+        let former = self.former.as_ref().map(|former| (former.ring.cycle_ns(), former.guard_ns));
+        let (cycle_ns, guard_ns) = former.unwrap_or((u64::MAX, u64::MAX));
         Demand {
             population: self.len() as u32,
-            cycle_ns: self.ring.cycle_ns().min(former.unwrap_or(u64::MAX)),
+            cycle_ns: self.ring.cycle_ns().min(cycle_ns),
             late_ns: nanos(now.saturating_since(intended)),
-            guard_ns: guard_ns(period_ns(&self.rhythm)),
+            guard_ns: guard_of(&self.rhythm).min(guard_ns),
         }
     }
 
@@ -480,14 +493,14 @@ impl Schedule {
             // The turn comes before the gap is longer than either period allowed.
             let gap_ms = millis(now).wrapping_sub(last_ms);
             let left_ns = gap_max_ns.saturating_sub(u64::from(gap_ms) * NS_PER_MS);
-            if (1..SOON_NS).contains(&left_ns) {
-                // Let it have its turn first.
+            if left_ns < SOON_NS {
+                // Let it have its turn first; all the more if that is late.
                 continue;
             }
             let spare_ns = guard_ns(gap_max_ns) + self.ring.slot_ns();
             let slots = self.ring.slots() as u64;
             let in_time = left_ns.saturating_sub(spare_ns) / self.ring.slot_ns();
-            let last = if left_ns == 0 { slots - 1 } else { in_time.clamp(1, slots - 1) };
+            let last = in_time.clamp(1, slots - 1);
             // Who has little time left takes the end of it, or the beginning would be crowded.
             let first = if last < slots / 2 { (last * 3 / 4).max(1) } else { 1 };
             self.ring.advance(now);

@@ -350,6 +350,36 @@ fn no_interval_sees_more_than_the_ceiling_while_that_covers_everybody() {
 }
 
 #[test]
+fn a_ceiling_of_a_few_holds_too_where_it_covers_everybody_with_room() {
+    for (count, one_time, interval_ms, shards) in
+        [(10, 1, 500, 1), (5, 1, 500, 2), (10, 2, 500, 2), (25, 2, 500, 1), (4, 1, 1000, 1)]
+    {
+        for shard in 0..shards {
+            let of_shard = Ceiling { shard, shards, ..ceiling(one_time, interval_ms).unwrap() };
+            let rhythm = Rhythm { ceiling: Some(of_shard), ..seconds(10) };
+            let mut world = World::with(rhythm, count);
+            world.run(40 * TEN);
+            let above = world.schedule.intervals_above();
+            assert_eq!(above, 0, "{count} phones, {one_time} in {interval_ms} ms, {shards}");
+            assert!(!world.schedule.is_raised());
+            world.check(TEN);
+        }
+    }
+}
+
+#[test]
+fn a_ceiling_that_becomes_low_or_high_misses_nobody() {
+    let with = |one_time| Rhythm { ceiling: ceiling(one_time, 500), ..seconds(10) };
+    let mut world = World::with(with(3000), 10);
+    for one_time in [1, 3000, 1, 2, 3000] {
+        world.run(TEN + 3333 * MS);
+        world.schedule.configure(world.now, with(one_time));
+    }
+    world.run(2 * TEN);
+    world.check(TEN);
+}
+
+#[test]
 fn a_ceiling_that_cannot_cover_everybody_is_raised_and_nobody_missed() {
     let rhythm = Rhythm { ceiling: ceiling(100, 500), ..seconds(10) };
     let mut world = World::with(rhythm, 20_000);

@@ -376,7 +376,7 @@ impl Shard {
     /// Round trips of all probes since the start, microseconds.
     #[must_use]
     pub fn round_trips_us(&self) -> &Histogram<u64> {
-        self.core.probing.round_trips_us()
+        self.core.counters.round_trips.us()
     }
 
     /// Who watches registrations.

@@ -5,6 +5,7 @@ use std::ops::AddAssign;
 
 use crate::shard::pinholes::PinholesByKind;
 use crate::shard::refused::RefuseReason;
+use crate::shard::round_trips::RoundTrips;
 
 /// Why a datagram was not answered. The metric uses the same words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +113,8 @@ macro_rules! counters {
             $($(#[doc = $doc])+ pub $name: u64,)*
             /// Keepalives by [`Kind`](crate::shard::pinholes::Kind).
             pub keepalives: PinholesByKind,
+            /// Of the probes.
+            pub round_trips: RoundTrips,
             /// Silences by [`DropReason`].
             pub dropped: [u64; DropReason::ALL.len()],
             /// Refusals by [`RefuseReason`].
@@ -125,6 +128,7 @@ macro_rules! counters {
                 Counters {
                     $($name: 0,)*
                     keepalives: PinholesByKind::default(),
+                    round_trips: RoundTrips::default(),
                     dropped: [0; DropReason::ALL.len()],
                     refused: [0; RefuseReason::ALL.len()],
                     answered: StatusCounts::default(),
@@ -148,6 +152,7 @@ macro_rules! counters {
             fn add_assign(&mut self, other: &Counters) {
                 $(self.$name += other.$name;)*
                 self.keepalives += &other.keepalives;
+                self.round_trips += &other.round_trips;
                 for (mine, theirs) in self.dropped.iter_mut().zip(other.dropped) {
                     *mine += theirs;
                 }

@@ -69,7 +69,7 @@ impl Core {
             return datagrams.iter().map(|_| Entry::Open).collect();
         }
         if datagrams.len() > 1 {
-            let warm = |sum: u32, one: &Datagram<'_>| sum ^ self.guard.warm(one.source.ip());
+            let warm = |sum: u64, one: &Datagram<'_>| sum ^ self.guard.warm(one.source.ip());
             black_box(datagrams.iter().fold(0, warm));
         }
         datagrams.iter().map(|datagram| self.admit_one(datagram)).collect()

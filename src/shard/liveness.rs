@@ -11,7 +11,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
-use hdrhistogram::Histogram;
 
 use crate::auth::accounts::AccountId;
 use crate::config::{self, LivenessAnswer, Unreachable};
@@ -38,8 +37,6 @@ use crate::time::{Instant, Now};
 const URGENT_GAP: Duration = Duration::from_secs(5);
 /// Slots of the table of bindings that one turn looks at where all get a turn of the schedule.
 const ENROLLED_PER_TURN: usize = 1024;
-/// The longest round trip that is told from longer ones, microseconds.
-const ROUND_TRIP_US_MAX: u64 = 60_000_000;
 const SIP_PORT: u16 = 5060;
 
 /// What one shard knows of who is there.
@@ -57,7 +54,6 @@ pub(super) struct Probing {
     urgent: VecDeque<Endpoint>,
     /// Liveness was switched on: bindings from this slot on have no turn yet.
     enrolling: Option<u32>,
-    round_trips_us: Histogram<u64>,
 }
 
 /// Where a probe goes.
@@ -104,8 +100,6 @@ impl Probing {
             ignored: Ignored::new(secret),
             urgent: VecDeque::new(),
             enrolling: None,
-            round_trips_us: Histogram::new_with_bounds(1, ROUND_TRIP_US_MAX, 2)
-                .expect("bounds that hdrhistogram takes"),
         }
     }
 
@@ -160,11 +154,6 @@ impl Probing {
     /// How many sources are listened for.
     pub fn sources_awaited(&self) -> usize {
         self.silence.sources()
-    }
-
-    /// Round trips of all probes so far, microseconds.
-    pub fn round_trips_us(&self) -> &Histogram<u64> {
-        &self.round_trips_us
     }
 
     /// What is known of a binding.
@@ -498,8 +487,7 @@ impl Core {
             Ok(Answered::Alive { round_trip, again }) => {
                 self.counters.probes_answered += 1;
                 if let Some(round_trip) = round_trip {
-                    let us = u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX);
-                    self.probing.round_trips_us.saturating_record(us.clamp(1, ROUND_TRIP_US_MAX));
+                    self.counters.round_trips.note(round_trip);
                 }
                 self.probing.ignored.remove(account, source);
                 if again {

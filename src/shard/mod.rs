@@ -33,6 +33,7 @@ mod register;
 pub mod registrations;
 mod request;
 mod responses;
+pub mod round_trips;
 mod silence;
 mod subscribe;
 pub mod suspend;

@@ -1,15 +1,13 @@
 //! Everything one shard can be asked about itself at one moment: its counters, and how much of
 //! everything it holds.
 
-use hdrhistogram::Histogram;
-
 use crate::guard::SecurityKind;
 use crate::reg_event;
 use crate::shard::core::Core;
 use crate::shard::counters::Counters;
 
 /// The numbers of one shard at one moment.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tally {
     /// What it has done since it started.
     pub counters: Counters,
@@ -17,14 +15,9 @@ pub struct Tally {
     pub watching: reg_event::Counters,
     /// Security events, by their kind.
     pub security: [u64; SecurityKind::ALL.len()],
-    /// Round trips of probes since the start, microseconds.
-    pub round_trips_us: Histogram<u64>,
     /// What it holds.
     pub levels: Levels,
 }
-
-// A histogram is equal to itself: it holds no floating-point numbers.
-impl Eq for Tally {}
 
 macro_rules! levels {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
@@ -83,7 +76,6 @@ impl Core {
             counters: self.counters.clone(),
             watching: *self.subscriptions.counters(),
             security: *self.guard.journal().counts(),
-            round_trips_us: self.probing.round_trips_us().clone(),
             levels: Levels {
                 accounts: count(self.accounts.len()),
                 accounts_bytes: count(self.accounts.bytes_held()),

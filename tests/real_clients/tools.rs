@@ -1,6 +1,7 @@
 //! The clients: how each is called, and how its verdict is read.
 
 use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -93,6 +94,8 @@ impl Sipp {
         if remote.ip().is_loopback() {
             command.args(["-i", &remote.ip().to_string()]);
         }
+        // Left to itself SIPp takes 5060, also while another of its kind is about to listen there.
+        command.args(["-p", &free_port().to_string()]);
         // SIPp puts the target's address into the digest's uri unless told the domain.
         command.args(["-auth_uri", "example.com", "-recv_timeout", "20s", "-nostdin"]);
         command.args(["-trace_err", "-error_file", "errors", "-trace_msg"]);
@@ -115,6 +118,12 @@ impl Sipp {
         }
         let _ = fs::remove_dir_all(dir);
     }
+}
+
+/// A port that nobody listens on at the moment.
+fn free_port() -> u16 {
+    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+    socket.local_addr().expect("it is bound").port()
 }
 
 /// A subscriber file, gone with the test.

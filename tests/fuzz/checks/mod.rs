@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod credentials;
+pub mod guard;
 pub mod naive;
 pub mod parse;
 pub mod reply;
