@@ -86,7 +86,7 @@ fn main() {
     let loaded = measure(&bench, &ear, period);
     stop.store(true, Ordering::Relaxed);
     let answers = flood.join().expect("the flood ends");
-    println!("\nbeside {:.0} answers a second", answers);
+    println!("\nbeside {answers:.0} answers a second");
     verdict("late p99, us", loaded.late_p99_us as f64, LATE_LOADED_US_MAX as f64);
     println!("{:<44} {:>12}", "latest, us", loaded.late_max_us);
     verdict("missed", loaded.missed as f64, 0.0);
