@@ -5,9 +5,11 @@
 //! without a word between them: the interval's number says which of them may send one more than
 //! the others, so that together they send exactly the ceiling.
 //!
-//! Whoever is behind catches up by a sixteenth: a stumble of the host must not become a burst.
-//! Only where turns are so late that a pinhole might go without a packet for too long does it go
-//! faster, and over the ceiling, twice the usual pace at most.
+//! Whoever is behind catches up by a sixteenth: a stumble of the host must not become a burst. The
+//! later turns are beyond that, the faster it goes, twice the usual pace at most, and the more of
+//! the time in which nothing could be sent is made up for: a host that gives us a part of its time
+//! only is not a stumble. Where a pinhole might go without a packet for too long, the ceiling gives
+//! way.
 
 use std::time::Duration;
 
@@ -17,8 +19,13 @@ use crate::time::Instant;
 const USUAL: u64 = 17;
 /// The same where somebody waits too long.
 const HURRIED: u64 = 32;
-/// What may be saved up by not sending.
+/// What may be saved up by not sending, where all is well and where somebody waits too long.
 const BURST_NS: u64 = 2_000_000;
+const BURST_NS_MAX: u64 = 20_000_000;
+/// Who has not been here for so long was asleep: that time is not made up for.
+const ASLEEP_NS_MIN: u128 = 250_000_000;
+/// How late turns may be before they are hurried; twice as late is the worst.
+const CALM_NS_MAX: u64 = 50_000_000;
 /// However few there are, one message in so long is always within the pace.
 const SLOWEST_NS: u64 = 1_000_000;
 /// Units of credit for each nanosecond and sixteenth: the slowest ceiling is not rounded to none.
@@ -86,6 +93,7 @@ pub(super) struct Pace {
     /// What a message costs, and what each nanosecond brings.
     cost: u128,
     rate: u128,
+    burst_ns: u64,
     accrued_at: Instant,
     interval: u64,
     sent_in_interval: u32,
@@ -105,6 +113,7 @@ impl Pace {
             credit: 0,
             cost: 1,
             rate: 1,
+            burst_ns: BURST_NS,
             accrued_at: Instant::ZERO,
             interval: 0,
             sent_in_interval: 0,
@@ -144,7 +153,8 @@ impl Pace {
         self.weigh(demand);
         let passed = now.saturating_since(self.accrued_at).as_nanos();
         self.accrued_at = self.accrued_at.max(now);
-        let most = (self.rate * u128::from(BURST_NS)).max(cost);
+        let burst_ns = if passed < ASLEEP_NS_MIN { self.burst_ns } else { BURST_NS };
+        let most = (self.rate * u128::from(burst_ns)).max(cost);
         self.credit = (self.credit + self.rate.saturating_mul(passed)).min(most);
         let allowed = u32::try_from(self.credit / cost).unwrap_or(u32::MAX);
         allowed.min(self.left_in_interval(now))
@@ -153,9 +163,10 @@ impl Pace {
     /// Decides how fast to go, and whether the ceiling holds.
     fn weigh(&mut self, demand: &Demand) {
         let &Demand { population, cycle_ns, late_ns, guard_ns } = demand;
-        let harmless = guard_ns / 2;
-        let worry = late_ns.saturating_sub(harmless).min(guard_ns - harmless);
-        let speed = USUAL + (HURRIED - USUAL) * worry / (guard_ns - harmless).max(1);
+        let calm = (guard_ns / 2).clamp(1, CALM_NS_MAX);
+        let worry = late_ns.saturating_sub(calm).min(calm);
+        let speed = USUAL + (HURRIED - USUAL) * worry / calm;
+        self.burst_ns = BURST_NS + (BURST_NS_MAX - BURST_NS) * worry / calm;
         let slowest = self.cost / u128::from(SLOWEST_NS);
         self.rate = (u128::from(population) * u128::from(speed) * UNITS).max(slowest);
         let Some(ceiling) = self.ceiling else { return };
@@ -169,7 +180,7 @@ impl Pace {
             needed > covered
         };
         self.is_roomy = needed * 2 <= covered;
-        self.is_bound = !self.is_raised && worry == 0;
+        self.is_bound = !self.is_raised && late_ns <= guard_ns / 2;
         if self.is_bound {
             let span = u128::from(ceiling.interval_ns()) * u128::from(ceiling.shards.max(1));
             // One more for each interval where it does not come out even: the count holds it.

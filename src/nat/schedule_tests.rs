@@ -300,6 +300,21 @@ fn a_stumble_of_the_host_is_caught_up_without_a_burst() {
 }
 
 #[test]
+fn a_host_that_gives_us_a_part_of_its_time_makes_nobody_wait() {
+    let mut world = World::with(seconds(30), 60_000);
+    // It runs for 3 ms, looks each third of one, and then others do for 12 ms.
+    for _ in 0..4000 {
+        for _ in 0..9 {
+            world.now = world.now + Duration::from_micros(333);
+            world.serve();
+        }
+        world.now = world.now + 12 * MS;
+    }
+    assert!(world.late_max < 100 * MS, "{:?}", world.late_max);
+    world.check(Duration::from_secs(30));
+}
+
+#[test]
 fn after_an_hour_asleep_everybody_is_served_soon_and_then_in_time() {
     let mut world = World::with(seconds(10), 50_000);
     world.run(TEN);
