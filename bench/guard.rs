@@ -33,7 +33,7 @@ fn random(state: &mut u64, of: u32) -> u32 {
     *state ^= *state << 13;
     *state ^= *state >> 7;
     *state ^= *state << 17;
-    ((*state >> 32) * u64::from(of) >> 32) as u32
+    (((*state >> 32) * u64::from(of)) >> 32) as u32
 }
 
 fn guard(shards: u8, networks: &[Said]) -> Guard {

@@ -15,8 +15,8 @@
 //! empty, and comes back at [`Schedule::next_deadline`]. A cycle costs no entry more than that:
 //! a refresh moves nothing, and who has had a turn stays in place for the next.
 //!
-//! Another period, or a ceiling so low that phones wait for it, moves everybody, a bounded number with each batch; until then, the others keep
-//! the turns they have.
+//! Another period, or a ceiling so low that phones wait for it, moves everybody, a bounded number
+//! with each batch; until then, the others keep the turns they have.
 
 use std::hash::Hasher;
 use std::time::Duration;

@@ -189,7 +189,12 @@ impl FinalCounters {
     fn parse(lines: &[String]) -> FinalCounters {
         let mut named = BTreeMap::new();
         let mut statuses = BTreeMap::new();
-        for part in lines.iter().flat_map(|line| line.split(", ")) {
+        // These lines have times as well as counts.
+        let is_times = |line: &&String| {
+            ["keepalives ", "round trips "].iter().any(|start| line.starts_with(start))
+        };
+        let counts = lines.iter().filter(|line| !is_times(line));
+        for part in counts.flat_map(|line| line.split(", ")) {
             let part = part.trim_start_matches("not answered: ").trim_start_matches("refused: ");
             if let Some((status, count)) = part.split_once(": ") {
                 statuses.insert(status.parse().expect(part), count.parse().expect(part));
