@@ -3,7 +3,7 @@
 //! 3261 17.1.2) without a copy of its message: sent again it is written again.
 //!
 //! When the next probe is due is the schedule's, what becomes of an endpoint that does not answer
-//! the shard's. Nothing is held here for an endpoint but [`Entry`], 24 bytes by the number of its
+//! the shard's. Nothing is held here for an endpoint but one `Entry`, 24 bytes by the number of its
 //! slot, and one timer while a probe is out.
 
 use std::cmp::Reverse;

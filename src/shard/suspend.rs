@@ -63,7 +63,7 @@ pub struct SuspensionItem {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SuspensionPage {
     /// The suspensions, at most
-    /// [`SUSPENSIONS_PER_CALL_MAX`](crate::limits::SUSPENSIONS_PER_CALL_MAX).
+    /// [`SUSPENSIONS_PER_CALL_MAX`].
     pub items: Vec<SuspensionItem>,
     /// Where the list goes on, if it does.
     pub next: Option<Cursor>,
