@@ -11,7 +11,7 @@ use crate::auth::nonce::NonceSequence;
 use crate::auth::suspension::Suspensions;
 use crate::config;
 use crate::flow::ConnectionId;
-use crate::guard::{Entry, Guard, Told};
+use crate::guard::{Entry, Guard};
 use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX};
 use crate::nat::liveness::{self, RoundTrip};
 use crate::nat::{Networks, OwnAddresses};
@@ -338,18 +338,6 @@ impl Shard {
         order.or_else(|| self.core.poll_probe(self.core.now, out))
     }
 
-    /// The guard of another shard tells something.
-    pub fn told(&mut self, now: Now, told: Told) {
-        self.core.guard.begin(now);
-        self.core.guard.take(told);
-    }
-
-    /// Who may speak at all.
-    #[must_use]
-    pub fn guard(&self) -> &Guard {
-        &self.core.guard
-    }
-
     /// ICMP has reported that a datagram sent to `to`, by this reactor or another, did not arrive.
     /// Anybody can forge that: whoever is there is probed, and nothing else follows.
     pub fn unreachable(&mut self, now: Now, to: SocketAddr) {
@@ -394,6 +382,10 @@ impl Shard {
         core.count_events(0);
         core.settle(now);
         reply
+    }
+
+    pub(super) fn core(&self) -> &Core {
+        &self.core
     }
 
     pub(super) fn core_mut(&mut self) -> &mut Core {
