@@ -11,7 +11,7 @@ use crate::auth::nonce::NonceSequence;
 use crate::auth::suspension::Suspensions;
 use crate::config;
 use crate::flow::ConnectionId;
-use crate::guard::{Entry, Guard, Told};
+use crate::guard::{Entry, Guard};
 use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX};
 use crate::nat::{Networks, OwnAddresses};
 use crate::reg_event::{Notify, SubscriptionTable};
@@ -310,12 +310,6 @@ impl Shard {
         };
         let order = order.or_else(|| guard.poll_told().map(|(to, told)| Order::Tell(to, told)));
         order.or_else(|| self.core.poll_probe(self.core.now, out))
-    }
-
-    /// The guard of another shard tells something.
-    pub fn told(&mut self, now: Now, told: Told) {
-        self.core.guard.begin(now);
-        self.core.guard.take(told);
     }
 
     /// ICMP has reported that a datagram sent to `to`, by this reactor or another, did not arrive.

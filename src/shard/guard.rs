@@ -2,6 +2,7 @@
 //! word. Its rules are [`crate::guard`]'s.
 
 use std::hint::black_box;
+use std::net::IpAddr;
 
 use arrayvec::ArrayVec;
 use memchr::memmem;
@@ -13,15 +14,16 @@ use crate::auth::suspension::End;
 use crate::config;
 use crate::guard::bucket::Rate;
 use crate::guard::networks::{Said, Standing};
-use crate::guard::{Asked, Entry, Offence, SecurityKind, Silence};
+use crate::guard::{Asked, Entry, Guard, Offence, SecurityKind, Silence, Told};
 use crate::limits::BATCH_MAX;
-use crate::shard::Datagram;
 use crate::shard::batch::{Addressed, Read};
 use crate::shard::core::Core;
 use crate::shard::counters::DropReason;
 use crate::shard::request::Arrival;
 use crate::shard::suspend::{Change, SuspensionEvent};
+use crate::shard::{Datagram, Shard};
 use crate::sip::{HeaderName, Message, Parsed};
+use crate::time::Now;
 
 /// What the configuration says of networks, as the guard takes it.
 pub(super) fn said(networks: &[config::Network]) -> Vec<Said> {
@@ -53,6 +55,28 @@ impl From<Silence> for DropReason {
             Silence::PrefixRate => DropReason::PrefixRate,
             Silence::NetworkRate => DropReason::NetworkRate,
         }
+    }
+}
+
+impl Shard {
+    /// The guard of another shard tells something.
+    pub fn told(&mut self, now: Now, told: Told) {
+        let guard = &mut self.core_mut().guard;
+        guard.begin(now);
+        guard.take(told);
+    }
+
+    /// A connection of `source` has come to nothing.
+    pub fn came_to_nothing(&mut self, now: Now, source: IpAddr) {
+        let guard = &mut self.core_mut().guard;
+        guard.begin(now);
+        guard.offend(source, Offence::Handshake, 0, false);
+    }
+
+    /// Who may speak at all.
+    #[must_use]
+    pub fn guard(&self) -> &Guard {
+        &self.core().guard
     }
 }
 

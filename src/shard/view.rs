@@ -5,7 +5,6 @@ use hdrhistogram::Histogram;
 
 use crate::auth::accounts::{AccountId, Accounts, AorKey};
 use crate::auth::suspension::Suspensions;
-use crate::guard::Guard;
 use crate::nat::liveness::{self, RoundTrip};
 use crate::reg_event::SubscriptionTable;
 use crate::registrar::{BindingId, Event, Registrar};
@@ -14,12 +13,6 @@ use crate::shard::counters::Counters;
 use crate::shard::suspend::SuspensionEvent;
 
 impl Shard {
-    /// Who may speak at all.
-    #[must_use]
-    pub fn guard(&self) -> &Guard {
-        &self.core().guard
-    }
-
     /// The round trip to a binding, once one was measured.
     #[must_use]
     pub fn round_trip(&self, id: BindingId) -> Option<RoundTrip> {
