@@ -97,7 +97,7 @@ impl Trace {
     fn take(&mut self, now: Now, datagram: &Datagram<'_>, reason: DropReason) {
         let nth = self.seen;
         self.seen += 1;
-        if nth % self.one_in != 0 {
+        if !nth.is_multiple_of(self.one_in) {
             return;
         }
         if self.messages.len() >= TRACE_MESSAGES_MAX {
@@ -107,7 +107,7 @@ impl Trace {
                 keep
             });
             self.one_in *= 2;
-            if nth % self.one_in != 0 {
+            if !nth.is_multiple_of(self.one_in) {
                 return;
             }
         }
