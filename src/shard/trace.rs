@@ -1,6 +1,6 @@
-//! What is dropped without an answer, shown to an operator who asked for it: nothing until then, and
-//! for a bounded time. It owns the ring of what was seen; why something is dropped is decided, and
-//! counted, elsewhere.
+//! What is dropped without an answer, shown to an operator who asked for it: nothing until then,
+//! and for a bounded time. It owns the ring of what was seen; why something is dropped is decided,
+//! and counted, elsewhere.
 
 use std::net::SocketAddr;
 use std::time::Duration;
