@@ -4,8 +4,8 @@
 //! it was refused; where it hears nothing for long it gives up.
 //!
 //! How many passwords were checked shows from outside but for one case: a 401 that does not call
-//! the nonce stale is a wrong password; a 403 may be the last that was checked or the first that was
-//! not, so the first of each row of them is taken for a check.
+//! the nonce stale is a wrong password; a 403 may be the last that was checked or the first that
+//! was not, so the first of each row of them is taken for a check.
 
 use super::addresses::{guesser, owner};
 use super::forge::{Credentials, Forged, Method, domain, number_of};
