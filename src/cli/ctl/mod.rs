@@ -3,11 +3,13 @@
 
 mod ask;
 mod blacklist;
+mod events;
 mod metrics;
 mod pages;
 mod registrations;
 mod suspensions;
 mod table;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -31,6 +33,8 @@ pub fn run(args: &CtlArgs) -> Result<ExitCode, Failure> {
         CtlCommand::Registrations(command) => registrations::run(&desk, command)?,
         CtlCommand::Suspensions(command) => suspensions::run(&desk, command)?,
         CtlCommand::Blacklist(command) => blacklist::run(&desk, command)?,
+        CtlCommand::Events(args) => events::run(&desk, args)?,
+        CtlCommand::Trace(args) => trace::run(&desk, args)?,
         CtlCommand::Metrics { name, all } => metrics::run(&desk, name.as_deref(), *all)?,
     }
     Ok(ExitCode::SUCCESS)
