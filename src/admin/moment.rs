@@ -50,7 +50,9 @@ pub(super) fn read(text: &str) -> Option<UnixTime> {
     if !good || hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let is_leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     let lengths = [31, 28 + u64::from(is_leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
     let before = usize::try_from(month).ok()? - 1;
     if day > lengths[before] {

@@ -269,7 +269,7 @@ impl Guard {
     #[cold]
     pub fn excluded(&mut self, source: IpAddr) {
         self.journal.count(SecurityKind::Acl);
-        if self.excluded % LISTED_EVERY == 0 {
+        if self.excluded.is_multiple_of(LISTED_EVERY) {
             self.journal.list(self.wall, SecurityKind::Acl, source, b"", b"");
         }
         self.excluded += 1;

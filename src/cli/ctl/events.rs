@@ -1,14 +1,12 @@
 //! `aorta ctl events`: what has happened, and what happens.
 
 use std::collections::HashMap;
-use std::thread;
-use std::time::Duration;
 
 use axum::http::Method;
 use serde_json::Value;
 
 use super::pages::Pages;
-use super::{Desk, list, table, text, with_query};
+use super::{Desk, list, pause, table, text, with_query};
 use crate::admin::one_line;
 use crate::cli::Failure;
 use crate::cli::args::EventsArgs;
@@ -16,8 +14,6 @@ use crate::cli::say::print;
 use crate::reactor::Clock;
 
 const PATH: &str = "/api/v1/security-events";
-/// How often it is asked for what is new.
-const ASK_EVERY: Duration = Duration::from_secs(1);
 /// Events of one question while following: what comes faster is one event with a count, or pushed
 /// out of the list itself.
 const FOLLOWED: &str = "1000";
@@ -113,7 +109,7 @@ fn follow(desk: &Desk, args: &EventsArgs, since: Option<String>) -> Result<(), F
         if let Some(last) = items.first().map(|item| text(item, "last")) {
             from = last.to_owned();
         }
-        thread::sleep(ASK_EVERY);
+        pause();
     }
 }
 

@@ -12,6 +12,8 @@ mod table;
 mod trace;
 
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 
 use axum::http::Method;
 use serde_json::Value;
@@ -69,6 +71,15 @@ impl Desk {
     fn value(&self, method: &Method, path: &str) -> Result<Value, Failure> {
         serde_json::from_str(&self.text(method, path)?).map_err(|_| not_ours())
     }
+}
+
+/// How often what goes on is asked for.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+
+/// Waits before it is asked for again.
+#[allow(clippy::disallowed_methods, reason = "nobody waits for this program but a person")]
+fn pause() {
+    thread::sleep(ASK_EVERY);
 }
 
 fn not_ours() -> Failure {

@@ -1,20 +1,15 @@
 //! `aorta ctl trace`: what is dropped without an answer, line by line, until the time is over.
 
-use std::thread;
-use std::time::Duration;
-
 use axum::http::Method;
 use serde_json::Value;
 
-use super::{Desk, list, text, with_query};
+use super::{Desk, list, pause, text, with_query};
 use crate::admin::one_line;
 use crate::cli::Failure;
 use crate::cli::args::TraceArgs;
 use crate::cli::say::{note, print};
 
 const PATH: &str = "/api/v1/trace";
-/// How often it is asked for what was seen.
-const ASK_EVERY: Duration = Duration::from_millis(500);
 /// How much of a message one line shows, characters; `--json` has more.
 const SHOWN_MAX: usize = 200;
 
@@ -44,7 +39,7 @@ pub fn run(desk: &Desk, args: &TraceArgs) -> Result<(), Failure> {
         if page.get("remaining_s").is_none_or(Value::is_null) {
             break;
         }
-        thread::sleep(ASK_EVERY);
+        pause();
     }
     desk.text(&Method::DELETE, &at)?;
     note(format_args!("{seen} messages dropped, {shown} shown"));
