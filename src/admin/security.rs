@@ -1,5 +1,5 @@
-//! `/api/v1/security-events`: what has happened, the latest first. The same event of the same source
-//! and account is one row with a count.
+//! `/api/v1/security-events`: what has happened, the latest first. The same event of the same
+//! source and account is one row with a count.
 
 use std::cmp::Reverse;
 

@@ -1,5 +1,5 @@
-//! `/api/v1/trace`: what is dropped without an answer, while somebody looks. One trace at a time, on
-//! all shards; it ends by itself.
+//! `/api/v1/trace`: what is dropped without an answer, while somebody looks. One trace at a time,
+//! on all shards; it ends by itself.
 
 use std::sync::atomic::Ordering;
 

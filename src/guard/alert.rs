@@ -1,5 +1,6 @@
 //! What the guard is told of accounts so that it notices patterns, and the alerts that come of
-//! them: each is a security event of its own. How they are counted is [`patterns`](super::patterns)'.
+//! them: each is a security event of its own. How they are counted is
+//! [`patterns`](super::patterns)'.
 
 use std::net::{IpAddr, Ipv4Addr};
 

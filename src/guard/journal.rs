@@ -384,10 +384,12 @@ mod tests {
             let listed: Vec<SecurityRecord> = all(&journal).iter().map(unnumbered).collect();
             prop_assert_eq!(&listed, &plain);
             // Page by page.
-            let wanted = Wanted { kinds: Kinds::NONE.with(SecurityKind::ALL[1]), ..Wanted::default() };
+            let kinds = Kinds::NONE.with(SecurityKind::ALL[1]);
+            let wanted = Wanted { kinds, ..Wanted::default() };
             let (mut pages, mut before) = (Vec::new(), None);
             loop {
-                let page: Vec<_> = journal.newest(&wanted, before).take(7).map(unnumbered).collect();
+                let page = journal.newest(&wanted, before).take(7).map(unnumbered);
+                let page: Vec<_> = page.collect();
                 let Some(last) = page.last() else { break };
                 before = Some(Before::Change(last.change));
                 pages.extend(page);

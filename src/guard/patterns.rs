@@ -1,6 +1,6 @@
-//! Patterns of many events none of which means much alone: suspensions of many accounts, one account
-//! from many sources, one account that registers far too often. It owns how they are counted, in
-//! fixed memory; what counts is told by the guard, and what follows is its caller's.
+//! Patterns of many events none of which means much alone: suspensions of many accounts, one
+//! account from many sources, one account that registers far too often. It owns how they are
+//! counted, in fixed memory; what counts is told by the guard, and what follows is its caller's.
 //!
 //! Walks through numbers are [`scanner`](super::scanner)'s.
 
