@@ -8,8 +8,9 @@
 //! - `query`: filters, pages and cursors as text; `registrations`: find, show, unregister;
 //!   `row`: a binding as JSON; `moment`: times as text; `plain`: text that is safe to show
 //! - `suspensions`: who is suspended, and lifting that; `blacklist`: which sources are blocked,
-//!   blocking more of them, and lifting that; `keep`: what of that outlives the process; `security`: what has happened, with aggregation;
-//!   `trace`: what is dropped while somebody looks; `pages`: lists put together from all shards
+//!   blocking more of them, and lifting that; `keep`: what of that outlives the process
+//! - `security`: what has happened, with aggregation; `trace`: what is dropped while somebody
+//!   looks; `pages`: lists put together from all shards
 //! - `metrics`: every counter as text for Prometheus
 //! - [`client`]: the other end, for `aorta ctl`
 //!

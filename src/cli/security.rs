@@ -59,7 +59,7 @@ impl Security {
                         }
                     }
                 }
-                lines.due(now_s).iter().for_each(|line| note(line));
+                lines.due(now_s).iter().for_each(note);
                 if let Some(file) = &mut file {
                     file.write(now_s, ended);
                 }
