@@ -21,6 +21,7 @@ use super::plain::one_line;
 use super::problem::Problem;
 use super::server::Counts;
 use super::shards::Shards;
+use super::shield;
 use super::{blacklist, metrics, registrations, suspensions};
 use crate::time::UnixTime;
 
@@ -74,6 +75,7 @@ pub(super) fn router(api: Api) -> Router {
         .route("/api/v1/suspensions/{aor}", delete(suspensions::lift))
         .route("/api/v1/blacklist", get(blacklist::list))
         .route("/api/v1/blacklist/{source}", put(blacklist::add).delete(blacklist::lift))
+        .route("/api/v1/shield", get(shield::show).put(shield::choose))
         .route("/metrics", get(metrics::show))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path"))
         .method_not_allowed_fallback(async |method: Method| {

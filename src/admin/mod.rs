@@ -9,6 +9,7 @@
 //!   `row`: a binding as JSON; `moment`: times as text; `plain`: text that is safe to show
 //! - `suspensions`: who is suspended, and lifting that; `blacklist`: which sources are blocked,
 //!   blocking more of them, and lifting that
+//! - `shield`: what of it the kernel drops, and by which means
 //! - `metrics`: every counter as text for Prometheus
 //! - [`client`]: the other end, for `aorta ctl`
 //!
@@ -28,6 +29,7 @@ mod registrations;
 mod row;
 mod server;
 mod shards;
+mod shield;
 mod suspensions;
 
 pub use self::access::{Token, TokenError};

@@ -11,6 +11,7 @@ use crate::admin::{self, Admin, Limits, Shards, Token};
 use crate::config::Serve;
 use crate::flow::Transport;
 use crate::reactor::Clock;
+use crate::shield::ShieldDesk;
 
 /// The variable of the environment that has the token.
 pub(super) const TOKEN_VARIABLE: &str = "AORTA_ADMIN_TOKEN";
@@ -68,14 +69,19 @@ pub(super) fn read_token(file: &Path) -> Result<String, Failure> {
 ///
 /// # Errors
 /// One line with what is wrong.
-pub fn start(settings: admin::Settings, server: &Server) -> Result<Admin, Failure> {
+pub fn start(
+    settings: admin::Settings,
+    server: &Server,
+    shield: ShieldDesk,
+) -> Result<Admin, Failure> {
     let datagrams = server.listening().filter(|(transport, _)| *transport == Transport::Udp);
     let meter = server.running.meter();
     let shards = Shards::new(
         server.running.controllers().to_vec(),
         move || meter.counters(),
         datagrams.map(|(_, address)| address).collect(),
-    );
+    )
+    .with_shield(shield);
     let (open, listen) = (settings.token.is_none(), settings.listen);
     let told = Box::new(|line: &str| note(line));
     let started =

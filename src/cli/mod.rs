@@ -17,6 +17,7 @@ mod say;
 mod serve;
 mod server;
 mod settings;
+mod shield;
 mod watch;
 
 use std::process::ExitCode;
@@ -57,6 +58,7 @@ pub fn run() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Ctl(args) => ctl::run(&args),
+        Command::Shield(args) => shield::run(&args),
     };
     match outcome {
         Ok(code) => code,

@@ -11,7 +11,7 @@ use super::args::ServeArgs;
 use super::say::{note, show};
 use super::server::Server;
 use super::watch::Watch;
-use super::{Failure, admin, report, settings};
+use super::{Failure, admin, report, settings, shield};
 use crate::reactor::{Signal, Signals};
 
 /// Serves until SIGTERM or SIGINT, then drains and shows the counters. SIGHUP reads settings,
@@ -22,7 +22,8 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let settings = settings::for_serve(args)?;
     let admin = admin::settings(&settings.serve, args.admin_token.as_deref())?;
     let mut server = Server::start(&settings, args.data.as_deref())?;
-    let admin = admin.map(|admin| admin::start(admin, &server)).transpose()?;
+    let shield = shield::start(&settings, &mut server);
+    let admin = admin.map(|admin| admin::start(admin, &server, shield.desk())).transpose()?;
     note(format_args!(
         "{} accounts in {} domains, {} reactors on CPUs {:?}",
         server.accounts,
@@ -62,6 +63,8 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     drop(watch);
     // Nobody asks shards that are about to go.
     drop(admin);
+    // It keeps the sockets open.
+    drop(shield);
     for line in report::final_lines(&server.stop()) {
         show(line);
     }

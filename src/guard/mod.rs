@@ -14,6 +14,7 @@
 //! | [`scanner`] | words of scanners, walks through numbers |
 //! | [`score`], [`blacklist`] | what offences weigh, who is blocked for how long |
 //! | [`events`] | the vocabulary of security events, and their list |
+//! | [`filter`] | blocked networks as a program of the kernel's packet filter |
 //! | [`gatehouse`] | all of it together: the guard |
 
 pub mod address;
@@ -21,6 +22,7 @@ pub mod blacklist;
 pub mod bucket;
 pub mod budget;
 pub mod events;
+pub mod filter;
 pub mod gatehouse;
 pub mod networks;
 pub mod scanner;

@@ -14,12 +14,14 @@ mod data_plane;
 mod datagram;
 mod error;
 mod executor;
+mod filter;
 mod group;
 mod hearsay;
 mod icmp;
 mod idle;
 mod interfaces;
 mod mmsg;
+mod peer;
 mod plane;
 mod push_back;
 mod runs;
@@ -37,10 +39,12 @@ pub use self::control::{ControlError, Controller, Pending};
 pub use self::counters::Counters;
 pub use self::datagram::Backend;
 pub use self::error::StartError;
+pub use self::filter::{FilteredSockets, datagrams_filtered, filter_instructions_allowed};
 pub use self::group::{
     CertificateSlots, Finished, Meter, Reactors, Running, Settings, TaskSpawner,
 };
 pub use self::interfaces::Interfaces;
+pub use self::peer::peer_user;
 pub use self::plane::Plane;
 pub use self::signals::{Signal, Signals};
 pub use self::socket::{Bound, interface_number};
