@@ -9,7 +9,7 @@ use aorta::config::parameters::{PARAMETERS, Parameter, find};
 use aorta::config::{Origin, Settings, load};
 
 /// A value of each parameter that is not its default, as it prints. Together they can stand.
-const OTHER: [(&str, &str); 87] = [
+const OTHER: [(&str, &str); 98] = [
     ("registrar.replace", "Off"),
     ("registrar.bindings_max", "4"),
     ("registrar.evict", "unreachable_first"),
@@ -77,6 +77,10 @@ const OTHER: [(&str, &str); 87] = [
     ("guard.block_time", "300"),
     ("guard.block_time_max", "3600"),
     ("guard.sources", "1048576"),
+    ("security.alert_window", "300"),
+    ("security.alert_suspensions", "30"),
+    ("security.alert_sources", "off"),
+    ("security.alert_registrations", "60"),
     ("shield.kernel", "socket"),
     ("shield.helper", "nft.sock"),
     ("shield.loopback", "On"),

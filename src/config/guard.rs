@@ -41,6 +41,37 @@ pub struct Guard {
     /// Sources of each kind (proven, unproven, prefixes) that a reactor remembers, 1024-16777216,
     /// rounded up to a power of two. Default 65536: some 8 MiB.
     pub sources_max: u32,
+    /// When many events are a pattern that somebody should look at.
+    pub alerts: Alerts,
+}
+
+/// Patterns of many events, of which operators are told. `None` tells nothing of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alerts {
+    /// The time over which events are counted; as long, a pattern that goes on is not told again.
+    /// Seconds, 10-86400. Default 600.
+    pub window_s: u32,
+    /// Suspensions of so many accounts, 2-1000. Default 20.
+    pub suspensions: Option<u16>,
+    /// One account used, or tried, from so many sources, 2-64. Default 10.
+    pub sources: Option<u8>,
+    /// So many registrations of one account that each come within a tenth of the time granted,
+    /// for each of its bindings, 2-10000. Default 30.
+    pub registrations: Option<u16>,
+}
+
+impl Default for Alerts {
+    fn default() -> Self {
+        Alerts { window_s: 600, suspensions: Some(20), sources: Some(10), registrations: Some(30) }
+    }
+}
+
+impl Alerts {
+    /// Nothing is told.
+    #[must_use]
+    pub fn off() -> Alerts {
+        Alerts { suspensions: None, sources: None, registrations: None, ..Alerts::default() }
+    }
 }
 
 impl Default for Guard {
@@ -68,12 +99,13 @@ impl Default for Guard {
             block_time_s: 600,
             block_time_max_s: 86_400,
             sources_max: 65_536,
+            alerts: Alerts::default(),
         }
     }
 }
 
 impl Guard {
-    /// One that lets everybody through: no limits, no signatures, no blacklist.
+    /// One that lets everybody through: no limits, no signatures, no blacklist, no alerts.
     #[must_use]
     pub fn off() -> Guard {
         Guard {
@@ -83,6 +115,7 @@ impl Guard {
             scanner_patterns: Vec::new(),
             blacklist: false,
             sources_max: 1024,
+            alerts: Alerts::off(),
             ..Guard::default()
         }
     }

@@ -169,7 +169,7 @@ macro_rules! table {
 }
 
 /// Every parameter there is.
-pub static PARAMETERS: [Parameter; 94] = table![
+pub static PARAMETERS: [Parameter; 98] = table![
     "registrar.replace", "SS_ENDPOINT_REGISTER_REPLACE", None,
     {word Replace registrar.replace},
     "A REGISTER over the limit of bindings removes a binding (On), is refused (Off), or removes \
@@ -377,6 +377,19 @@ pub static PARAMETERS: [Parameter; 94] = table![
     {whole 1024-16777216 guard.sources_max},
     "Sources of each kind (proven, others, prefixes) that a reactor remembers; 128 bytes for all \
      three";
+    "security.alert_window", "", Seconds,
+    {whole 10-86400 guard.alerts.window_s},
+    "The time over which alerts count; as long, one that goes on is not told again";
+    "security.alert_suspensions", "", None,
+    {optional "off" 2-1000 guard.alerts.suspensions},
+    "Suspensions of so many accounts within that time are an alert";
+    "security.alert_sources", "", None,
+    {optional "off" 2-64 guard.alerts.sources},
+    "One account used, or tried with wrong passwords, from so many sources is one";
+    "security.alert_registrations", "", None,
+    {optional "off" 2-10000 guard.alerts.registrations},
+    "So many registrations of one account, each within a tenth of the time granted, are one; for \
+     each of its bindings";
     "shield.kernel", "", None,
     {word Kernel shield.kernel},
     "What drops blocked sources before they reach Aorta: nftables, socket filters, or nothing";

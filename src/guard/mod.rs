@@ -13,18 +13,22 @@
 //! | [`table`], [`sketch`], [`sources`] | what is remembered of sources, in fixed memory |
 //! | [`scanner`] | words of scanners, walks through numbers |
 //! | [`score`], [`blacklist`] | what offences weigh, who is blocked for how long |
-//! | [`events`] | the vocabulary of security events, and their list |
+//! | [`events`], [`journal`] | the vocabulary of security events, and their list |
+//! | [`patterns`], [`alert`] | many events that mean something together |
 //! | [`filter`] | blocked networks as a program of the kernel's packet filter |
 //! | [`gatehouse`] | all of it together: the guard |
 
 pub mod address;
+pub mod alert;
 pub mod blacklist;
 pub mod bucket;
 pub mod budget;
 pub mod events;
 pub mod filter;
 pub mod gatehouse;
+pub mod journal;
 pub mod networks;
+pub mod patterns;
 pub mod scanner;
 pub mod score;
 pub mod sketch;
@@ -33,7 +37,7 @@ pub mod table;
 pub mod told;
 
 pub use blacklist::Blocked;
-pub use events::{SecurityKind, SecurityRecord};
+pub use events::{Kinds, SecurityKind, SecurityRecord};
 pub use gatehouse::{Asked, Entry, Guard, Silence};
 pub use score::Offence;
 pub use told::{To, Told};

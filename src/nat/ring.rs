@@ -182,6 +182,10 @@ impl Ring {
         if let Some(&index) = entries.get(position) {
             moved(index, position as u32);
         }
+        if entries.is_empty() {
+            // Or whoever comes and goes leaves a little in every slot in the end.
+            *entries = Vec::new();
+        }
         self.count(place.slot, -1);
     }
 
@@ -245,6 +249,11 @@ impl Ring {
         let share = u128::from(self.served) * u128::from(self.slot_ns);
         let offset = (share / u128::from(self.begun.max(1))).min(u128::from(self.slot_ns)) as u64;
         Some((index, Instant::from_nanos(self.at * self.slot_ns + offset)))
+    }
+
+    /// Those in the slot at hand that wait for their turn, in order.
+    pub(super) fn ahead(&self) -> &[u32] {
+        self.slots[usize::from(self.current())].get(self.served as usize..).unwrap_or_default()
     }
 
     /// The head has its turn.

@@ -19,6 +19,7 @@
 //! with each batch; until then, the others keep the turns they have.
 
 use std::hash::Hasher;
+use std::hint::black_box;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
@@ -35,8 +36,8 @@ pub use crate::nat::pace::Ceiling;
 /// Turns of this long are served together, so that a million phones are no million wake-ups.
 const GRAIN_NS: u64 = 1_000_000;
 /// The guard is the period divided by this, and no longer than [`GUARD_NS_MAX`].
-const GUARD_SHARE: u64 = 128;
-const GUARD_NS_MAX: u64 = 250_000_000;
+const GUARD_SHARE: u64 = 64;
+const GUARD_NS_MAX: u64 = 500_000_000;
 /// It is no longer than this part of the period where a low ceiling makes phones wait.
 const WAIT_SHARE_MAX: u64 = 5;
 /// Who moves looks for room in one of so many parts of the ring, before the latest turn there is.
@@ -346,6 +347,7 @@ impl Schedule {
             return;
         }
         self.move_over(now);
+        self.read_ahead();
         let mut allowed = None;
         while !batch.is_full() {
             let Some((index, intended, is_former)) = self.head(now) else {
@@ -372,6 +374,14 @@ impl Schedule {
             let endpoint = Endpoint { index, generation: self.nodes[index as usize].generation };
             batch.push(Due { endpoint, intended });
         }
+    }
+
+    /// Reads the entries of those that are next, so that their cache misses overlap.
+    fn read_ahead(&self) {
+        let ahead = self.ring.ahead();
+        let ahead = &ahead[..ahead.len().min(BATCH_MAX)];
+        let read = |sum: u32, &index: &u32| sum ^ self.nodes[index as usize].generation;
+        black_box(ahead.iter().fold(0, read));
     }
 
     /// Who is next by `now`, since when, and whether in the ring of an earlier period.
@@ -497,7 +507,8 @@ impl Schedule {
                 // Let it have its turn first; all the more if that is late.
                 continue;
             }
-            let spare_ns = guard_ns(gap_max_ns) + self.ring.slot_ns();
+            let guard_ns = guard_ns(gap_max_ns).max(guard_of(&self.rhythm));
+            let spare_ns = guard_ns + self.ring.slot_ns();
             let slots = self.ring.slots() as u64;
             let in_time = left_ns.saturating_sub(spare_ns) / self.ring.slot_ns();
             let last = in_time.clamp(1, slots - 1);

@@ -17,6 +17,7 @@ mod executor;
 mod filter;
 mod group;
 mod hearsay;
+mod huge_pages;
 mod icmp;
 mod idle;
 mod interfaces;
@@ -43,6 +44,7 @@ pub use self::filter::{FilteredSockets, datagrams_filtered, filter_instructions_
 pub use self::group::{
     CertificateSlots, Finished, Meter, Reactors, Running, Settings, TaskSpawner,
 };
+pub use self::huge_pages::HugePages;
 pub use self::interfaces::Interfaces;
 pub use self::peer::peer_user;
 pub use self::plane::Plane;

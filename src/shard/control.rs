@@ -13,7 +13,6 @@ use crate::auth::account::Ha1s;
 use crate::auth::accounts::{AccountId, AorKey, InsertError};
 use crate::auth::suspension::Cursor;
 use crate::config::{self, AccountPolicy};
-use crate::guard::{SecurityKind, SecurityRecord};
 use crate::limits::{ACCOUNTS_SWEPT_PER_CONTROL_MAX, EXPIRIES_PER_TURN_MAX};
 use crate::nat::{Networks, OwnAddresses};
 use crate::reg_event::EndReason;
@@ -22,12 +21,14 @@ use crate::shard::Shard;
 use crate::shard::blocks::BlockPage;
 use crate::shard::core::Core;
 use crate::shard::domains::Domains;
+use crate::shard::events::{EventsAsked, EventsPage};
 use crate::shard::extensions::Extensions;
 use crate::shard::guard::said;
 use crate::shard::listening::Listening;
 use crate::shard::registrations::{Chosen, Find, Page, Shown, Unfound, Unregistered};
 use crate::shard::suspend::{Lifted, SuspensionPage};
 use crate::shard::tally::Tally;
+use crate::shard::trace::{TraceOrder, TracePage};
 use crate::time::{Instant, Now};
 
 /// An order.
@@ -91,9 +92,16 @@ pub enum Control {
     Block(IpAddr, Option<u32>),
     /// Lift the block of a source and forget what it did. To be given to every shard.
     Unblock(IpAddr),
-    /// Give the security events that are listed: all, or those of one kind. Each shard has those of
-    /// its own sockets and accounts.
-    SecurityEvents(Option<SecurityKind>),
+    /// Give one page of the security events that are listed. Each shard has those of its own
+    /// sockets and accounts.
+    SecurityEvents(EventsAsked),
+    /// Show what is dropped from now on, for a while, unless that is being done. To be given to
+    /// every shard.
+    BeginTrace(TraceOrder),
+    /// Give what the trace of this number has seen since this order was given last.
+    TakeTrace(u64),
+    /// End the trace of this number.
+    EndTrace(u64),
     /// Give the counters, and how much of everything there is.
     Count,
 }
@@ -124,7 +132,13 @@ pub enum Reply {
     /// Whether the order about a block changed anything.
     BlockChanged(bool),
     /// Security events.
-    SecurityEvents(Vec<SecurityRecord>),
+    SecurityEvents(EventsPage),
+    /// A trace has begun, or not: the one of this number is under way.
+    TraceBegun(Option<u64>),
+    /// What a trace has seen; `None` where there is no such trace any more.
+    Traced(Option<TracePage>),
+    /// Whether there was such a trace to end.
+    TraceEnded(bool),
     /// The counters.
     Counted(Box<Tally>),
 }
@@ -282,11 +296,10 @@ impl Core {
             Control::BlocksVersion => Reply::BlocksVersion(self.guard.blocks_version()),
             Control::Block(source, for_s) => Reply::BlockChanged(self.guard.block(source, for_s)),
             Control::Unblock(source) => Reply::BlockChanged(self.guard.lift(source)),
-            Control::SecurityEvents(kind) => {
-                let records = self.guard.journal().records();
-                let wanted = |one: &&SecurityRecord| kind.is_none_or(|kind| kind == one.kind);
-                Reply::SecurityEvents(records.filter(wanted).cloned().collect())
-            }
+            Control::SecurityEvents(asked) => Reply::SecurityEvents(self.list_events(&asked)),
+            Control::BeginTrace(order) => Reply::TraceBegun(self.begin_trace(now, order)),
+            Control::TakeTrace(id) => Reply::Traced(self.take_trace(now, id)),
+            Control::EndTrace(id) => Reply::TraceEnded(self.end_trace(id)),
             Control::Count => Reply::Counted(Box::new(self.tally())),
         }
     }

@@ -2,6 +2,7 @@
 //! word. Its rules are [`crate::guard`]'s.
 
 use std::hint::black_box;
+use std::net::IpAddr;
 
 use arrayvec::ArrayVec;
 use memchr::memmem;
@@ -9,19 +10,19 @@ use memchr::memmem;
 use crate::auth::accounts::AorKey;
 use crate::auth::challenge::HeaderNames;
 use crate::auth::check::Verdict;
-use crate::auth::suspension::End;
 use crate::config;
 use crate::guard::bucket::Rate;
 use crate::guard::networks::{Said, Standing};
-use crate::guard::{Asked, Entry, Offence, SecurityKind, Silence};
+use crate::guard::{Asked, Entry, Guard, Offence, SecurityKind, Silence, Told};
 use crate::limits::BATCH_MAX;
-use crate::shard::Datagram;
 use crate::shard::batch::{Addressed, Read};
 use crate::shard::core::Core;
 use crate::shard::counters::DropReason;
 use crate::shard::request::Arrival;
 use crate::shard::suspend::{Change, SuspensionEvent};
+use crate::shard::{Datagram, Shard};
 use crate::sip::{HeaderName, Message, Parsed};
+use crate::time::Now;
 
 /// What the configuration says of networks, as the guard takes it.
 pub(crate) fn said(networks: &[config::Network]) -> Vec<Said> {
@@ -53,6 +54,28 @@ impl From<Silence> for DropReason {
             Silence::PrefixRate => DropReason::PrefixRate,
             Silence::NetworkRate => DropReason::NetworkRate,
         }
+    }
+}
+
+impl Shard {
+    /// The guard of another shard tells something.
+    pub fn told(&mut self, now: Now, told: Told) {
+        let guard = &mut self.core_mut().guard;
+        guard.begin(now);
+        guard.take(told);
+    }
+
+    /// A connection of `source` has come to nothing.
+    pub fn came_to_nothing(&mut self, now: Now, source: IpAddr) {
+        let guard = &mut self.core_mut().guard;
+        guard.begin(now);
+        guard.offend(source, Offence::Handshake, 0, false);
+    }
+
+    /// Who may speak at all.
+    #[must_use]
+    pub fn guard(&self) -> &Guard {
+        &self.core().guard
     }
 }
 
@@ -110,6 +133,9 @@ impl Core {
     #[cold]
     pub fn drop_unread(&mut self, datagram: &Datagram<'_>, silence: Silence) {
         self.counters.drop(silence.into());
+        if silence == Silence::Network {
+            self.guard.excluded(datagram.source.ip());
+        }
         if let (Some(link), Silence::Network | Silence::Blocked) = (datagram.link, silence) {
             self.flows.shut(link.id);
         }
@@ -263,6 +289,7 @@ impl Core {
         match verdict {
             Verdict::Accepted => self.guard.proved(source, aor.0.0),
             Verdict::Wrong => {
+                self.alert_on_failure(arrival, message, aor);
                 self.tell_failure(arrival, message, aor, Offence::WrongPassword);
             }
             Verdict::UnknownAccount => {
@@ -291,6 +318,31 @@ impl Core {
         self.guard.offend(source, offence, account, false);
     }
 
+    /// A list of networks excludes the source of a request for an account.
+    #[cold]
+    pub fn tell_excluded(&mut self, arrival: &Arrival<'_>, message: Message<'_>, aor: &[u8]) {
+        let agent = message.first(HeaderName::UserAgent).unwrap_or_default();
+        self.guard.record(SecurityKind::Acl, arrival.datagram.source.ip(), aor, agent);
+    }
+
+    /// A request is not heard, and it is about an account: there is none, or a list of networks
+    /// excludes the source.
+    #[cold]
+    pub fn tell_unheard(
+        &mut self,
+        arrival: &Arrival<'_>,
+        message: Message<'_>,
+        addressed: &Addressed<'_>,
+    ) {
+        let aor = addressed.aor.text();
+        if addressed.account.is_some() {
+            return self.tell_excluded(arrival, message, aor);
+        }
+        let agent = message.first(HeaderName::UserAgent).unwrap_or_default();
+        let source = arrival.datagram.source.ip();
+        self.guard.record(SecurityKind::UnknownAccount, source, aor, agent);
+    }
+
     /// Credentials of one account came for another's address-of-record.
     #[cold]
     pub fn tell_mismatch(&mut self, arrival: &Arrival<'_>, message: Message<'_>, aor: &[u8]) {
@@ -309,17 +361,13 @@ impl Core {
         self.guard.offend(arrival.datagram.source.ip(), Offence::Malformed, 0, fakeable);
     }
 
-    /// Lists the suspensions of the call at hand.
+    /// Lists the suspensions that ended in the call at hand.
     pub fn list_suspension_events(&mut self) {
         for SuspensionEvent { aor, source, change, .. } in &self.suspension_events {
-            let kind = match change {
-                Change::Begun { .. } => SecurityKind::Suspended,
-                Change::Ended(End::Elapsed | End::Lifted | End::PushedOut) => {
-                    SecurityKind::Unsuspended
-                }
-            };
-            let aor = aor.as_ref().map_or(&b""[..], |aor| aor);
-            self.guard.record(kind, *source, aor, b"");
+            if let Change::Ended(_) = change {
+                let aor = aor.as_ref().map_or(&b""[..], |aor| aor);
+                self.guard.record(SecurityKind::Unsuspended, *source, aor, b"");
+            }
         }
     }
 }
