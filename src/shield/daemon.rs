@@ -3,8 +3,8 @@
 //! one table and nowhere else.
 //!
 //! Whoever connects is asked for by the kernel and must be the one user it serves; whatever is not
-//! exactly a line of the protocol ends the connection. What a server before has said holds until the
-//! next one has said `flush` and all it has to, so both may restart at any time.
+//! exactly a line of the protocol ends the connection. What a server before has said holds until
+//! the next one has said `flush` and all it has to, so both may restart at any time.
 
 #![allow(clippy::disallowed_methods, reason = "how often nftables is changed is real time")]
 

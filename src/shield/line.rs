@@ -241,7 +241,8 @@ mod tests {
         fn any_line_is_refused_or_means_exactly_what_it_says(
             line in prop_oneof![
                 prop::collection::vec(any::<u8>(), 0..220),
-                "(add|del|flush|ping) [0-9a-f.:/ ]{0,30}( forever| [0-9]{0,9})?".prop_map(String::into_bytes),
+                "(add|del|flush|ping) [0-9a-f.:/ ]{0,30}( forever| [0-9]{0,9})?"
+                    .prop_map(String::into_bytes),
             ],
         ) {
             if let Ok(order) = Order::parse(&line) {
