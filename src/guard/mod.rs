@@ -13,10 +13,12 @@
 //! | [`table`], [`sketch`], [`sources`] | what is remembered of sources, in fixed memory |
 //! | [`scanner`] | words of scanners, walks through numbers |
 //! | [`score`], [`blacklist`] | what offences weigh, who is blocked for how long |
+//! | [`admission`] | who is shed when more comes than can be answered |
 //! | [`events`] | the vocabulary of security events, and their list |
 //! | [`gatehouse`] | all of it together: the guard |
 
 pub mod address;
+pub mod admission;
 pub mod blacklist;
 pub mod bucket;
 pub mod budget;
@@ -30,6 +32,7 @@ pub mod sources;
 pub mod table;
 pub mod told;
 
+pub use admission::{Admission, Admitted, Class};
 pub use blacklist::Blocked;
 pub use events::{SecurityKind, SecurityRecord};
 pub use gatehouse::{Asked, Entry, Guard, Silence};

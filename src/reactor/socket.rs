@@ -6,6 +6,7 @@ use std::io;
 use std::mem::size_of;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -37,6 +38,11 @@ impl Listener {
 
     /// Datagrams the kernel dropped at this socket, most often for want of buffer space.
     pub(super) fn kernel_drops(&self) -> u64 {
+        self.memory().map_or(0, |memory| memory.drops.into())
+    }
+
+    /// What the kernel says of the receive buffer. One system call, some 0.3 us.
+    pub(super) fn memory(&self) -> Option<Memory> {
         let mut info = [0u32; libc::SK_MEMINFO_DROPS as usize + 1];
         let mut len = size_of_val(&info) as libc::socklen_t;
         // SAFETY: the kernel writes at most `len` bytes to `info`, which are what it has.
@@ -49,8 +55,43 @@ impl Listener {
                 &mut len,
             )
         };
-        if outcome == 0 { u64::from(info[libc::SK_MEMINFO_DROPS as usize]) } else { 0 }
+        let field = |name: libc::c_int| info[name as usize];
+        (outcome == 0).then(|| Memory {
+            queued_bytes: field(libc::SK_MEMINFO_RMEM_ALLOC),
+            room_bytes: field(libc::SK_MEMINFO_RCVBUF),
+            drops: field(libc::SK_MEMINFO_DROPS),
+        })
     }
+
+    /// When the datagram arrived that was taken last, by the wall clock, since 1970. The first call
+    /// has the kernel note arrivals from then on, some 30 ns each; of those before it says that
+    /// they have just come. `None` where it cannot tell. One system call, some 0.3 us.
+    pub(super) fn last_arrival(&self) -> Option<Duration> {
+        // SAFETY: all-zero is a valid `timespec`.
+        let mut at: libc::timespec = unsafe { std::mem::zeroed() };
+        // SAFETY: the kernel writes one `timespec` to `at`, which outlives the call.
+        let outcome = unsafe { libc::ioctl(self.fd(), SIOCGSTAMPNS, &raw mut at) };
+        let seconds = u64::try_from(at.tv_sec).ok()?;
+        let nanos = u32::try_from(at.tv_nsec).ok()?;
+        (outcome == 0).then(|| Duration::new(seconds, nanos))
+    }
+}
+
+/// The last arrival with nanoseconds (linux/sockios.h; of the width of `timespec` on every 64-bit
+/// platform).
+const SIOCGSTAMPNS: libc::Ioctl = 0x8907;
+
+const _: () = assert!(size_of::<libc::timespec>() == 16);
+
+/// A receive buffer as the kernel accounts for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Memory {
+    /// What lies in it; what was taken is taken off a quarter of the room at a time.
+    pub(super) queued_bytes: u32,
+    /// How much may.
+    pub(super) room_bytes: u32,
+    /// Datagrams for which there was no room, or that a filter dropped; it wraps.
+    pub(super) drops: u32,
 }
 
 /// The number of an interface by its name.

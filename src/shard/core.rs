@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::auth::account::Ha1s;
 use crate::auth::accounts::{AccountId, Accounts, AorKey, InsertError};
@@ -118,6 +119,7 @@ impl Shard {
             id, ownership, keys, registrar, auth, nat, liveness, networks, domains, ..
         } = setup;
         let shards = ownership.shards();
+        let total_max = registrar.total_max;
         let mut core = Core {
             probing: Probing::new(&liveness, &keys, id),
             listening: Listening::default(),
@@ -150,6 +152,7 @@ impl Shard {
             update: None,
         };
         core.put_unreachable_last();
+        core.hold_share(total_max);
         Shard { slots: Slot::batch(), core }
     }
 
@@ -240,9 +243,13 @@ impl Shard {
         core.guard.begin(now);
         core.end_suspensions(now);
         for batch in datagrams.chunks(BATCH_MAX) {
-            let entries = core.admit(batch, handed_over);
+            let mut entries = core.admit(batch, handed_over);
+            let shedding = core.guard.admission().is_shedding() && !handed_over;
+            if shedding {
+                core.shed_unread(batch, &mut entries);
+            }
             let reads = read_ahead(core, batch, &entries, slots);
-            for (datagram, read) in batch.iter().zip(&reads) {
+            for (nth, (datagram, read)) in batch.iter().zip(&reads).enumerate() {
                 if let Some(reason) = read.dropped {
                     core.counters.drop(reason);
                     outlet.handled(datagram, Handled::Nothing);
@@ -268,11 +275,15 @@ impl Shard {
                     continue;
                 }
                 let arrival = Arrival { now, datagram, handed_over };
-                let handled = core.answer(arrival, read, outlet.room());
+                let shed = shedding.then_some(nth);
+                let handled = core.answer(arrival, read, shed, outlet.room());
                 outlet.handled(datagram, handled);
                 if let Some(link) = datagram.link {
                     core.flows.touch(link.id, false);
                 }
+            }
+            if shedding {
+                core.guard.admission_mut().end_batch(batch.len());
             }
         }
         core.settle(now);
@@ -342,6 +353,12 @@ impl Shard {
     pub fn told(&mut self, now: Now, told: Told) {
         self.core.guard.begin(now);
         self.core.guard.take(told);
+    }
+
+    /// The reactor of this shard has measured how long what it received last had waited. To be told
+    /// again and again within some milliseconds while anything waits; without word, nothing does.
+    pub fn waited(&mut self, now: Now, waited: Duration) {
+        self.core.guard.admission_mut().follow(now.mono, waited);
     }
 
     /// Who may speak at all.
@@ -456,13 +473,25 @@ impl Core {
         self.ownership.owner(hash) == self.id
     }
 
-    /// Answers a datagram, or says whose it is.
+    /// Answers a datagram, or says whose it is. While some are shed, `shed` is its place in the
+    /// batch.
     #[inline]
-    fn answer<'a>(&mut self, arrival: Arrival<'a>, read: &Read<'a>, out: &mut [u8]) -> Handled {
+    fn answer<'a>(
+        &mut self,
+        arrival: Arrival<'a>,
+        read: &Read<'a>,
+        shed: Option<usize>,
+        out: &mut [u8],
+    ) -> Handled {
         let bytes = arrival.datagram.bytes;
         if let Err(reason) = self.screen(&arrival, read) {
             self.counters.drop(reason);
             return Handled::Nothing;
+        }
+        if let Some(nth) = shed
+            && let Some(handled) = self.shed(&arrival, read, nth, out)
+        {
+            return handled;
         }
         match read.parsed {
             Parsed::Complete { message, .. } => {
@@ -510,6 +539,15 @@ impl Core {
     pub fn put_unreachable_last(&mut self) {
         let is_set = self.liveness.unreachable == config::Unreachable::Deprioritise;
         self.registrar.put_unreachable_last(is_set);
+    }
+
+    /// This shard holds its share of the bindings that all may hold together. The shares come to
+    /// just that; so a shard that happens to have a few accounts more than others is full a little
+    /// before all are, and nobody has to ask the others.
+    pub fn hold_share(&mut self, total_max: Option<u32>) {
+        let (shards, id) = (u64::from(self.ownership.shards()), u64::from(self.id.0));
+        let share = total_max.map(|total| (u64::from(total) + shards - 1 - id) / shards);
+        self.registrar.hold_at_most(share.map_or(usize::MAX, |share| share as usize));
     }
 
     /// Begins a call: what happened in the last one is gone.

@@ -22,6 +22,7 @@ pub mod mesh;
 mod nat;
 mod negotiate;
 pub mod options;
+mod overload;
 pub mod owner;
 mod peer;
 mod ping;
