@@ -30,6 +30,8 @@ impl Lab {
             algorithms: vec![Algorithm::Md5, Algorithm::Sha256],
             retransmit: true,
             timeout: 32 * SECOND,
+            loss_percent: 0.0,
+            patience: 120 * SECOND,
             key: [1, 2, 3],
         };
         adapt(&mut habits);
@@ -74,6 +76,9 @@ impl Lab {
         let mut buffer = [0u8; 3072];
         let Some(length) = self.fleet.write(id, self.now, &mut buffer) else { return };
         let request = &buffer[..length];
+        if self.fleet.loses_request(id, self.now) {
+            return;
+        }
         self.sent.push((self.now, String::from_utf8(request.to_vec()).unwrap()));
         for answer in self.server.answer(request) {
             self.count += 1;
@@ -431,11 +436,44 @@ fn a_storm_that_is_refused_or_unanswered_is_given_up() {
     for (fault, wrong, lost) in [(Fault::Silence, 0, 3), (Fault::Status(503), 3, 0)] {
         let mut lab = Lab::of(Scenario::STORM, fault);
         while lab.begin() {}
-        lab.turn(80 * SECOND);
+        lab.turn(200 * SECOND);
         let tally = lab.tally();
         assert_eq!((tally.wrong, tally.lost, tally.given_up), (wrong, lost, 3), "{fault:?}");
         assert_eq!(lab.fleet.outstanding(), 0);
     }
+}
+
+#[test]
+fn loss_explains_each_retransmission_of_a_storm_and_everybody_gets_in() {
+    let (mut dropped, mut retransmissions) = (0, 0);
+    for seed in 0..200 {
+        let mut lab = Lab::new(Scenario::STORM, Registrar::new(Fault::None), |habits| {
+            (habits.loss_percent, habits.key) = (20.0, [1, 2, seed]);
+        });
+        while lab.begin() {}
+        lab.turn(100 * SECOND);
+        let tally = lab.tally();
+        assert_eq!((tally.lost, tally.wrong, tally.given_up), (0, 0, 0), "seed {seed}");
+        assert_eq!(tally.retransmissions, tally.retransmissions_explained, "seed {seed}");
+        // Each loss costs one retransmission here, since answers are there before timer E runs.
+        assert_eq!(tally.retransmissions, tally.requests_dropped + tally.answers_dropped);
+        assert_eq!(lab.fleet.registered_count(lab.now), 3);
+        let took = &lab.fleet.recorder.latencies.answer;
+        assert!(took.max() < 2 * MILLISECOND, "the server is not charged for the loss");
+        dropped += tally.requests_dropped + tally.answers_dropped;
+        retransmissions += tally.retransmissions;
+    }
+    assert!(dropped > 200 && retransmissions == dropped, "{dropped}");
+}
+
+#[test]
+fn a_server_that_does_not_answer_explains_no_retransmission() {
+    let mut lab = Lab::of(Scenario::STORM, Fault::Silence);
+    while lab.begin() {}
+    lab.turn(40 * SECOND);
+    let tally = lab.tally();
+    assert!(tally.retransmissions > 0 && tally.retransmissions_explained == 0);
+    assert_eq!(lab.fleet.registered_count(lab.now), 0);
 }
 
 #[test]
