@@ -17,7 +17,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aorta::auth::Ha1s;
 use aorta::auth::nonce::NonceKey;
@@ -59,6 +59,7 @@ fn main() {
     let (server_cpu, other_cpu) = (cpus[0], cpus.get(1).copied().unwrap_or(cpus[0]));
     println!("{} phones, period {} s", scale.phones, scale.period_s);
 
+    in_process(scale, server_cpu);
     let ear = Ear::open(other_cpu);
     let bench = start(scale, server_cpu, ear.port);
     let period = Duration::from_secs(scale.period_s.into());
@@ -94,6 +95,36 @@ fn main() {
     drop(bench.running.join());
 }
 
+/// What a keepalive costs us without the kernel: the turns of one period at a virtual clock, a
+/// millisecond at a time, with nothing between that would keep the caches warm.
+fn in_process(scale: Scale, cpu: usize) {
+    let run = move || {
+        pin(cpu);
+        let mut shard = shard(ShardId(0), scale);
+        let mut now = Now { mono: Mono::from_secs(1000), ..Now::default() };
+        register_all(&mut shard, scale, 5060, now);
+        let mut out = vec![0; RESPONSE_BYTES_MAX];
+        let mut period = |now: &mut Now| {
+            for _ in 0..scale.period_s * 1000 {
+                *now = now.after(Duration::from_millis(1));
+                let _ = shard.turn(*now);
+                while let Some(order) = shard.poll_order(&mut out) {
+                    std::hint::black_box((order, &out));
+                }
+            }
+            shard.counters().keepalives.total().sent
+        };
+        let before = period(&mut now);
+        let from_ns = thread_cpu_ns();
+        let sent = period(&mut now) - before;
+        let cpu_ns = thread_cpu_ns() - from_ns;
+        println!("{:<44} {:>9.0} ns", "in process, each keepalive", cpu_ns as f64 / sent as f64);
+        let busy = cpu_ns as f64 / (f64::from(scale.period_s) * 1e7);
+        verdict("in process, % of a core", busy, CPU_PERCENT_MAX);
+    };
+    thread::spawn(run).join().expect("the shard does its turns");
+}
+
 fn verdict(name: &str, value: f64, limit: f64) {
     let held = if value <= limit { "held" } else { "EXCEEDED" };
     println!("{name:<44} {value:>12.2}    limit {limit}, {held}");
@@ -108,7 +139,7 @@ fn source(index: usize, port: u16) -> SocketAddr {
 /// Everybody's ear: one socket that takes what is sent to any of them.
 struct Ear {
     port: u16,
-    origin: Instant,
+    origin: SystemTime,
     buckets: Arc<Vec<AtomicU64>>,
 }
 
@@ -120,17 +151,17 @@ impl Ear {
         let port = socket.local_addr().expect("an address").port();
         let view = socket2::SockRef::from(&socket);
         view.set_recv_buffer_size(8 << 20).expect("SO_RCVBUF");
+        stamp_arrivals(&socket);
         let buckets: Vec<AtomicU64> = (0..Ear::BUCKETS).map(|_| AtomicU64::new(0)).collect();
-        let ear = Ear { port, origin: Instant::now(), buckets: Arc::new(buckets) };
+        let ear = Ear { port, origin: SystemTime::now(), buckets: Arc::new(buckets) };
         let (buckets, origin) = (Arc::clone(&ear.buckets), ear.origin);
         thread::spawn(move || {
             pin(cpu);
-            let mut buffer = [0; 2048];
-            while let Ok(len) = socket.recv(&mut buffer) {
-                let bucket = origin.elapsed().as_millis() / BUCKET.as_millis();
-                if let Some(count) = buckets.get(bucket as usize)
-                    && len == b"HELLO".len()
-                {
+            loop {
+                let at = UNIX_EPOCH + next_arrival(&socket);
+                let since = at.duration_since(origin).unwrap_or_default();
+                let bucket = since.as_millis() / BUCKET.as_millis();
+                if let Some(count) = buckets.get(bucket as usize) {
                     count.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -139,7 +170,8 @@ impl Ear {
     }
 
     fn bucket(&self) -> usize {
-        (self.origin.elapsed().as_millis() / BUCKET.as_millis()) as usize
+        let since = self.origin.elapsed().unwrap_or_default();
+        (since.as_millis() / BUCKET.as_millis()) as usize
     }
 
     /// The fullest bucket by the mean.
@@ -147,6 +179,46 @@ impl Ear {
         let counts = self.buckets[from..to].iter().map(|count| count.load(Ordering::Relaxed));
         let (sum, most) = counts.fold((0, 0), |(sum, most), one| (sum + one, one.max(most)));
         most as f64 * (to - from) as f64 / sum as f64
+    }
+}
+
+/// Has the kernel note when each datagram came: the ear may be late, the clock of the kernel not.
+fn stamp_arrivals(socket: &UdpSocket) {
+    let on: libc::c_int = 1;
+    // SAFETY: the kernel reads one `c_int` that outlives the call.
+    let outcome = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_TIMESTAMPNS,
+            (&raw const on).cast(),
+            size_of_val(&on) as libc::socklen_t,
+        )
+    };
+    assert_eq!(outcome, 0, "SO_TIMESTAMPNS");
+}
+
+/// Waits for a datagram, and says when it came, since the epoch.
+fn next_arrival(socket: &UdpSocket) -> Duration {
+    let mut payload = [0u8; 64];
+    let mut control = [0u64; 16];
+    let mut vector = libc::iovec { iov_base: payload.as_mut_ptr().cast(), iov_len: payload.len() };
+    // SAFETY: all-zero is a valid `msghdr`; it is pointed at buffers that outlive the call, with
+    // their lengths. What the kernel leaves in `control` is read by the macros made for that, and
+    // a time stamp is a `timespec`.
+    unsafe {
+        let mut header: libc::msghdr = mem::zeroed();
+        header.msg_iov = &raw mut vector;
+        header.msg_iovlen = 1;
+        header.msg_control = control.as_mut_ptr().cast();
+        header.msg_controllen = size_of_val(&control) as _;
+        assert!(libc::recvmsg(socket.as_raw_fd(), &raw mut header, 0) >= 0, "recvmsg");
+        let message = libc::CMSG_FIRSTHDR(&raw const header);
+        assert!(!message.is_null(), "a time stamp");
+        assert_eq!((*message).cmsg_type, libc::SCM_TIMESTAMPNS);
+        let time: libc::timespec =
+            libc::CMSG_DATA(message).cast::<libc::timespec>().read_unaligned();
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
     }
 }
 

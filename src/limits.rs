@@ -165,12 +165,24 @@ pub const BLACKLIST_MAX: usize = 65_536;
 pub const BLOCKS_PER_CALL_MAX: usize = 256;
 /// What the guard of one shard has to tell the others and has not told yet.
 pub const TOLD_WAITING_MAX: usize = 4096;
-/// Records of one kind of security event that are listed.
+/// Records of one kind of security event that one shard keeps.
 pub const SECURITY_RECORDS_PER_KIND_MAX: usize = 128;
+/// Records that one order for security events gives.
+pub const SECURITY_RECORDS_PER_CALL_MAX: usize = 256;
+/// A security event that happens again after so long, seconds, is listed anew.
+pub const SECURITY_WINDOW_S: u64 = 3600;
 /// An account as it is listed in a security event, bytes.
 pub const SECURITY_ACCOUNT_BYTES_MAX: usize = 64;
 /// A User-Agent as it is listed in a security event, bytes.
 pub const SECURITY_AGENT_BYTES_MAX: usize = 48;
+/// Dropped messages of one shard that a trace keeps until they are asked for.
+pub const TRACE_MESSAGES_MAX: usize = 256;
+/// First bytes of a dropped message that a trace shows.
+pub const TRACE_HEAD_BYTES_MAX: usize = 512;
+/// How long a trace that has ended can be asked for what it saw, seconds.
+pub const TRACE_KEPT_S: u64 = 60;
+/// Longest trace, seconds.
+pub const TRACE_S_MAX: u32 = 3600;
 
 const _: () = assert!(SCANNER_WORDS_MAX <= u64::BITS as usize);
 /// Addresses of which one shard remembers to whom something was sent last, so that an ICMP error

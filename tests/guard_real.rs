@@ -10,7 +10,7 @@ mod http;
 #[path = "common/serve.rs"]
 mod serve;
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
@@ -115,6 +115,33 @@ fn who_is_blocked_hears_nothing_and_cannot_connect_until_it_is_lifted() {
 
         assert_eq!(ask(admin, "DELETE", path).good()["changed"], true);
         assert_eq!(wire.ask(&phone.register(600)).status, 401);
+    });
+}
+
+#[test]
+fn connections_that_come_to_nothing_block_their_source_and_nobody_else() {
+    each(|server, admin| {
+        let mut tries = 0;
+        until("the source is blocked", || {
+            tries += 1;
+            let mut stream = connect_from("127.0.9.2:0", server.targets[1]);
+            // What a TLS client says first. It is closed, or not even accepted any more.
+            let _ = stream.write_all(b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03");
+            let _ = stream.read_to_end(&mut Vec::new());
+            let blocked = get(admin, "/api/v1/blacklist").good();
+            blocked["items"].as_array().expect("a list").iter().any(|block| {
+                assert_eq!(block["network"], "127.0.9.2/32");
+                block["whole"] == true
+            })
+        });
+        // Two points each, of a hundred; what is said before the block is known passes as well.
+        assert!((50..100).contains(&tries), "{tries} connections");
+        assert!(metric(admin, "aorta_reactor_closed_garbage_total", "") >= 50);
+        // Who closes without a word has only looked.
+        (0..100).for_each(|_| drop(connect_from("127.0.9.3:0", server.targets[1])));
+        registered(server, "127.0.9.3", 4);
+        let blocked = get(admin, "/api/v1/blacklist").good();
+        assert_eq!(blocked["items"].as_array().map(Vec::len), Some(1));
     });
 }
 

@@ -324,6 +324,42 @@ fn one_flow_too_many_takes_over_the_oldest_of_its_device() {
 }
 
 #[test]
+fn nobody_gets_over_the_limit_by_giving_outbound_up_for_one_flow_after_the_other() {
+    let mut registrar = Registrar::new(Config::default(), [3, 4]);
+    for round in 0..10 {
+        for reg_id in 1..=2 {
+            let cseq = 10 * (round + 1) + reg_id;
+            let flow = Phone { reg_id: Some(reg_id), cseq, ..FLOW };
+            register(&mut registrar, &flow, &mut Vec::new()).unwrap();
+        }
+        // The same contact, which was a flow, and no instance that would tell whose it is.
+        let cseq = 10 * (round + 1) + 5;
+        let plain = Phone { reg_id: None, instance: None, outbound: false, cseq, ..FLOW };
+        register(&mut registrar, &plain, &mut Vec::new()).unwrap();
+        assert_eq!(registrar.location().count(AorId(0)), 1, "round {round}");
+    }
+}
+
+#[test]
+fn nobody_gets_over_the_limit_of_flows_by_making_flows_of_ordinary_bindings() {
+    let config = Config { bindings_max: 2, ..Config::default() };
+    let mut registrar = Registrar::new(config, [3, 4]);
+    let addresses: Vec<String> =
+        (0..20).map(|number| format!("sip:alice@192.0.2.9:{}", 6000 + number)).collect();
+    for (number, address) in (1..).zip(&addresses) {
+        let plain =
+            Phone { reg_id: None, instance: None, outbound: false, cseq: 10 * number, ..FLOW };
+        let plain = Phone { address, ..plain };
+        register(&mut registrar, &plain, &mut Vec::new()).unwrap();
+        let flow = Phone { reg_id: Some(number), cseq: 10 * number + 1, address, ..FLOW };
+        register(&mut registrar, &flow, &mut Vec::new()).unwrap();
+        let count = registrar.location().count(AorId(0));
+        assert!(count <= FLOWS_PER_DEVICE_MAX, "{count} bindings of one device");
+    }
+    assert_eq!(registrar.location().count(AorId(0)), FLOWS_PER_DEVICE_MAX);
+}
+
+#[test]
 fn a_delayed_request_of_the_same_instance_does_not_bring_its_old_address_back() {
     let mut registrar = Registrar::new(Config::default(), [3, 4]);
     let moved = Phone { instance: Some(b"<urn:uuid:1>"), cseq: 6, address: SECOND, ..PLAIN };

@@ -13,7 +13,7 @@ mod common;
 #[path = "common/serve.rs"]
 mod serve;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
 
 use authority::Authority;
@@ -254,6 +254,37 @@ fn clients_that_do_not_come_to_the_point_are_closed() {
     assert_eq!(counters.of("closed_unfinished"), 1);
     assert_eq!(counters.of("closed_unauthenticated"), 1);
     assert_eq!(counters.of("closed_at_stop"), 1);
+}
+
+#[test]
+fn a_phone_that_breaks_its_word_to_be_heard_from_is_closed_and_one_that_keeps_it_is_not() {
+    // Told to be heard from each second, it may be silent for ten seconds more.
+    let Some(server) = start_tcp(2, &["--set", "registrar.flow_timer=1"]) else { return };
+    let [silent, mut keeps] = [1, 2].map(|number| {
+        let mut client = Client::tcp(tcp(&server));
+        let mut phone = Phone::new(number, "agrees", "agrees.test");
+        let offered = |phone: &mut Phone| phone.register(600).replacen(";rport", ";rport;keep", 1);
+        let challenge = client.ask(&offered(&mut phone));
+        assert!(phone.take_challenge(&challenge));
+        let granted = client.ask(&offered(&mut phone));
+        assert_eq!(granted.status, 200);
+        assert!(granted.header("via").is_some_and(|via| via.contains(";keep=1")), "{granted:?}");
+        client
+    });
+    silent.socket.set_read_timeout(Some(std::time::Duration::from_secs(2))).unwrap();
+    let closed = loop {
+        match (&*silent.socket).read(&mut [0; 16]) {
+            Ok(count) => break count,
+            Err(_) => keeps.raw(b"\r\n\r\n").expect("its connection is open"),
+        }
+    };
+    assert_eq!(closed, 0, "nothing is said to whoever does not listen");
+    // What came meanwhile answers its pings.
+    keeps.request(&options(9));
+    keeps.until(b"SIP/2.0 200 ").expect("its connection is open");
+    let counters = server.stop();
+    assert_eq!(counters.of("closed_unheard"), 1);
+    assert!(counters.of("pongs") >= 4, "{counters:?}");
 }
 
 #[test]

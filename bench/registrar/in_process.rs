@@ -10,6 +10,7 @@ use aorta::auth::Ha1s;
 use aorta::auth::nonce::NonceKey;
 use aorta::config::{self, Algorithms, Domain};
 use aorta::limits::{BATCH_MAX, RESPONSE_BYTES_MAX};
+use aorta::shard::control::{Configuration, Control};
 use aorta::shard::owner::Ownership;
 use aorta::shard::{Datagram, Handled, Keys, ListenerId, Outlet, Setup, Shard, ShardId};
 use aorta::time::{Instant, Now, UnixTime};
@@ -33,8 +34,29 @@ pub fn keys() -> Keys {
     Keys { nonce: NonceKey::new(&[1; 16]).into(), identity: [2; 16], spread: [3, 4] }
 }
 
+fn domains() -> Vec<Domain> {
+    vec![Domain { name: DOMAIN.into(), algorithms: Algorithms::MD5, aliases: Vec::new() }]
+}
+
+/// The guard at work, with limits so high that one source may send for all phones.
+pub fn guard() -> config::Guard {
+    config::Guard {
+        rate_per_s: Some(1_000_000),
+        burst: 1_000_000,
+        register_rate_per_s: Some(1_000_000),
+        register_burst: 1_000_000,
+        ..config::Guard::default()
+    }
+}
+
 /// Shard `id` of `shards`, with those of the accounts u1 to uN that it owns.
-pub fn shard(id: ShardId, ownership: Ownership, keys: Keys, accounts: usize) -> Shard {
+pub fn shard(
+    id: ShardId,
+    ownership: Ownership,
+    keys: Keys,
+    guard: config::Guard,
+    accounts: usize,
+) -> Shard {
     let shards = usize::from(ownership.shards());
     let mut shard = Shard::new(Setup {
         id,
@@ -42,15 +64,11 @@ pub fn shard(id: ShardId, ownership: Ownership, keys: Keys, accounts: usize) -> 
         keys,
         registrar: config::Registrar::default(),
         auth: config::Auth::default(),
-        guard: config::Guard::off(),
+        guard,
         nat: config::Nat::default(),
         liveness: config::Liveness::default(),
         networks: Vec::new(),
-        domains: vec![Domain {
-            name: DOMAIN.into(),
-            algorithms: Algorithms::MD5,
-            aliases: Vec::new(),
-        }],
+        domains: domains(),
     });
     shard.reserve(accounts / shards + accounts / 16 + 16);
     for number in 1..=accounts {
@@ -101,10 +119,10 @@ impl Outlet for Answers<'_> {
 }
 
 impl Bench {
-    fn new(accounts: usize) -> Bench {
+    fn new(guard: config::Guard, accounts: usize) -> Bench {
         let ownership = Ownership::new([5; 16], 1);
         Bench {
-            shard: shard(ShardId(0), ownership, keys(), accounts),
+            shard: shard(ShardId(0), ownership, keys(), guard, accounts),
             phones: Phones::new(accounts),
             now: Now {
                 mono: Instant::from_secs(100),
@@ -153,6 +171,20 @@ impl Bench {
             assert!(answer.starts_with(expected.as_bytes()) && *len <= REPLY_BYTES, "{shown}");
         }
         (took, lengths)
+    }
+
+    /// Changes what the guard obeys.
+    fn obey(&mut self, guard: config::Guard) {
+        let configuration = Configuration {
+            registrar: config::Registrar::default(),
+            auth: config::Auth::default(),
+            guard,
+            nat: config::Nat::default(),
+            liveness: config::Liveness::default(),
+            networks: Vec::new(),
+            domains: domains(),
+        };
+        self.shard.control(self.now, Control::Configure(configuration.into()));
     }
 
     /// Challenges and registers every phone once, in an order no cache could follow.
@@ -206,9 +238,9 @@ pub fn memory(accounts: usize) {
     println!("\nmemory, {accounts} accounts with one contact each");
     let empty = resident_bytes();
     let ownership = Ownership::new([5; 16], 1);
-    let loaded = shard(ShardId(0), ownership, keys(), accounts);
+    let loaded = shard(ShardId(0), ownership, keys(), guard(), accounts);
     let accounts_bytes = resident_bytes() - empty;
-    let mut bench = Bench::new(0);
+    let mut bench = Bench::new(guard(), 0);
     bench.shard = loaded;
     bench.phones = Phones::new(accounts);
     let before = resident_bytes();
@@ -229,7 +261,7 @@ pub fn costs(accounts: usize, batches: usize) {
     println!(
         "\nShard::receive_batch, {accounts} accounts at random, batches of {BATCH_MAX}, one message"
     );
-    let mut bench = Bench::new(accounts);
+    let mut bench = Bench::new(guard(), accounts);
     let register = bench.register_all();
     let answered = PARSE_NS + WRITE_NS;
     let checked = answered + DIGEST_NS;
@@ -253,6 +285,17 @@ pub fn costs(accounts: usize, batches: usize) {
         bench.requests[0].len()
     };
     println!("  a refresh has {length} bytes");
+    // In turns, so that what the machine does besides falls on both.
+    bench.grouping = Grouping::Batch;
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    for _ in 0..10 {
+        with.extend(bench.run(Ask::Refresh, "200", batches / 10));
+        bench.obey(config::Guard::off());
+        without.extend(bench.run(Ask::Refresh, "200", batches / 10));
+        bench.obey(guard());
+    }
+    per_message("a refresh, again", Some(whole), BATCH_MAX, &with);
+    per_message("a refresh, without the guard", Some(whole), BATCH_MAX, &without);
 }
 
 /// The limit of each stage, for those who measure one.

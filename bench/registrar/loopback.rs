@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use aorta::config;
 use aorta::limits::BATCH_MAX;
 use aorta::reactor::{
     Backend, Plane, Reactors, Settings, allowed_cpus, io_uring_allowed, multishot_receive_allowed,
@@ -109,7 +110,9 @@ fn measured(
     match who {
         Who::Registrar => {
             let accounts = length.accounts as usize;
-            let make = move |id| shard(id, Ownership::new([5; 16], 1), keys(), accounts);
+            let make = move |id| {
+                shard(id, Ownership::new([5; 16], 1), keys(), config::Guard::default(), accounts)
+            };
             served(settings, make, load)
         }
         Who::Canned => served(settings, |_| Canned, load),

@@ -5,12 +5,25 @@ use crate::limits::{SCANNER_WORD_BYTES_MIN, SCANNER_WORDS_MAX};
 
 /// A closed set of words, none of them shorter than [`SCANNER_WORD_BYTES_MIN`].
 ///
-/// Three tables have a bit for each word and byte: those of the first, the second and the third
-/// byte of each word. Only where all three agree is a word compared as a whole.
+/// They are looked for as Wu and Manber do: a table says, for any two bytes, how far to go on since
+/// no word has these two at its start before. Only where they end the start of a word, as long as
+/// the shortest one, are words compared as a whole.
 #[derive(Clone, Debug)]
 pub struct Words {
     words: Vec<Box<[u8]>>,
-    heads: Box<[[u64; 256]; SCANNER_WORD_BYTES_MIN]>,
+    /// Bytes of the shortest word: so much of each is looked for.
+    start: usize,
+    skips: Box<[u8; PAIRS]>,
+    /// The words whose start ends with a pair, a bit for each.
+    ending: Box<[u64; PAIRS]>,
+}
+
+/// Pairs of bytes that are told apart: the low five bits of each, which leaves out the case.
+const PAIRS: usize = 1 << 10;
+
+#[inline]
+fn pair(first: u8, second: u8) -> usize {
+    usize::from(first & 31) << 5 | usize::from(second & 31)
 }
 
 impl Words {
@@ -25,14 +38,20 @@ impl Words {
             .take(SCANNER_WORDS_MAX)
             .map(|word| word.to_ascii_lowercase().into_bytes().into_boxed_slice())
             .collect();
-        let mut heads = Box::new([[0; 256]; SCANNER_WORD_BYTES_MIN]);
+        let start = words.iter().map(|word| word.len()).min().unwrap_or(SCANNER_WORD_BYTES_MIN);
+        let start = start.min(usize::from(u8::MAX));
+        let mut skips = Box::new([start as u8 - 1; PAIRS]);
+        let mut ending = Box::new([0; PAIRS]);
         for (number, word) in words.iter().enumerate() {
-            for (head, &byte) in heads.iter_mut().zip(word) {
-                head[usize::from(byte)] |= 1 << number;
-                head[usize::from(byte.to_ascii_uppercase())] |= 1 << number;
+            for (at, two) in word[..start].windows(2).enumerate() {
+                let (pair, skip) = (pair(two[0], two[1]), (start - 2 - at) as u8);
+                skips[pair] = skips[pair].min(skip);
+                if skip == 0 {
+                    ending[pair] |= 1 << number;
+                }
             }
         }
-        Words { words, heads }
+        Words { words, start, skips, ending }
     }
 
     /// Whether there are no words.
@@ -45,16 +64,22 @@ impl Words {
     #[inline]
     #[must_use]
     pub fn are_in(&self, text: &[u8]) -> bool {
-        let [first, second, third] = &*self.heads;
-        text.windows(SCANNER_WORD_BYTES_MIN).enumerate().any(|(at, three)| {
-            let &[a, b, c] = three else { return false };
-            let may = first[usize::from(a)] & second[usize::from(b)] & third[usize::from(c)];
-            may != 0 && self.begins(may, &text[at..])
-        })
+        if self.words.is_empty() {
+            return false;
+        }
+        let mut end = self.start;
+        while let Some(&[first, second]) = text.get(end - 2..end) {
+            let pair = pair(first, second);
+            let skip = usize::from(self.skips[pair]);
+            if skip == 0 && self.begins(self.ending[pair], &text[end - self.start..]) {
+                return true;
+            }
+            end += skip.max(1);
+        }
+        false
     }
 
     /// Whether `text` begins with one of the words that have their bit set.
-    #[cold]
     fn begins(&self, mut may: u64, text: &[u8]) -> bool {
         while may != 0 {
             let word = &self.words[may.trailing_zeros() as usize];
@@ -176,6 +201,9 @@ mod tests {
             let lower = text.to_ascii_lowercase();
             let plain = set.iter().any(|word| lower.contains(&word.to_ascii_lowercase()));
             prop_assert_eq!(Words::new(&set).are_in(text.as_bytes()), plain);
+            let longer: Vec<_> = set.iter().map(|word| format!("{word}{word}")).collect();
+            let plain = longer.iter().any(|word| lower.contains(&word.to_ascii_lowercase()));
+            prop_assert_eq!(Words::new(&longer).are_in(text.as_bytes()), plain);
         }
 
         #[test]

@@ -20,7 +20,7 @@ const USUAL: u64 = 17;
 /// The same where somebody waits too long.
 const HURRIED: u64 = 32;
 /// What may be saved up by not sending, where all is well and where somebody waits too long.
-const BURST_NS: u64 = 2_000_000;
+const BURST_NS: u64 = 1_250_000;
 const BURST_NS_MAX: u64 = 20_000_000;
 /// Who has not been here for so long was asleep: that time is not made up for.
 const ASLEEP_NS_MIN: u128 = 250_000_000;

@@ -35,8 +35,8 @@ pub use crate::nat::pace::Ceiling;
 /// Turns of this long are served together, so that a million phones are no million wake-ups.
 const GRAIN_NS: u64 = 1_000_000;
 /// The guard is the period divided by this, and no longer than [`GUARD_NS_MAX`].
-const GUARD_SHARE: u64 = 128;
-const GUARD_NS_MAX: u64 = 250_000_000;
+const GUARD_SHARE: u64 = 64;
+const GUARD_NS_MAX: u64 = 500_000_000;
 /// It is no longer than this part of the period where a low ceiling makes phones wait.
 const WAIT_SHARE_MAX: u64 = 5;
 /// Who moves looks for room in one of so many parts of the ring, before the latest turn there is.
@@ -497,7 +497,8 @@ impl Schedule {
                 // Let it have its turn first; all the more if that is late.
                 continue;
             }
-            let spare_ns = guard_ns(gap_max_ns) + self.ring.slot_ns();
+            let guard_ns = guard_ns(gap_max_ns).max(guard_of(&self.rhythm));
+            let spare_ns = guard_ns + self.ring.slot_ns();
             let slots = self.ring.slots() as u64;
             let in_time = left_ns.saturating_sub(spare_ns) / self.ring.slot_ns();
             let last = in_time.clamp(1, slots - 1);

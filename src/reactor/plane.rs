@@ -93,6 +93,12 @@ pub trait Plane: 'static {
         false
     }
 
+    /// A connection of `source` has come to nothing: its handshake failed, or what came over it was
+    /// no SIP, or was not finished in time.
+    fn came_to_nothing(&mut self, now: Now, source: IpAddr) {
+        let _ = (now, source);
+    }
+
     /// The next thing to do that is not the reply to a message. What is to be sent is written to
     /// `out`, which has room for [`RESPONSE_BYTES_MAX`](crate::limits::RESPONSE_BYTES_MAX) bytes.
     fn poll_order(&mut self, out: &mut [u8]) -> Option<Order> {
@@ -154,6 +160,10 @@ impl Plane for Shard {
 
     fn waited(&mut self, now: Now, waited: Duration) {
         Shard::waited(self, now, waited);
+    }
+
+    fn came_to_nothing(&mut self, now: Now, source: IpAddr) {
+        Shard::came_to_nothing(self, now, source);
     }
 
     fn is_blocked(&self, now: Now, source: IpAddr) -> bool {

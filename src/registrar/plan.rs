@@ -16,6 +16,7 @@ use crate::registrar::flapping::Flapping;
 use crate::registrar::grant::{Grant, retry_after_s};
 use crate::registrar::location::{AorId, Location};
 use crate::registrar::request::{Contacts, Refusal, Register};
+use crate::registrar::room::changes_device;
 use crate::registrar::same::{By, binding_flow_key, find_same, flow_key, has_contact, same_uri};
 use crate::sip::header::contact::Contact;
 use crate::sip::uri::Scheme;
@@ -118,7 +119,8 @@ impl Plan {
                 let grant = Grant::new(rules.config, rules.key, request);
                 let mut claims = Claims::default();
                 self.match_contacts(&present, contacts, grant, request, &mut claims)?;
-                if !self.entries.iter().any(Entry::adds) {
+                let changes = |entry: &Entry| changes_device(request, contacts, &present, entry);
+                if !self.entries.iter().any(|entry| entry.adds() || changes(entry)) {
                     // A refresh is never a replacement, even where the limit has been lowered.
                     return Ok(());
                 }

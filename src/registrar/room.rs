@@ -43,7 +43,26 @@ fn is_one(a: Device<'_>, b: Device<'_>) -> bool {
     matches!((a, b), (Some(a), Some(b)) if same_instance(a, b))
 }
 
-/// A request that adds bindings, on its way to a place for each.
+/// Whether the binding an entry updates was of another device than it will be: it becomes a flow,
+/// or ceases to be one.
+pub(super) fn changes_device(
+    request: &Register<'_>,
+    contacts: &[Contact<'_>],
+    present: &Present<'_>,
+    entry: &Entry,
+) -> bool {
+    let key = flow_key(request, &contacts[usize::from(entry.contact)]);
+    let device = key.map(|(instance, _)| instance);
+    let was = entry.target.and_then(|target| device_before(present, target));
+    entry.target.is_some() && (was.is_some() || device.is_some()) && !is_one(was, device)
+}
+
+fn device_before<'a>(present: &Present<'a>, target: Target) -> Device<'a> {
+    let (_, binding) = present.iter().find(|(id, _)| *id == target.binding)?;
+    device_of_binding(binding)
+}
+
+/// A request that may go over the limit, on its way to a place for each.
 struct Room<'a> {
     rules: Rules<'a>,
     present: &'a Present<'a>,
@@ -69,13 +88,10 @@ impl Plan {
         let mut room = Room { rules, present, contacts, request, taken: claims };
         let limit = usize::from(request.limits.bindings_max.unwrap_or(rules.config.bindings_max));
         let limit = limit.clamp(1, BINDINGS_MAX);
-        if devices(room.live(&self.entries)) > limit {
-            return Err(room.refusal());
-        }
         if request.outbound {
-            room.limit_flows(&mut self.entries)?;
+            room.limit_flows(self)?;
         }
-        if !self.entries.iter().any(|entry| room.adds_device(entry)) {
+        if !room.adds_devices(&self.entries) {
             // Another flow of a device that is there takes nobody's place.
             return if room.bindings(&self.entries) > BINDINGS_MAX {
                 Err(room.refusal())
@@ -83,13 +99,17 @@ impl Plan {
                 Ok(())
             };
         }
+        if devices(room.live(&self.entries)) > limit {
+            return Err(room.refusal());
+        }
         let mut over = room.over(&self.entries, limit);
         // A binding pushed out by its own device is re-targeted, also where replacing is off.
         for at in 0..self.entries.len() {
             if over == 0 {
                 return Ok(());
             }
-            if room.adds_device(&self.entries[at]) && room.retarget(&mut self.entries[at])? {
+            let adds = self.entries[at].adds() && room.adds_device(&self.entries, at);
+            if adds && room.retarget(&mut self.entries[at])? {
                 over = room.over(&self.entries, limit);
             }
         }
@@ -140,10 +160,26 @@ impl<'a> Room<'a> {
         devices.saturating_sub(limit).max(bindings.saturating_sub(BINDINGS_MAX))
     }
 
-    fn adds_device(&self, entry: &Entry) -> bool {
+    /// Whether there will be a device more by this entry: it is of a new one, or it makes a device
+    /// of its own of what was one flow of several. Without the second, somebody could go over any
+    /// limit by adding flows and giving up outbound for one after the other.
+    fn adds_device(&self, entries: &[Entry], at: usize) -> bool {
+        let entry = &entries[at];
         let device = self.device(entry);
-        let known = || self.present.iter().any(|(_, b)| is_one(device, device_of_binding(b)));
-        entry.adds() && (device.is_none() || !known())
+        let Some(target) = entry.target else {
+            let known = || self.present.iter().any(|(_, b)| is_one(device, device_of_binding(b)));
+            return entry.granted_s > 0 && (device.is_none() || !known());
+        };
+        let was = device_before(self.present, target);
+        let has_more = |other: Device<'_>| is_one(was, other);
+        entry.granted_s > 0
+            && !is_one(was, device)
+            && (self.others().any(|(_, binding)| has_more(device_of_binding(binding)))
+                || self.live(entries).any(has_more))
+    }
+
+    fn adds_devices(&self, entries: &[Entry]) -> bool {
+        (0..entries.len()).any(|at| self.adds_device(entries, at))
     }
 
     fn refusal(&self) -> Refusal {
@@ -171,22 +207,30 @@ impl<'a> Room<'a> {
         }
     }
 
-    /// A device has a bounded number of flows; one more takes over its oldest.
-    fn limit_flows(&mut self, entries: &mut [Entry]) -> Result<(), Refusal> {
-        for at in 0..entries.len() {
-            let device = self.device(&entries[at]);
-            if !entries[at].adds() || device.is_none() {
+    /// A device has a bounded number of flows; one more takes over its oldest, or has it leave
+    /// where it was another binding before.
+    fn limit_flows(&mut self, plan: &mut Plan) -> Result<(), Refusal> {
+        for at in 0..plan.entries.len() {
+            let entry = &plan.entries[at];
+            let (device, adds) = (self.device(entry), entry.adds());
+            let becomes = || changes_device(self.request, self.contacts, self.present, entry);
+            if device.is_none() || entry.granted_s == 0 || !(adds || becomes()) {
                 continue;
             }
             let own = |other: Device<'_>| is_one(device, other);
             let others = self.others().filter(|(_, b)| own(device_of_binding(b))).count();
-            let flows = others + self.live(entries).filter(|&other| own(other)).count();
+            let flows = others + self.live(&plan.entries).filter(|&other| own(other)).count();
             if flows <= FLOWS_PER_DEVICE_MAX {
                 continue;
             }
             let oldest = self.others().find(|(_, b)| own(device_of_binding(b)));
             let (position, _) = oldest.ok_or_else(|| self.refusal())?;
-            self.take_over(&mut entries[at], position)?;
+            if adds {
+                self.take_over(&mut plan.entries[at], position)?;
+            } else {
+                self.taken.claim(position);
+                plan.evicted.push((self.present[position].0, LeaveReason::Kicked));
+            }
         }
         Ok(())
     }

@@ -28,6 +28,7 @@ use crate::shard::listening::Listening;
 use crate::shard::registrations::{Chosen, Find, Page, Shown, Unfound, Unregistered};
 use crate::shard::suspend::{Lifted, SuspensionPage};
 use crate::shard::tally::Tally;
+use crate::shard::trace::{TraceOrder, TracePage};
 use crate::time::{Instant, Now};
 
 /// An order.
@@ -92,6 +93,13 @@ pub enum Control {
     /// Give the security events that are listed: all, or those of one kind. Each shard has those of
     /// its own sockets and accounts.
     SecurityEvents(Option<SecurityKind>),
+    /// Show what is dropped from now on, for a while. To be given to every shard; a trace that is
+    /// under way is forgotten.
+    BeginTrace(TraceOrder),
+    /// Give what the trace of this number has seen since this order was given last.
+    TakeTrace(u64),
+    /// End the trace of this number.
+    EndTrace(u64),
     /// Give the counters, and how much of everything there is.
     Count,
 }
@@ -121,6 +129,12 @@ pub enum Reply {
     BlockChanged(bool),
     /// Security events.
     SecurityEvents(Vec<SecurityRecord>),
+    /// A trace has begun.
+    TraceBegun,
+    /// What a trace has seen; `None` where there is no such trace any more.
+    Traced(Option<TracePage>),
+    /// Whether there was such a trace to end.
+    TraceEnded(bool),
     /// The counters.
     Counted(Box<Tally>),
 }
@@ -282,6 +296,12 @@ impl Core {
                 let wanted = |one: &&SecurityRecord| kind.is_none_or(|kind| kind == one.kind);
                 Reply::SecurityEvents(records.filter(wanted).cloned().collect())
             }
+            Control::BeginTrace(order) => {
+                self.begin_trace(now, order);
+                Reply::TraceBegun
+            }
+            Control::TakeTrace(id) => Reply::Traced(self.take_trace(now, id)),
+            Control::EndTrace(id) => Reply::TraceEnded(self.end_trace(id)),
             Control::Count => Reply::Counted(Box::new(self.tally())),
         }
     }

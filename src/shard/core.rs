@@ -3,7 +3,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::auth::account::Ha1s;
 use crate::auth::accounts::{AccountId, Accounts, AorKey, InsertError};
@@ -12,12 +11,11 @@ use crate::auth::nonce::NonceSequence;
 use crate::auth::suspension::Suspensions;
 use crate::config;
 use crate::flow::ConnectionId;
-use crate::guard::{Entry, Guard, Told};
+use crate::guard::{Entry, Guard};
 use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX};
-use crate::nat::liveness::{self, RoundTrip};
 use crate::nat::{Networks, OwnAddresses};
 use crate::reg_event::{Notify, SubscriptionTable};
-use crate::registrar::{BindingId, Event, LeaveReason, Registrar, TokenKeys};
+use crate::registrar::{Event, LeaveReason, Registrar, TokenKeys};
 use crate::shard::batch::{Outlet, Read, Single, Slot, read_ahead};
 use crate::shard::control::{Control, Reply, Update};
 use crate::shard::counters::{Counters, DropReason};
@@ -33,10 +31,10 @@ use crate::shard::owner::Ownership;
 use crate::shard::ping::Ping;
 use crate::shard::request::{self, Arrival};
 use crate::shard::suspend::{SuspensionEvent, suspensions};
+use crate::shard::trace::Trace;
 use crate::shard::{Datagram, Handled, ShardId, silence};
 use crate::sip::{Fault, Framing, HeaderTable, ParseError, Parsed, Part, parse};
 use crate::time::{Instant, Now};
-use hdrhistogram::Histogram;
 
 /// What a shard is made from.
 #[derive(Clone)]
@@ -103,6 +101,8 @@ pub(super) struct Core {
     /// The clocks as they were read last.
     pub now: Now,
     pub update: Option<Update>,
+    /// What is dropped, while an operator looks.
+    pub trace: Option<Box<Trace>>,
 }
 
 impl Shard {
@@ -150,6 +150,7 @@ impl Shard {
             flows: Flows::default(),
             now: Now::default(),
             update: None,
+            trace: None,
         };
         core.put_unreachable_last();
         core.hold_share(total_max);
@@ -242,48 +243,11 @@ impl Shard {
         core.begin();
         core.guard.begin(now);
         core.end_suspensions(now);
-        for batch in datagrams.chunks(BATCH_MAX) {
-            let mut entries = core.admit(batch, handed_over);
-            let shedding = core.guard.admission().is_shedding() && !handed_over;
-            if shedding {
-                core.shed_unread(batch, &mut entries);
-            }
-            let reads = read_ahead(core, batch, &entries, slots);
-            for (nth, (datagram, read)) in batch.iter().zip(&reads).enumerate() {
-                if let Some(reason) = read.dropped {
-                    core.counters.drop(reason);
-                    outlet.handled(datagram, Handled::Nothing);
-                    continue;
-                }
-                if let Entry::Silent(silence) = read.entry {
-                    core.drop_unread(datagram, silence);
-                    outlet.handled(datagram, Handled::Nothing);
-                    continue;
-                }
-                if let Some(ping) = read.ping {
-                    let arrival = Arrival { now, datagram, handed_over };
-                    let handled = match ping {
-                        Ping::Stun if !silence::answers_pings(core, &arrival) => {
-                            silence::keep(core, &arrival, DropReason::Unauthorized)
-                        }
-                        _ => ping.take(datagram, outlet.room(), &mut core.counters),
-                    };
-                    outlet.handled(datagram, handled);
-                    if ping.is_from_a_phone(datagram) {
-                        outlet.heard(datagram);
-                    }
-                    continue;
-                }
-                let arrival = Arrival { now, datagram, handed_over };
-                let shed = shedding.then_some(nth);
-                let handled = core.answer(arrival, read, shed, outlet.room());
-                outlet.handled(datagram, handled);
-                if let Some(link) = datagram.link {
-                    core.flows.touch(link.id, false);
-                }
-            }
-            if shedding {
-                core.guard.admission_mut().end_batch(batch.len());
+        if core.trace.is_some() {
+            core.handle_traced(now, datagrams, handed_over, slots, outlet);
+        } else {
+            for batch in datagrams.chunks(BATCH_MAX) {
+                core.handle_batch(now, batch, handed_over, slots, outlet);
             }
         }
         core.settle(now);
@@ -308,6 +272,7 @@ impl Shard {
             core.registrar.next_deadline(),
             core.subscriptions.next_deadline(),
             core.suspensions.next_deadline(),
+            core.turn_trace(now),
             probing,
             keepalives,
         ];
@@ -349,24 +314,6 @@ impl Shard {
         order.or_else(|| self.core.poll_probe(self.core.now, out))
     }
 
-    /// The guard of another shard tells something.
-    pub fn told(&mut self, now: Now, told: Told) {
-        self.core.guard.begin(now);
-        self.core.guard.take(told);
-    }
-
-    /// The reactor of this shard has measured how long what it received last had waited. To be told
-    /// again and again within some milliseconds while anything waits; without word, nothing does.
-    pub fn waited(&mut self, now: Now, waited: Duration) {
-        self.core.guard.admission_mut().follow(now.mono, waited);
-    }
-
-    /// Who may speak at all.
-    #[must_use]
-    pub fn guard(&self) -> &Guard {
-        &self.core.guard
-    }
-
     /// ICMP has reported that a datagram sent to `to`, by this reactor or another, did not arrive.
     /// Anybody can forge that: whoever is there is probed, and nothing else follows.
     pub fn unreachable(&mut self, now: Now, to: SocketAddr) {
@@ -376,30 +323,6 @@ impl Shard {
     /// A keepalive that is no SIP has come as a datagram from `source`, here or at another reactor.
     pub fn heard(&mut self, now: Now, source: SocketAddr) {
         self.core.heard(now, source);
-    }
-
-    /// The round trip to a binding, once one was measured.
-    #[must_use]
-    pub fn round_trip(&self, id: BindingId) -> Option<RoundTrip> {
-        self.core.probing.round_trip(id)
-    }
-
-    /// What probes have shown of a binding; `None`: it was never probed.
-    #[must_use]
-    pub fn liveness(&self, id: BindingId) -> Option<liveness::State> {
-        self.core.probing.state(id)
-    }
-
-    /// Round trips of all probes since the start, microseconds.
-    #[must_use]
-    pub fn round_trips_us(&self) -> &Histogram<u64> {
-        self.core.counters.round_trips.us()
-    }
-
-    /// Who watches registrations.
-    #[must_use]
-    pub fn subscriptions(&self) -> &SubscriptionTable {
-        &self.core.subscriptions
     }
 
     /// Carries out an order from outside; see [`Control`] for what each does and costs.
@@ -413,57 +336,12 @@ impl Shard {
         reply
     }
 
+    pub(super) fn core(&self) -> &Core {
+        &self.core
+    }
+
     pub(super) fn core_mut(&mut self) -> &mut Core {
         &mut self.core
-    }
-
-    /// What happened to bindings in the last call, the whole batch of it, in order. Gone with the
-    /// next one.
-    #[must_use]
-    pub fn events(&self) -> &[Event] {
-        &self.core.events
-    }
-
-    /// Suspensions that began or ended in the last call, in order. Gone with the next one.
-    #[must_use]
-    pub fn suspension_events(&self) -> &[SuspensionEvent] {
-        &self.core.suspension_events
-    }
-
-    /// Whether those who are not known are answered (SS_REPLY_UNAUTHORIZED).
-    #[must_use]
-    pub fn answers_strangers(&self) -> bool {
-        self.core.auth.reply_unauthorized
-    }
-
-    /// Who is suspended.
-    #[must_use]
-    pub fn suspensions(&self) -> &Suspensions {
-        &self.core.suspensions
-    }
-
-    /// The counters.
-    #[must_use]
-    pub fn counters(&self) -> &Counters {
-        &self.core.counters
-    }
-
-    /// The bindings.
-    #[must_use]
-    pub fn registrar(&self) -> &Registrar {
-        &self.core.registrar
-    }
-
-    /// The accounts.
-    #[must_use]
-    pub fn accounts(&self) -> &Accounts {
-        &self.core.accounts
-    }
-
-    /// The account of a canonical AOR, if it is here.
-    #[must_use]
-    pub fn find_account(&self, aor: &[u8]) -> Option<AccountId> {
-        self.core.accounts.find(AorKey(self.core.ownership.hash(aor)), aor)
     }
 }
 
@@ -471,6 +349,78 @@ impl Core {
     /// Whether this shard owns an AOR, by its hash.
     pub fn owns(&self, AorKey(hash): AorKey) -> bool {
         self.ownership.owner(hash) == self.id
+    }
+
+    /// Answers datagrams one by one, so that what is counted tells what became of each.
+    #[cold]
+    #[inline(never)]
+    fn handle_traced(
+        &mut self,
+        now: Now,
+        datagrams: &[Datagram<'_>],
+        handed_over: bool,
+        slots: &mut [Slot],
+        outlet: &mut impl Outlet,
+    ) {
+        for datagram in datagrams {
+            let before = self.counters.dropped;
+            self.handle_batch(now, std::slice::from_ref(datagram), handed_over, slots, outlet);
+            self.trace_drop(now, datagram, &before);
+        }
+    }
+
+    /// Answers a batch of no more than [`BATCH_MAX`], in order.
+    #[inline]
+    fn handle_batch(
+        &mut self,
+        now: Now,
+        batch: &[Datagram<'_>],
+        handed_over: bool,
+        slots: &mut [Slot],
+        outlet: &mut impl Outlet,
+    ) {
+        let mut entries = self.admit(batch, handed_over);
+        let shedding = self.guard.admission().is_shedding() && !handed_over;
+        if shedding {
+            self.shed_unread(batch, &mut entries);
+        }
+        let reads = read_ahead(self, batch, &entries, slots);
+        for (nth, (datagram, read)) in batch.iter().zip(&reads).enumerate() {
+            if let Some(reason) = read.dropped {
+                self.counters.drop(reason);
+                outlet.handled(datagram, Handled::Nothing);
+                continue;
+            }
+            if let Entry::Silent(silence) = read.entry {
+                self.drop_unread(datagram, silence);
+                outlet.handled(datagram, Handled::Nothing);
+                continue;
+            }
+            if let Some(ping) = read.ping {
+                let arrival = Arrival { now, datagram, handed_over };
+                let handled = match ping {
+                    Ping::Stun if !silence::answers_pings(self, &arrival) => {
+                        silence::keep(self, &arrival, DropReason::Unauthorized)
+                    }
+                    _ => ping.take(datagram, outlet.room(), &mut self.counters),
+                };
+                outlet.handled(datagram, handled);
+                if ping.is_from_a_phone(datagram) {
+                    outlet.heard(datagram);
+                }
+                continue;
+            }
+            let arrival = Arrival { now, datagram, handed_over };
+            let shed = shedding.then_some(nth);
+            let handled = self.answer(arrival, read, shed, outlet.room());
+            outlet.handled(datagram, handled);
+            if let Some(link) = datagram.link {
+                self.flows.touch(link.id, false);
+            }
+        }
+        if shedding {
+            self.guard.admission_mut().end_batch(batch.len());
+        }
     }
 
     /// Answers a datagram, or says whose it is. While some are shed, `shed` is its place in the

@@ -2,6 +2,8 @@
 //! word. Its rules are [`crate::guard`]'s.
 
 use std::hint::black_box;
+use std::net::IpAddr;
+use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use memchr::memmem;
@@ -14,15 +16,16 @@ use crate::auth::suspension::End;
 use crate::config;
 use crate::guard::bucket::Rate;
 use crate::guard::networks::{Said, Standing};
-use crate::guard::{Asked, Class, Entry, Offence, SecurityKind, Silence};
+use crate::guard::{Asked, Class, Entry, Guard, Offence, SecurityKind, Silence, Told};
 use crate::limits::BATCH_MAX;
-use crate::shard::Datagram;
 use crate::shard::batch::{Addressed, Read};
 use crate::shard::core::Core;
 use crate::shard::counters::DropReason;
 use crate::shard::request::Arrival;
 use crate::shard::suspend::{Change, SuspensionEvent};
+use crate::shard::{Datagram, Shard};
 use crate::sip::{HeaderName, Message, Parsed};
+use crate::time::Now;
 
 /// What the configuration says of networks, as the guard takes it.
 pub(super) fn said(networks: &[config::Network]) -> Vec<Said> {
@@ -57,6 +60,34 @@ impl From<Silence> for DropReason {
             Silence::Overload(Class::Known) => DropReason::OverloadKnown,
             Silence::Overload(Class::Newcomer) => DropReason::OverloadNewcomer,
         }
+    }
+}
+
+impl Shard {
+    /// The guard of another shard tells something.
+    pub fn told(&mut self, now: Now, told: Told) {
+        let guard = &mut self.core_mut().guard;
+        guard.begin(now);
+        guard.take(told);
+    }
+
+    /// The reactor of this shard has measured how long what it received last had waited. To be told
+    /// again and again within some milliseconds while anything waits; without word, nothing does.
+    pub fn waited(&mut self, now: Now, waited: Duration) {
+        self.core_mut().guard.admission_mut().follow(now.mono, waited);
+    }
+
+    /// A connection of `source` has come to nothing.
+    pub fn came_to_nothing(&mut self, now: Now, source: IpAddr) {
+        let guard = &mut self.core_mut().guard;
+        guard.begin(now);
+        guard.offend(source, Offence::Handshake, 0, false);
+    }
+
+    /// Who may speak at all.
+    #[must_use]
+    pub fn guard(&self) -> &Guard {
+        &self.core().guard
     }
 }
 

@@ -39,6 +39,8 @@ mod silence;
 mod subscribe;
 pub mod suspend;
 pub mod tally;
+pub mod trace;
+mod view;
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -15,6 +15,12 @@ impl Tentative {
         self.before.is_none() && !self.gone
     }
 
+    /// It was a binding already, of another device.
+    fn changes_device(&self) -> bool {
+        let was = |before: &Stored| before.device() != self.now.device();
+        self.touched && !self.gone && self.before.as_ref().is_some_and(was)
+    }
+
     fn may_go(&self) -> bool {
         !self.touched && !self.gone
     }
@@ -37,33 +43,43 @@ pub fn make(
     let limit = usize::from(request.bindings_max.unwrap_or(config.bindings_max));
     let refused = Err(Refusal::TooManyBindings { retry_after_s: config.retry_after_s });
     let mut evicted = Vec::new();
-    if !all.iter().any(Tentative::is_new) {
+    if !all.iter().any(|t| t.is_new() || t.changes_device()) {
+        return Ok(evicted);
+    }
+    for at in 0..all.len() {
+        let device = all[at].now.device();
+        let own = |t: &Tentative| !t.gone && t.now.device() == device;
+        if device.is_none()
+            || !(all[at].is_new() || all[at].changes_device())
+            || all.iter().filter(|t| own(t)).count() <= FLOWS_PER_DEVICE_MAX
+        {
+            continue;
+        }
+        let Some(oldest) = all.iter().position(|t| own(t) && t.may_go()) else { return refused };
+        if all[at].is_new() {
+            take_over(request, all, touched, at, oldest)?;
+        } else {
+            all[oldest].gone = true;
+            evicted.push((oldest, LeaveReason::Kicked));
+        }
+    }
+    let known: Vec<_> =
+        all.iter().filter_map(|t| t.before.as_ref()).filter_map(Stored::device).collect();
+    let new_device =
+        |t: &Tentative| t.is_new() && t.now.device().is_none_or(|device| !known.contains(&device));
+    let splits = |t: &Tentative| {
+        let was = t.before.as_ref().and_then(Stored::device);
+        let stays = |other: &Tentative| !other.gone && other.now.device() == was;
+        was.is_some() && t.changes_device() && all.iter().any(stays)
+    };
+    if !all.iter().any(|t| new_device(t) || splits(t)) {
         return Ok(evicted);
     }
     if devices(all.iter().filter(|t| t.touched)) > limit {
         return refused;
     }
     for at in 0..all.len() {
-        let device = all[at].now.device();
-        let own = |t: &Tentative| !t.gone && t.now.device() == device;
-        if device.is_none()
-            || !all[at].is_new()
-            || all.iter().filter(|t| own(t)).count() <= FLOWS_PER_DEVICE_MAX
-        {
-            continue;
-        }
-        let Some(oldest) = all.iter().position(|t| own(t) && t.may_go()) else { return refused };
-        take_over(request, all, touched, at, oldest)?;
-    }
-    let known: Vec<_> =
-        all.iter().filter_map(|t| t.before.as_ref()).filter_map(Stored::device).collect();
-    let adds_device =
-        |t: &Tentative| t.is_new() && t.now.device().is_none_or(|device| !known.contains(&device));
-    if !all.iter().any(adds_device) {
-        return Ok(evicted);
-    }
-    for at in 0..all.len() {
-        if devices(all.iter()) > limit && adds_device(&all[at]) {
+        if devices(all.iter()) > limit && new_device(&all[at]) {
             let own = all.iter().position(|t| t.may_go() && own_device(&t.now, &all[at].now));
             if let Some(own) = own {
                 take_over(request, all, touched, at, own)?;

@@ -59,6 +59,13 @@ reasons! {
 }
 
 impl CloseReason {
+    /// Whether it speaks against whoever came by it, if he has not proved who he is: something that
+    /// is no SIP, or was begun and not finished. Who closes it himself has only looked.
+    pub(super) fn is_offence(self) -> bool {
+        use CloseReason::*;
+        matches!(self, Garbage | Tls | UpgradeRefused | WebSocket | Silent | Unfinished)
+    }
+
     /// Whether the client is told something last, and so is given the time to hear it.
     pub(super) fn is_told(self) -> bool {
         use CloseReason::*;

@@ -233,6 +233,9 @@ impl Streams {
         let first = open.ending.is_none();
         if first {
             reason.count(turn.counters);
+            if reason.is_offence() && !open.authenticated {
+                turn.plane.came_to_nothing(turn.now, open.source.ip());
+            }
             open.connection.say_goodbye(reason);
             // Whether it goes out or not, the connection ends.
             let written = flush(&mut open, turn);

@@ -2,7 +2,7 @@
 //! what hours would show takes no time.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 
 use super::*;
 use crate::flow::Transport;
@@ -14,6 +14,7 @@ use crate::shard::{Datagram, Handled};
 struct Echo {
     ids: Vec<ConnectionId>,
     closed: Vec<ConnectionId>,
+    came_to_nothing: usize,
 }
 
 impl Plane for Echo {
@@ -36,6 +37,10 @@ impl Plane for Echo {
 
     fn connection_closed(&mut self, _now: Now, id: ConnectionId) {
         self.closed.push(id);
+    }
+
+    fn came_to_nothing(&mut self, _now: Now, _source: IpAddr) {
+        self.came_to_nothing += 1;
     }
 
     fn turn(&mut self, _now: Now) -> Option<Instant> {
@@ -175,6 +180,7 @@ fn each_deadline_ends_a_connection_for_its_own_reason() {
     assert_eq!(bench.counters.closed_idle, 0);
     bench.after(2);
     assert_eq!((bench.counters.closed_idle, bench.streams.table.len()), (1, 0));
+    assert_eq!(bench.plane.came_to_nothing, 2, "the silent one and the half message");
     drop((silent, half));
 }
 

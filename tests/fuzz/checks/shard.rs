@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use aorta::auth::accounts::AccountId;
+use aorta::limits::FLOWS_PER_DEVICE_MAX;
+use aorta::registrar::{AorId, Location, same_instance};
 use aorta::shard::Shard;
 
 use super::{naive, reply};
@@ -134,9 +136,28 @@ pub fn check_state(cluster: &Cluster, options: &Options) {
     for shard in &cluster.shards {
         let location = shard.registrar().location();
         location.check_invariants();
-        let bindings_max = usize::from(options.registrar.bindings_max);
-        assert!(location.bindings_count() <= shard.accounts().len() * bindings_max);
+        let mut bindings = 0;
+        for index in 0..shard.accounts().len() {
+            bindings += check_limits(location, AorId(index as u32), options);
+        }
+        assert_eq!(bindings, location.bindings_count(), "bindings of nobody's");
     }
+}
+
+/// The limit counts devices, of which each has a bounded number of flows (RFC 5626 6).
+fn check_limits(location: &Location, aor: AorId, options: &Options) -> usize {
+    let mut devices: Vec<(Option<&[u8]>, usize)> = Vec::new();
+    for (_, binding) in location.bindings(aor) {
+        let instance = binding.instance().filter(|_| binding.reg_id().is_some());
+        let is_one = |other: &[u8]| instance.is_some_and(|instance| same_instance(instance, other));
+        match devices.iter_mut().find(|(other, _)| other.is_some_and(is_one)) {
+            Some((_, flows)) => *flows += 1,
+            None => devices.push((instance, 1)),
+        }
+    }
+    assert!(devices.len() <= usize::from(options.registrar.bindings_max), "too many devices");
+    assert!(devices.iter().all(|&(_, flows)| flows <= FLOWS_PER_DEVICE_MAX), "too many flows");
+    location.count(aor)
 }
 
 /// Ends a datagram of the fuzz target's input; no byte of UTF-8.
