@@ -31,6 +31,9 @@ use aorta::shard::{Datagram, Handled, Keys, ListenerId, Order, Outlet, Setup, Sh
 use aorta::time::{Instant as Mono, Now};
 use phones::{Ask, DOMAIN, Phones};
 
+#[global_allocator]
+static ALLOCATOR: aorta::reactor::HugePages = aorta::reactor::HugePages;
+
 const BATCH: usize = 32;
 const BUCKET: Duration = Duration::from_millis(10);
 /// What is asked for.
@@ -151,14 +154,21 @@ impl Ear {
         let port = socket.local_addr().expect("an address").port();
         let view = socket2::SockRef::from(&socket);
         view.set_recv_buffer_size(8 << 20).expect("SO_RCVBUF");
-        stamp_arrivals(&socket);
+        // The ear may be late, the clock of the kernel not.
+        set_option(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1);
         let buckets: Vec<AtomicU64> = (0..Ear::BUCKETS).map(|_| AtomicU64::new(0)).collect();
         let ear = Ear { port, origin: SystemTime::now(), buckets: Arc::new(buckets) };
         let (buckets, origin) = (Arc::clone(&ear.buckets), ear.origin);
         thread::spawn(move || {
             pin(cpu);
             loop {
-                let at = UNIX_EPOCH + next_arrival(&socket);
+                // Whoever waits in the kernel is woken by each datagram, at the sender's cost: no
+                // phone is on this machine otherwise.
+                let Some(arrival) = next_arrival(&socket) else {
+                    thread::sleep(Duration::from_millis(1));
+                    continue;
+                };
+                let at = UNIX_EPOCH + arrival;
                 let since = at.duration_since(origin).unwrap_or_default();
                 let bucket = since.as_millis() / BUCKET.as_millis();
                 if let Some(count) = buckets.get(bucket as usize) {
@@ -182,24 +192,22 @@ impl Ear {
     }
 }
 
-/// Has the kernel note when each datagram came: the ear may be late, the clock of the kernel not.
-fn stamp_arrivals(socket: &UdpSocket) {
-    let on: libc::c_int = 1;
+fn set_option(socket: &UdpSocket, level: libc::c_int, option: libc::c_int, value: libc::c_int) {
     // SAFETY: the kernel reads one `c_int` that outlives the call.
     let outcome = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_TIMESTAMPNS,
-            (&raw const on).cast(),
-            size_of_val(&on) as libc::socklen_t,
+            level,
+            option,
+            (&raw const value).cast(),
+            size_of_val(&value) as libc::socklen_t,
         )
     };
-    assert_eq!(outcome, 0, "SO_TIMESTAMPNS");
+    assert_eq!(outcome, 0, "option {option}");
 }
 
-/// Waits for a datagram, and says when it came, since the epoch.
-fn next_arrival(socket: &UdpSocket) -> Duration {
+/// Takes a datagram, if there is one, and says when it came, since the epoch.
+fn next_arrival(socket: &UdpSocket) -> Option<Duration> {
     let mut payload = [0u8; 64];
     let mut control = [0u64; 16];
     let mut vector = libc::iovec { iov_base: payload.as_mut_ptr().cast(), iov_len: payload.len() };
@@ -212,13 +220,17 @@ fn next_arrival(socket: &UdpSocket) -> Duration {
         header.msg_iovlen = 1;
         header.msg_control = control.as_mut_ptr().cast();
         header.msg_controllen = size_of_val(&control) as _;
-        assert!(libc::recvmsg(socket.as_raw_fd(), &raw mut header, 0) >= 0, "recvmsg");
+        if libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_DONTWAIT) < 0 {
+            let error = std::io::Error::last_os_error();
+            assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "recvmsg: {error}");
+            return None;
+        }
         let message = libc::CMSG_FIRSTHDR(&raw const header);
         assert!(!message.is_null(), "a time stamp");
         assert_eq!((*message).cmsg_type, libc::SCM_TIMESTAMPNS);
         let time: libc::timespec =
             libc::CMSG_DATA(message).cast::<libc::timespec>().read_unaligned();
-        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+        Some(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
     }
 }
 
@@ -384,11 +396,13 @@ fn register_all(shard: &mut Shard, scale: Scale, port: u16, now: Now) {
     assert_eq!(shard.counters().registered, scale.phones as u64);
 }
 
-/// CPU time of each datagram of a bare sendmmsg loop, at a rate or without a pause.
+/// CPU time of each datagram of a bare sendmmsg loop, at a rate or without a pause. Its datagrams
+/// may be fragmented on their way, as those of a registrar: that costs each an identification.
 fn bare(scale: Scale, port: u16, cpu: usize, rate: Option<f64>) -> f64 {
     let run = move || {
         pin(cpu);
         let socket = UdpSocket::bind("0.0.0.0:0").expect("a port");
+        set_option(&socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT);
         let mut batch = Batch::new();
         let total = scale.phones.min(300_000);
         let (begun, from_ns) = (Instant::now(), thread_cpu_ns());

@@ -175,6 +175,8 @@ pub const SECURITY_WINDOW_S: u64 = 3600;
 pub const SECURITY_ACCOUNT_BYTES_MAX: usize = 64;
 /// A User-Agent as it is listed in a security event, bytes.
 pub const SECURITY_AGENT_BYTES_MAX: usize = 48;
+/// Accounts of one shard whose sources and registrations are counted at a time.
+pub const ALERT_ACCOUNTS: usize = 4096;
 /// Dropped messages of one shard that a trace keeps until they are asked for.
 pub const TRACE_MESSAGES_MAX: usize = 256;
 /// First bytes of a dropped message that a trace shows.

@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: aorta::reactor::HugePages = aorta::reactor::HugePages;
+
 fn main() -> ExitCode {
     aorta::cli::run()
 }

@@ -10,10 +10,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use aorta::config::{Guard, Network};
 use aorta::flow::{ConnectionId, Transport};
-use aorta::guard::{SecurityKind, SecurityRecord};
+use aorta::guard::events::Wanted;
+use aorta::guard::{Kinds, SecurityKind, SecurityRecord};
 use aorta::shard::blocks::{BlockItem, BlockPage};
 use aorta::shard::control::{Control, Reply};
 use aorta::shard::counters::DropReason;
+use aorta::shard::events::EventsAsked;
 use aorta::shard::{Link, Peer};
 
 use common::cluster::Options;
@@ -102,9 +104,11 @@ fn events(desk: &mut Desk, kind: SecurityKind) -> Vec<SecurityRecord> {
     let now = desk.cluster.now;
     let mut all = Vec::new();
     for shard in &mut desk.cluster.shards {
-        let order = Control::SecurityEvents(Some(kind));
-        let Reply::SecurityEvents(records) = shard.control(now, order) else { panic!("records") };
-        all.extend(records);
+        let wanted = Wanted { kinds: Kinds::NONE.with(kind), ..Wanted::default() };
+        let asked = EventsAsked { wanted, ..EventsAsked::default() };
+        let order = Control::SecurityEvents(asked);
+        let Reply::SecurityEvents(page) = shard.control(now, order) else { panic!("records") };
+        all.extend(page.items);
     }
     all
 }

@@ -9,7 +9,7 @@ use aorta::config::parameters::{PARAMETERS, Parameter, find};
 use aorta::config::{Origin, Settings, load};
 
 /// A value of each parameter that is not its default, as it prints. Together they can stand.
-const OTHER: [(&str, &str); 93] = [
+const OTHER: [(&str, &str); 97] = [
     ("registrar.replace", "Off"),
     ("registrar.bindings_max", "4"),
     ("registrar.total_max", "1000000"),
@@ -83,6 +83,10 @@ const OTHER: [(&str, &str); 93] = [
     ("overload.wait_known", "100"),
     ("overload.wait_proven", "300"),
     ("overload.retry_after", "10"),
+    ("security.alert_window", "300"),
+    ("security.alert_suspensions", "off"),
+    ("security.alert_sources", "20"),
+    ("security.alert_registrations", "100"),
     ("serve.listen", "udp:127.0.0.1:5070, tls:[::1]:5071"),
     ("serve.subscribers", "subscribers.txt"),
     ("serve.test_accounts", "10"),

@@ -8,6 +8,7 @@
 //! run         all threads of a run, intervals added up
 //! report      table, summary, histogram files, HTML page
 //! nat         the same phones behind modelled NATs: are they reachable all the time?
+//! attack      floods, guesses and scans beside honest phones: do these notice?
 //! ```
 //! `wire` (writer and scanner of SIP), `digest`, `roster` (accounts), `record` (counters and
 //! histograms) and `runs` (datagrams that travel as one message) serve them; `socket` alone makes
@@ -31,6 +32,7 @@
 //! ```
 
 pub mod agent;
+pub mod attack;
 pub mod digest;
 mod drive;
 pub mod nat;

@@ -2,13 +2,17 @@
 //! where nothing was lost or wrong, 1 where something was or the run could not begin, 2 for
 //! wrong usage.
 
+mod attack_arguments;
 mod nat_arguments;
 
 use aorta_load::options::{AlgorithmChoice, Options, Pace};
 use aorta_load::report::progress::ProgressLine;
-use aorta_load::{Algorithm, Error, Roster, Scenario, Summary, Weights, nat, report, socket};
+use aorta_load::{
+    Algorithm, Error, Roster, Scenario, Summary, Weights, attack, nat, report, socket,
+};
+use attack_arguments::AttackArguments;
 use clap::Parser;
-use nat_arguments::NatArguments;
+use nat_arguments::{Ended, NatArguments};
 use std::fmt::Display;
 use std::io::{ErrorKind, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
@@ -111,6 +115,8 @@ struct Arguments {
     quiet: bool,
     #[command(flatten)]
     nat: NatArguments,
+    #[command(flatten)]
+    attack: AttackArguments,
 }
 
 const AFTER_HELP: &str = "\
@@ -119,8 +125,9 @@ leaves at once and is charged for the wait), the send itself in the closed loop.
 answers a challenge is intended for the moment the challenge came in. `lost` is a request \
 without a final answer within the timeout; `late` are the lost ones that were answered after \
 all. `nat` also fails where a registration could not have been called at some moment though the \
-server's keepalives should have held its pinhole. Exit status: 0 nothing lost or wrong, 1 \
-something was, 2 usage.";
+server's keepalives should have held its pinhole. `attack` fails where something of what the \
+server should do under attack did not hold. Exit status: 0 nothing lost or wrong, 1 something \
+was, 2 usage.";
 
 #[derive(Clone)]
 struct Sources(Vec<IpAddr>);
@@ -134,6 +141,7 @@ fn main() -> ExitCode {
         let line = |name, about| format!("{name:<10} {about}\n");
         let mut text: String = Scenario::all().map(|one| line(one.name, one.about)).collect();
         text.push_str(&line(nat::NAME, nat::ABOUT));
+        text.push_str(&line(attack::NAME, attack::ABOUT));
         return if show(&text) { ExitCode::SUCCESS } else { ExitCode::from(1) };
     }
     let options = match options(&arguments) {
@@ -147,7 +155,17 @@ fn main() -> ExitCode {
         return ExitCode::from(1);
     }
     if arguments.scenario == nat::NAME {
-        return run_nat(&arguments, &arguments.nat.options(options));
+        let options = arguments.nat.options(options);
+        let out = arguments.out.as_deref();
+        return end(&arguments, nat_arguments::run(&options, arguments.quiet, out));
+    }
+    if arguments.scenario == attack::NAME {
+        let options = match arguments.attack.options(options) {
+            Ok(options) => options,
+            Err(why) => return usage(&why),
+        };
+        let out = arguments.out.as_deref();
+        return end(&arguments, attack_arguments::run(&options, arguments.quiet, out));
     }
     let stop = socket::interrupt_flag();
     let mut line = ProgressLine::new(arguments.quiet);
@@ -180,9 +198,10 @@ fn main() -> ExitCode {
     if show(&text) { status } else { ExitCode::from(1) }
 }
 
-fn run_nat(arguments: &Arguments, options: &nat::NatOptions) -> ExitCode {
+/// Shows what is left of a run with a report of its own.
+fn end(arguments: &Arguments, ran: Result<Ended, Error>) -> ExitCode {
     let out = arguments.out.as_deref();
-    let mut ended = match nat_arguments::run(options, arguments.quiet, out) {
+    let mut ended = match ran {
         Ok(ended) => ended,
         Err(Error::Option(why)) => return usage(&why),
         Err(error) => {
@@ -231,12 +250,22 @@ fn usage(why: &str) -> ExitCode {
 
 fn options(arguments: &Arguments) -> Result<Options, String> {
     let behind_nats = arguments.scenario == nat::NAME;
-    let scenario = match behind_nats {
+    let attacks = arguments.scenario == attack::NAME;
+    let scenario = match behind_nats || attacks {
         true => Scenario::REGISTER,
-        false => arguments.scenario.parse().map_err(|why| format!("{why}, {}", nat::NAME))?,
+        false => arguments
+            .scenario
+            .parse()
+            .map_err(|why| format!("{why}, {}, {}", nat::NAME, attack::NAME))?,
     };
+    if !attacks && arguments.attack.is_any() {
+        return Err(format!("{} attacks nobody: only attack does", arguments.scenario));
+    }
+    if attacks && arguments.window.is_some() {
+        return Err("the honest phones of attack go by --rate, not --window".to_owned());
+    }
     if !behind_nats && arguments.nat.is_any() {
-        return Err(format!("{} knows no NATs: only nat does", scenario.name));
+        return Err(format!("{} knows no NATs: only nat does", arguments.scenario));
     }
     if behind_nats && arguments.loss != 0.0 {
         return Err("nat loses nothing by choice".to_owned());

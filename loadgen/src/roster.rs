@@ -168,6 +168,21 @@ impl Roster {
         hands
     }
 
+    /// The same accounts in another order, the same one each time: neighbours in number are none in
+    /// place.
+    pub fn shuffled(&self) -> Roster {
+        let mut all = self.clone();
+        // xorshift32: any order will do, so long as it is none.
+        let mut state = 0x9e37_79b9u32;
+        for last in (1..all.entries.len()).rev() {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            all.entries.swap(last, state as usize % (last + 1));
+        }
+        all
+    }
+
     /// Number of accounts.
     pub fn len(&self) -> u32 {
         self.entries.len() as u32
@@ -239,6 +254,22 @@ mod tests {
         let hands = roster.deal(2);
         assert_eq!(hands.iter().map(Roster::len).collect::<Vec<_>>(), [3, 2]);
         assert_eq!((hands[1].user(1), hands[1].password(1)), (&b"u4"[..], &b"p4"[..]));
+    }
+
+    #[test]
+    fn shuffling_keeps_every_account_once_and_neighbours_apart() {
+        let roster = Roster::numbered("u{n}", "p{n}", "example.com", 1, 1000).unwrap();
+        let shuffled = roster.shuffled();
+        let users = |roster: &Roster| -> Vec<Vec<u8>> {
+            (0..roster.len()).map(|index| roster.user(index).to_vec()).collect()
+        };
+        let (mut before, mut after) = (users(&roster), users(&shuffled));
+        let still = before.iter().zip(&after).filter(|(one, other)| one == other).count();
+        assert!(still < 20, "{still} of 1000 stay where they were");
+        before.sort_unstable();
+        after.sort_unstable();
+        assert_eq!(before, after);
+        assert_eq!(shuffled.password(7)[1..], shuffled.user(7)[1..]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod served;
 mod stub;
 
 use aorta_load::Summary;
+use aorta_load::attack::report::AttackSummary;
 use aorta_load::nat::report::NatSummary;
 use served::Served;
 use std::process::{Command, Output, Stdio};
@@ -233,4 +234,43 @@ fn accounts_of_a_file_are_used_and_a_bad_line_is_named() {
     assert_eq!(code(&output), 2);
     assert!(String::from_utf8(output.stderr).unwrap().contains(":2: "));
     std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn an_attack_ends_with_a_summary_and_a_status_of_its_own() {
+    // Nobody who has no defence stands it, and whoever says nothing does.
+    for (fault, status) in [(Fault::None, 1), (Fault::Silence, 0)] {
+        let served = Served::start("127.0.0.1", Registrar::new(fault), Duration::ZERO).unwrap();
+        let target = served.address.to_string();
+        let output = program(&[
+            "attack",
+            "--target",
+            &target,
+            "--users",
+            "20",
+            "--phases",
+            "scan,sources",
+            "--sources=50",
+            "--flood-rate=500",
+            "--json",
+            "--quiet",
+        ]);
+        let text = String::from_utf8(output.stdout.clone()).unwrap();
+        assert_eq!(code(&output), status, "{text}");
+        let summary: AttackSummary = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        assert_eq!(summary.run.scenario, "attack");
+        assert_eq!(summary.attack.failed.is_empty(), status == 0);
+        assert_eq!(summary.attack.sources.unwrap().sources, 50);
+    }
+    let list = String::from_utf8(program(&["list"]).stdout).unwrap();
+    assert!(list.contains("\nattack  "), "{list}");
+    for wrong in [
+        ["register", "--target=127.0.0.1:9", "--retry=3"],
+        ["attack", "--target=127.0.0.1:9", "--window=3"],
+        ["attack", "--target=192.0.2.1:9", "--quiet"],
+        ["attack", "--target=127.0.0.1:9", "--phases=blocked"],
+        ["attack", "--target=127.0.0.1:9", "--phases=storm"],
+    ] {
+        assert_eq!(code(&program(&wrong)), 2, "{wrong:?}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -12,7 +12,7 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, put};
+use axum::routing::{delete, get, post, put};
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -21,7 +21,7 @@ use super::plain::one_line;
 use super::problem::Problem;
 use super::server::Counts;
 use super::shards::Shards;
-use super::{blacklist, metrics, registrations, suspensions};
+use super::{blacklist, metrics, registrations, security, suspensions, trace};
 use crate::time::UnixTime;
 
 /// Takes one line about something an operator did.
@@ -40,6 +40,8 @@ pub(super) struct Inner {
     pub started: UnixTime,
     pub counts: Arc<Counts>,
     pub told: Tell,
+    /// Traces begun.
+    pub traces: AtomicU64,
 }
 
 impl std::ops::Deref for Api {
@@ -74,6 +76,9 @@ pub(super) fn router(api: Api) -> Router {
         .route("/api/v1/suspensions/{aor}", delete(suspensions::lift))
         .route("/api/v1/blacklist", get(blacklist::list))
         .route("/api/v1/blacklist/{source}", put(blacklist::add).delete(blacklist::lift))
+        .route("/api/v1/security-events", get(security::list))
+        .route("/api/v1/trace", post(trace::begin))
+        .route("/api/v1/trace/{trace}", get(trace::take).delete(trace::end))
         .route("/metrics", get(metrics::show))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path"))
         .method_not_allowed_fallback(async |method: Method| {

@@ -3,7 +3,6 @@
 //! Every shard has the whole list, but for what it has not been told yet: what is listed is what
 //! any of them has, in the order of addresses, and what is done is done at each.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use axum::extract::{Path, RawQuery, State, rejection::PathRejection};
@@ -12,20 +11,13 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::api::{Api, From, json};
+use super::pages::{Key, side_by_side};
 use super::problem::Problem;
 use super::query::{Query, decimal};
 use super::registrations::unexpected;
 use crate::shard::ShardId;
 use crate::shard::blocks::{BlockItem, BlockPage};
 use crate::shard::control::{Control, Reply};
-
-/// One page.
-#[derive(Serialize)]
-struct Page {
-    items: Vec<Row>,
-    /// The `cursor` of the next page; there is none behind the last.
-    next: Option<String>,
-}
 
 /// A source.
 #[derive(Serialize)]
@@ -54,50 +46,26 @@ pub(super) async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let query = Query::read(query.as_deref(), &["limit", "cursor"])?;
-    let limit = query.limit()?;
-    let mut after = match query.value("cursor") {
-        None => None,
-        Some(text) => Some(text.parse::<IpAddr>().map_err(|_| {
-            Problem::parameter("cursor", "cursor: expected the next of the page before")
-        })?),
+    let order = |_, after, _| Control::Blocks(after);
+    let read = |_, reply| match reply {
+        Reply::Blocks(BlockPage { items, next, .. }) => {
+            let rows = items.iter().map(|item| (item.network.network(), row(item))).collect();
+            Some((rows, next.is_some()))
+        }
+        _ => None,
     };
-    let mut rows: Vec<(IpAddr, Row)> = Vec::new();
-    let mut ended = false;
-    while rows.len() < limit && !ended {
-        let (found, complete_to) = all_behind(&api, after).await?;
-        ended = complete_to.is_none();
-        rows.extend(found);
-        after = complete_to;
-    }
-    ended &= rows.len() <= limit;
-    rows.truncate(limit);
-    let next = rows.last().filter(|_| !ended).map(|(address, _)| address.to_string());
-    Ok(json(&Page { items: rows.into_iter().map(|(_, row)| row).collect(), next }))
+    Ok(json(&side_by_side(&api.shards, &query, order, read).await?))
 }
 
-/// What any shard has behind an address, and up to which address that is all there is; `None` to
-/// the end.
-async fn all_behind(
-    api: &Api,
-    after: Option<IpAddr>,
-) -> Result<(BTreeMap<IpAddr, Row>, Option<IpAddr>), Problem> {
-    let mut found = BTreeMap::new();
-    let mut complete_to: Option<IpAddr> = None;
-    for shard in 0..api.shards.count() {
-        let reply = api.shards.order(ShardId(shard), Control::Blocks(after)).await?;
-        let Reply::Blocks(BlockPage { items, next, .. }) = reply else { return Err(unexpected()) };
-        complete_to = match (complete_to, next) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
-        for item in items {
-            found.entry(item.network.network()).or_insert_with(|| row(&item));
-        }
+/// Sources are listed in the order of their addresses.
+impl Key for IpAddr {
+    fn read(text: &str) -> Option<IpAddr> {
+        text.parse().ok()
     }
-    if let Some(last) = complete_to {
-        found.retain(|address, _| *address <= last);
+
+    fn text(self) -> String {
+        self.to_string()
     }
-    Ok((found, complete_to))
 }
 
 fn row(item: &BlockItem) -> Row {

@@ -8,7 +8,8 @@
 //! - `query`: filters, pages and cursors as text; `registrations`: find, show, unregister;
 //!   `row`: a binding as JSON; `moment`: times as text; `plain`: text that is safe to show
 //! - `suspensions`: who is suspended, and lifting that; `blacklist`: which sources are blocked,
-//!   blocking more of them, and lifting that
+//!   blocking more of them, and lifting that; `security`: what has happened, with aggregation;
+//!   `trace`: what is dropped while somebody looks; `pages`: lists put together from all shards
 //! - `metrics`: every counter as text for Prometheus
 //! - [`client`]: the other end, for `aorta ctl`
 //!
@@ -20,15 +21,18 @@ mod blacklist;
 pub mod client;
 mod metrics;
 mod moment;
+mod pages;
 mod patience;
 mod plain;
 mod problem;
 mod query;
 mod registrations;
 mod row;
+mod security;
 mod server;
 mod shards;
 mod suspensions;
+mod trace;
 
 pub use self::access::{Token, TokenError};
 pub use self::plain::one_line;

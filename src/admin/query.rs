@@ -73,9 +73,14 @@ impl Query {
 
     /// An address-of-record: `aor`.
     pub fn aor(&self) -> Result<Option<Box<[u8]>>, Problem> {
-        let Some(text) = self.value("aor") else { return Ok(None) };
+        self.aor_of("aor")
+    }
+
+    /// An address-of-record under another name.
+    pub fn aor_of(&self, name: &'static str) -> Result<Option<Box<[u8]>>, Problem> {
+        let Some(text) = self.value(name) else { return Ok(None) };
         if text.is_empty() || text.len() > FIND_TEXT_BYTES_MAX {
-            return Err(Problem::parameter("aor", "aor: expected user@domain"));
+            return Err(Problem::parameter(name, format!("{name}: expected user@domain")));
         }
         Ok(Some(with_plus(text).as_bytes().into()))
     }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use super::api::{Api, From, json};
+use super::pages::Page;
 use super::problem::Problem;
 use super::query::{Cursor, Query};
 use super::row::Row;
@@ -25,15 +26,6 @@ const SEARCH_MAX: Duration = Duration::from_secs(1);
 /// time, however long it goes on.
 const ORDERS_BETWEEN_PAUSES: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(1);
-
-/// One page.
-#[derive(Serialize)]
-struct Page {
-    items: Vec<Row>,
-    /// The `cursor` of the next page; there is none behind the last. A page may be short, or
-    /// empty, and not the last.
-    next: Option<String>,
-}
 
 /// One account.
 #[derive(Serialize)]

@@ -193,6 +193,7 @@ impl Admin {
             started,
             counts: Arc::clone(&counts),
             told,
+            traces: AtomicU64::new(0),
         });
         let (stop, stopped) = watch::channel(false);
         let server = Server { router: router(api), limits, counts, stopped };

@@ -5,22 +5,14 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::api::{Api, From, json};
+use super::pages::in_turn;
 use super::problem::Problem;
-use super::query::{Cursor, Query};
+use super::query::Query;
 use super::registrations::{account_of, unexpected, unfound, uri};
 use crate::auth::suspension;
 use crate::limits::SUSPENSIONS_PER_CALL_MAX;
-use crate::shard::ShardId;
 use crate::shard::control::{Control, Reply};
 use crate::shard::suspend::{Lifted, SuspensionItem, SuspensionPage};
-
-/// One page.
-#[derive(Serialize)]
-struct Page {
-    items: Vec<Row>,
-    /// The `cursor` of the next page; there is none behind the last.
-    next: Option<String>,
-}
 
 /// A suspension.
 #[derive(Serialize)]
@@ -48,23 +40,17 @@ pub(super) async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let query = Query::read(query.as_deref(), &["limit", "cursor"])?;
-    let limit = query.limit()?;
-    let shards = &api.shards;
-    let mut at: Option<Cursor<Option<suspension::Cursor>>> = Some(query.cursor(shards.count())?);
-    let mut items = Vec::new();
-    while items.len() < limit
-        && let Some(cursor) = at
-    {
-        let items_max = (limit - items.len()).min(SUSPENSIONS_PER_CALL_MAX);
-        let order = Control::ListSuspensions { after: cursor.place, items_max };
-        let reply = shards.order(ShardId(cursor.shard), order).await?;
-        let Reply::Suspensions(SuspensionPage { items: found, next }) = reply else {
-            return Err(unexpected());
-        };
-        items.extend(found.iter().map(|item| row(cursor.shard, item)));
-        at = cursor.behind(next.map(Some), shards.count());
-    }
-    Ok(json(&Page { items, next: at.map(Cursor::text) }))
+    let order = |after: Option<suspension::Cursor>, rows: usize| Control::ListSuspensions {
+        after,
+        items_max: rows.min(SUSPENSIONS_PER_CALL_MAX),
+    };
+    let read = |shard, reply| match reply {
+        Reply::Suspensions(SuspensionPage { items, next }) => {
+            Some((items.iter().map(|item| row(shard, item)).collect(), next.map(Some)))
+        }
+        _ => None,
+    };
+    Ok(json(&in_turn(&api.shards, &query, order, read).await?))
 }
 
 fn row(shard: u8, item: &SuspensionItem) -> Row {

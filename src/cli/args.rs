@@ -164,6 +164,10 @@ pub enum CtlCommand {
     /// Which sources are blocked.
     #[command(subcommand)]
     Blacklist(BlacklistCommand),
+    /// What has happened that concerns security, the latest first.
+    Events(EventsArgs),
+    /// Shows what is dropped without an answer, from now on and for a while.
+    Trace(TraceArgs),
     /// Every counter; zeros are left out unless --all.
     Metrics {
         /// Only those whose name has this in it.
@@ -172,6 +176,51 @@ pub enum CtlCommand {
         #[arg(long)]
         all: bool,
     },
+}
+
+/// `aorta ctl events`.
+#[derive(Args, Clone, Debug)]
+pub struct EventsArgs {
+    /// Of these kinds, with commas between, such as bad_password,scanner; `alerts` are those that
+    /// somebody should look at.
+    #[arg(long, value_name = "KINDS")]
+    pub kind: Option<String>,
+    /// On this account; the domain may be left out.
+    #[arg(long, value_name = "USER@DOMAIN")]
+    pub account: Option<String>,
+    /// From this address or network.
+    #[arg(long, value_name = "ADDRESS|NETWORK")]
+    pub source: Option<String>,
+    /// That has happened in this time (90s, 10m, 2h, 7d), or since 2026-11-21T02:38:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// How many at most.
+    #[arg(long, value_name = "N", default_value_t = 100, conflicts_with = "all")]
+    pub limit: usize,
+    /// However many there are.
+    #[arg(long)]
+    pub all: bool,
+    /// Goes on with what happens from now on, until it is interrupted.
+    #[arg(long, short, conflicts_with_all = ["all", "limit"])]
+    pub follow: bool,
+}
+
+/// `aorta ctl trace`.
+#[derive(Args, Clone, Debug)]
+pub struct TraceArgs {
+    /// Messages from this address or network.
+    #[arg(long, value_name = "ADDRESS|NETWORK")]
+    pub source: Option<String>,
+    /// Messages that name this account.
+    #[arg(long, value_name = "USER@DOMAIN")]
+    pub account: Option<String>,
+    /// What is dropped for this reason, as in aorta_not_answered_total; everything but keepalives
+    /// unless given.
+    #[arg(long, value_name = "REASON")]
+    pub reason: Option<String>,
+    /// For so long.
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = number(1..=3600))]
+    pub seconds: u32,
 }
 
 /// Below `aorta ctl suspensions`.

@@ -45,6 +45,37 @@ pub struct Guard {
     pub sources_max: u32,
     /// Who is shed when more comes than can be answered.
     pub overload: Overload,
+    /// When many events are a pattern that somebody should look at.
+    pub alerts: Alerts,
+}
+
+/// Patterns of many events, of which operators are told. `None` tells nothing of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alerts {
+    /// The time over which events are counted; as long, a pattern that goes on is not told again.
+    /// Seconds, 10-86400. Default 600.
+    pub window_s: u32,
+    /// Suspensions of so many accounts, 2-1000. Default 20.
+    pub suspensions: Option<u16>,
+    /// One account used, or tried, from so many sources, 2-64. Default 10.
+    pub sources: Option<u8>,
+    /// So many registrations of one account that each come within a tenth of the time granted,
+    /// for each of its bindings, 2-10000. Default 30.
+    pub registrations: Option<u16>,
+}
+
+impl Default for Alerts {
+    fn default() -> Self {
+        Alerts { window_s: 600, suspensions: Some(20), sources: Some(10), registrations: Some(30) }
+    }
+}
+
+impl Alerts {
+    /// Nothing is told.
+    #[must_use]
+    pub fn off() -> Alerts {
+        Alerts { suspensions: None, sources: None, registrations: None, ..Alerts::default() }
+    }
 }
 
 impl Default for Guard {
@@ -73,12 +104,14 @@ impl Default for Guard {
             block_time_max_s: 86_400,
             sources_max: 65_536,
             overload: Overload::default(),
+            alerts: Alerts::default(),
         }
     }
 }
 
 impl Guard {
-    /// One that lets everybody through: no limits, no signatures, no blacklist, nobody shed.
+    /// One that lets everybody through: no limits, no signatures, no blacklist, nobody shed, no
+    /// alerts.
     #[must_use]
     pub fn off() -> Guard {
         Guard {
@@ -89,6 +122,7 @@ impl Guard {
             blacklist: false,
             sources_max: 1024,
             overload: Overload::off(),
+            alerts: Alerts::off(),
             ..Guard::default()
         }
     }

@@ -28,7 +28,7 @@ pub use account::{AccountAuthentication, AccountPolicy, AllowedSource, StaticCon
 pub use auth::{Algorithms, Auth, ChallengeCode, Domain, Suspension};
 pub use describe::Described;
 pub use file::load;
-pub use guard::Guard;
+pub use guard::{Alerts, Guard};
 pub use liveness::{Liveness, LivenessAnswer, Unreachable};
 pub use nat::{KeepaliveForm, KeepaliveMessage, KeepalivePace, Nat, NatOverride, NatTests};
 pub(crate) use nearest::nearest;

@@ -172,7 +172,7 @@ macro_rules! table {
 }
 
 /// Every parameter there is.
-pub static PARAMETERS: [Parameter; 93] = table![
+pub static PARAMETERS: [Parameter; 97] = table![
     "registrar.replace", "SS_ENDPOINT_REGISTER_REPLACE", None,
     {word Replace registrar.replace},
     "A REGISTER over the limit of bindings removes a binding (On), is refused (Off), or removes \
@@ -400,6 +400,19 @@ pub static PARAMETERS: [Parameter; 93] = table![
     "overload.retry_after", "", Seconds,
     {whole 1-600 guard.overload.retry_after_s},
     "Retry-After of the 503 to those who are turned away; drawn from once to three times as much";
+    "security.alert_window", "", Seconds,
+    {whole 10-86400 guard.alerts.window_s},
+    "The time over which alerts count; as long, one that goes on is not told again";
+    "security.alert_suspensions", "", None,
+    {optional "off" 2-1000 guard.alerts.suspensions},
+    "Suspensions of so many accounts within that time are an alert";
+    "security.alert_sources", "", None,
+    {optional "off" 2-64 guard.alerts.sources},
+    "One account used, or tried with wrong passwords, from so many sources is one";
+    "security.alert_registrations", "", None,
+    {optional "off" 2-10000 guard.alerts.registrations},
+    "So many registrations of one account, each within a tenth of the time granted, are one; for \
+     each of its bindings";
     LISTEN, "", None,
     {list "1-16 of TRANSPORT:ADDRESS:PORT, TRANSPORT being udp, tcp, tls, ws or wss" value::listen,
      serve.listen},

@@ -1,14 +1,12 @@
-//! Security events: a fixed vocabulary, each counted, and listed with aggregation. The same event
-//! of the same source and account is one record with a count, and each kind of event has its own
-//! few records, so that a flood of one neither fills the list nor pushes out another.
+//! The vocabulary of security events, and one event as it is listed. Which of them are kept is
+//! [`journal`](super::journal)'s.
 
 use std::net::IpAddr;
 
 use arrayvec::ArrayVec;
+use ipnet::IpNet;
 
-use crate::limits::{
-    SECURITY_ACCOUNT_BYTES_MAX, SECURITY_AGENT_BYTES_MAX, SECURITY_RECORDS_PER_KIND_MAX,
-};
+use crate::limits::{SECURITY_ACCOUNT_BYTES_MAX, SECURITY_AGENT_BYTES_MAX};
 use crate::time::UnixTime;
 
 macro_rules! kinds {
@@ -31,11 +29,12 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// A request without credentials was challenged. Counted, not listed: every phone does it.
+    /// A request was challenged. Counted, not listed: every phone meets it.
     ChallengeSent = "challenge_sent",
     /// A wrong digest for an account.
     BadPassword = "bad_password",
-    /// Credentials for an account that does not exist.
+    /// Credentials for an account that does not exist; where those who are not known hear nothing,
+    /// a request for one.
     UnknownAccount = "unknown_account",
     /// Credentials of one account for another's address-of-record.
     AccountMismatch = "account_mismatch",
@@ -45,7 +44,7 @@ kinds! {
     Suspended = "suspended",
     /// Such a suspension ended.
     Unsuspended = "unsuspended",
-    /// An account's list of networks excluded the source.
+    /// A list of networks excluded the source: the account's, or the server's.
     Acl = "acl",
     /// A scanner's signature, dropped.
     Scanner = "scanner",
@@ -61,20 +60,76 @@ kinds! {
     Unblocked = "unblocked",
     /// Requests were shed for want of capacity.
     Overload = "overload",
+    /// Suspensions of many accounts within the window of alerts.
+    ManySuspensions = "many_suspensions",
+    /// One account was used, or tried, from many sources within that window.
+    ManySources = "many_sources",
+    /// One account registers far more often than its expiry asks.
+    RapidRegistration = "rapid_registration",
 }
+
+impl SecurityKind {
+    /// Those that are patterns of many events: somebody should look.
+    pub const ALERTS: Kinds = Kinds(
+        1 << SecurityKind::Walk as u32
+            | 1 << SecurityKind::ManySuspensions as u32
+            | 1 << SecurityKind::ManySources as u32
+            | 1 << SecurityKind::RapidRegistration as u32,
+    );
+
+    /// The kind of that word.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<SecurityKind> {
+        SecurityKind::ALL.iter().copied().find(|kind| kind.name() == name)
+    }
+}
+
+/// A set of kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kinds(u32);
+
+impl Kinds {
+    /// Every kind.
+    pub const ALL: Kinds = Kinds(u32::MAX);
+    /// None.
+    pub const NONE: Kinds = Kinds(0);
+
+    /// These and one more.
+    #[must_use]
+    pub const fn with(self, kind: SecurityKind) -> Kinds {
+        Kinds(self.0 | 1 << kind as u32)
+    }
+
+    /// Whether a kind is among them.
+    #[must_use]
+    pub const fn has(self, kind: SecurityKind) -> bool {
+        self.0 & 1 << kind as u32 != 0
+    }
+}
+
+const _: () = assert!(SecurityKind::ALL.len() <= u32::BITS as usize);
+
+/// An account as it is listed.
+pub type AccountText = Text<SECURITY_ACCOUNT_BYTES_MAX>;
+/// A User-Agent as it is listed.
+pub type AgentText = Text<SECURITY_AGENT_BYTES_MAX>;
 
 /// One kind of event of one source and account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecurityRecord {
+    /// Its number among those of its shard: never used again while the process lives.
+    pub number: u64,
+    /// The number of its last change among the changes of its shard; grows with time.
+    pub change: u64,
     /// What happened.
     pub kind: SecurityKind,
-    /// Who did it.
+    /// Who did it; unspecified where nobody alone did.
     pub source: IpAddr,
     /// On which account, if on one; cut to its first
     /// [`SECURITY_ACCOUNT_BYTES_MAX`] bytes. Whatever was sent, it is printable ASCII here.
-    pub account: Text<SECURITY_ACCOUNT_BYTES_MAX>,
-    /// The User-Agent of the last time, treated alike.
-    pub user_agent: Text<SECURITY_AGENT_BYTES_MAX>,
+    pub account: AccountText,
+    /// The User-Agent of the last time there was one, treated alike.
+    pub user_agent: AgentText,
     /// The first time.
     pub first: UnixTime,
     /// The last time.
@@ -84,11 +139,13 @@ pub struct SecurityRecord {
 }
 
 /// Text of a sender's choice, made harmless: no control characters, nothing but ASCII.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Text<const N: usize>(ArrayVec<u8, N>);
 
 impl<const N: usize> Text<N> {
-    fn new(bytes: &[u8]) -> Text<N> {
+    /// The first `N` bytes, each that is not printable ASCII replaced.
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Text<N> {
         let harmless = |&byte: &u8| if matches!(byte, b' '..=b'~') { byte } else { b'?' };
         Text(bytes.iter().take(N).map(harmless).collect())
     }
@@ -98,97 +155,67 @@ impl<const N: usize> Text<N> {
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
-/// The counts of all events and the records of the last ones.
-pub struct Journal {
-    counts: [u64; SecurityKind::ALL.len()],
-    records: Vec<ArrayVec<SecurityRecord, SECURITY_RECORDS_PER_KIND_MAX>>,
-    /// Records that made room for others.
-    pushed_out: u64,
+/// Which records are wanted. What is `None` is not asked about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Of these kinds.
+    pub kinds: Kinds,
+    /// Of this account: `user@domain`, or `user` in whatever domain.
+    pub account: Option<AccountText>,
+    /// Of sources in this network.
+    pub source: Option<IpNet>,
+    /// Of what has happened at that time or later.
+    pub since: Option<UnixTime>,
 }
 
-impl Default for Journal {
+/// Everything.
+impl Default for Wanted {
     fn default() -> Self {
-        Journal {
-            counts: [0; SecurityKind::ALL.len()],
-            records: SecurityKind::ALL.iter().map(|_| ArrayVec::new()).collect(),
-            pushed_out: 0,
-        }
+        Wanted { kinds: Kinds::ALL, account: None, source: None, since: None }
     }
 }
 
-impl Journal {
-    /// Counts an event that is not listed.
-    #[inline]
-    pub fn count(&mut self, kind: SecurityKind) {
-        self.counts[kind as usize] += 1;
+impl Wanted {
+    /// Whether a record is wanted.
+    #[must_use]
+    pub fn takes(&self, record: &SecurityRecord) -> bool {
+        let is_account = |wanted: &AccountText| {
+            let (wanted, account) = (wanted.as_str(), record.account.as_str());
+            let user = account.split_once('@').map_or(account, |(user, _)| user);
+            wanted == account || (!wanted.contains('@') && wanted == user)
+        };
+        self.kinds.has(record.kind)
+            && self.since.is_none_or(|since| record.last >= since)
+            && self.source.is_none_or(|network| network.contains(&record.source))
+            && self.account.as_ref().is_none_or(is_account)
     }
+}
 
-    /// Counts and lists an event. Where its kind has no room left, the record that has been quiet
-    /// for longest makes room. Costs a walk through the records of the kind.
-    #[cold]
-    pub fn record(
-        &mut self,
-        now: UnixTime,
-        kind: SecurityKind,
-        source: IpAddr,
-        account: &[u8],
-        user_agent: &[u8],
-    ) {
-        self.counts[kind as usize] += 1;
-        self.list(now, kind, source, account, user_agent);
-    }
+/// Where a page begins: with what was last changed before this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// Before this change of the shard that is asked.
+    Change(u64),
+    /// Before this second.
+    Time(UnixTime),
+}
 
-    /// Lists an event that has been counted.
-    pub fn list(
-        &mut self,
-        now: UnixTime,
-        kind: SecurityKind,
-        source: IpAddr,
-        account: &[u8],
-        user_agent: &[u8],
-    ) {
-        let account = Text::new(account);
-        let records = &mut self.records[kind as usize];
-        let same = |one: &&mut SecurityRecord| one.source == source && one.account == account;
-        if let Some(record) = records.iter_mut().find(same) {
-            record.count += 1;
-            record.last = now;
-            record.user_agent = Text::new(user_agent);
-            return;
+impl Before {
+    /// Whether a record was.
+    #[must_use]
+    pub fn takes(self, record: &SecurityRecord) -> bool {
+        match self {
+            Before::Change(change) => record.change < change,
+            Before::Time(time) => record.last < time,
         }
-        let user_agent = Text::new(user_agent);
-        let record =
-            SecurityRecord { kind, source, account, user_agent, first: now, last: now, count: 1 };
-        if let Err(full) = records.try_push(record) {
-            self.pushed_out += 1;
-            let quiet = (0..records.len()).min_by_key(|&at| records[at].last);
-            records[quiet.expect("it is full")] = full.element();
-        }
-    }
-
-    /// How often something happened.
-    #[must_use]
-    pub fn counted(&self, kind: SecurityKind) -> u64 {
-        self.counts[kind as usize]
-    }
-
-    /// How often everything happened, by the number of its kind.
-    #[must_use]
-    pub fn counts(&self) -> &[u64; SecurityKind::ALL.len()] {
-        &self.counts
-    }
-
-    /// Records that made room for others since the start.
-    #[must_use]
-    pub fn pushed_out(&self) -> u64 {
-        self.pushed_out
-    }
-
-    /// The records, kind by kind, in no order of time.
-    pub fn records(&self) -> impl Iterator<Item = &SecurityRecord> {
-        self.records.iter().flatten()
     }
 }
 
@@ -196,59 +223,59 @@ impl Journal {
 mod tests {
     use super::*;
 
-    fn ip(number: u32) -> IpAddr {
-        IpAddr::from(number.to_be_bytes())
-    }
-
-    #[test]
-    fn the_same_again_is_one_record_with_a_count() {
-        let mut journal = Journal::default();
-        for second in 0..1000 {
-            let (kind, now) = (SecurityKind::BadPassword, UnixTime(second));
-            journal.record(now, kind, ip(1), b"u1@example.com", b"guesser");
-        }
-        let records: Vec<_> = journal.records().collect();
-        assert_eq!(records.len(), 1);
-        let SecurityRecord { first, last, count, account, user_agent, .. } = records[0];
-        assert_eq!((*first, *last, *count), (UnixTime(0), UnixTime(999), 1000));
-        assert_eq!((account.as_str(), user_agent.as_str()), ("u1@example.com", "guesser"));
-        assert_eq!(journal.counted(SecurityKind::BadPassword), 1000);
-    }
-
-    #[test]
-    fn a_flood_of_one_kind_pushes_out_none_of_another() {
-        let mut journal = Journal::default();
-        journal.record(UnixTime(0), SecurityKind::Blocked, ip(7), b"", b"");
-        for number in 0..10_000 {
-            let now = UnixTime(1 + u64::from(number));
-            journal.record(now, SecurityKind::Scanner, ip(number), b"", b"sipcli");
-        }
-        let (blocked, scanners): (Vec<_>, Vec<_>) =
-            journal.records().partition(|record| record.kind == SecurityKind::Blocked);
-        assert_eq!((blocked.len(), scanners.len()), (1, SECURITY_RECORDS_PER_KIND_MAX));
-        assert_eq!(journal.counted(SecurityKind::Scanner), 10_000);
-        let kept = 10_000 - SECURITY_RECORDS_PER_KIND_MAX as u64;
-        assert_eq!(journal.pushed_out(), kept);
-        assert!(scanners.iter().all(|record| record.first.0 > kept), "the latest are kept");
-    }
-
-    #[test]
-    fn what_a_sender_chose_cannot_break_a_line() {
-        let mut journal = Journal::default();
-        let long = [b'x'; 500];
-        let kind = SecurityKind::UnknownAccount;
-        journal.record(UnixTime(0), kind, ip(1), b"a\r\nb\x1b[2J\xff", &long);
-        let record = journal.records().next().unwrap();
-        assert_eq!(record.account.as_str(), "a??b?[2J?");
-        assert_eq!(record.user_agent.as_str().len(), SECURITY_AGENT_BYTES_MAX);
-    }
-
     #[test]
     fn every_kind_has_a_word_of_its_own() {
         for (number, kind) in SecurityKind::ALL.iter().enumerate() {
             assert_eq!(*kind as usize, number);
             let same = SecurityKind::ALL.iter().filter(|other| other.name() == kind.name());
             assert_eq!(same.count(), 1, "{}", kind.name());
+            assert_eq!(SecurityKind::from_name(kind.name()), Some(*kind));
+            assert!(Kinds::ALL.has(*kind) && !Kinds::NONE.has(*kind));
+            assert!(Kinds::NONE.with(*kind).has(*kind));
         }
+        assert_eq!(SecurityKind::from_name("none"), None);
+        assert!(SecurityKind::ALERTS.has(SecurityKind::Walk));
+        assert!(!SecurityKind::ALERTS.has(SecurityKind::BadPassword));
+    }
+
+    #[test]
+    fn what_a_sender_chose_cannot_break_a_line() {
+        let text: Text<9> = Text::new(b"a\r\nb\x1b[2J\xff and more");
+        assert_eq!(text.as_str(), "a??b?[2J?");
+        assert!(Text::<4>::new(b"").is_empty());
+    }
+
+    #[test]
+    fn filters_leave_what_is_wanted() {
+        let record = SecurityRecord {
+            number: 1,
+            change: 7,
+            kind: SecurityKind::BadPassword,
+            source: "192.0.2.7".parse().unwrap(),
+            account: Text::new(b"u1@example.com"),
+            user_agent: Text::default(),
+            first: UnixTime(10),
+            last: UnixTime(20),
+            count: 3,
+        };
+        let takes = |change: fn(&mut Wanted)| {
+            let mut wanted = Wanted::default();
+            change(&mut wanted);
+            wanted.takes(&record)
+        };
+        assert!(takes(|_| {}));
+        assert!(takes(|w| w.kinds = Kinds::NONE.with(SecurityKind::BadPassword)));
+        assert!(!takes(|w| w.kinds = SecurityKind::ALERTS));
+        assert!(takes(|w| w.account = Some(Text::new(b"u1@example.com"))));
+        assert!(takes(|w| w.account = Some(Text::new(b"u1"))));
+        assert!(!takes(|w| w.account = Some(Text::new(b"u"))));
+        assert!(!takes(|w| w.account = Some(Text::new(b"u1@example.org"))));
+        assert!(takes(|w| w.source = "192.0.2.0/24".parse().ok()));
+        assert!(!takes(|w| w.source = "2001:db8::/32".parse().ok()));
+        assert!(takes(|w| w.since = Some(UnixTime(20))));
+        assert!(!takes(|w| w.since = Some(UnixTime(21))));
+        assert!(Before::Change(8).takes(&record) && !Before::Change(7).takes(&record));
+        assert!(Before::Time(UnixTime(21)).takes(&record));
+        assert!(!Before::Time(UnixTime(20)).takes(&record));
     }
 }

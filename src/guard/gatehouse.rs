@@ -12,8 +12,10 @@ use super::admission::{Admission, Class};
 use super::blacklist::{Blacklist, Blocked, NewBlock, Standing as Block};
 use super::bucket::Rate;
 use super::budget::{Limits, Untold};
-use super::events::{Journal, SecurityKind};
+use super::events::SecurityKind;
+use super::journal::Journal;
 use super::networks::{Networks, Rule, Said, Standing};
+use super::patterns::Patterns;
 use super::scanner::Words;
 use super::score::{Offence, Points, Reached, Scores};
 use super::sources::{Met, Moment, Sources};
@@ -96,10 +98,10 @@ const LISTED_EVERY: u64 = 64;
 
 /// The guard.
 pub struct Guard {
-    id: u8,
+    pub(super) id: u8,
     shards: u8,
     config: config::Guard,
-    addresses: Addresses,
+    pub(super) addresses: Addresses,
     networks: Networks,
     sources: Sources,
     scores: Scores,
@@ -107,15 +109,18 @@ pub struct Guard {
     agents: Words,
     patterns: Words,
     journal: Journal,
-    telling: Telling,
+    pub(super) alerts: Patterns,
+    pub(super) telling: Telling,
     restrained: Limits,
     admission: Admission,
+    /// Messages of networks that are not served.
+    excluded: u64,
     /// No limits are set and no network has one.
     unlimited: bool,
     /// Nor is anybody ever blocked for what he did: nobody need prove himself.
     indifferent: bool,
-    now: Instant,
-    moment: Moment,
+    pub(super) now: Instant,
+    pub(super) moment: Moment,
     wall: UnixTime,
 }
 
@@ -146,9 +151,11 @@ impl Guard {
             agents: Words::new(&config.scanners),
             patterns: Words::new(&config.scanner_patterns),
             journal: Journal::default(),
+            alerts: Patterns::new(&config.alerts),
             telling: Telling::default(),
             restrained: Limits::new(RESTRAINED, RESTRAINED, shards),
             admission: Admission::new(config.overload, seed.finish()),
+            excluded: 0,
             unlimited: false,
             indifferent: false,
             now: Instant::ZERO,
@@ -182,6 +189,7 @@ impl Guard {
         self.admission.configure(config.overload);
         self.agents = Words::new(&config.scanners);
         self.patterns = Words::new(&config.scanner_patterns);
+        self.alerts.configure(&config.alerts);
         self.unlimited = config.rate_per_s.is_none()
             && config.register_rate_per_s.is_none()
             && self.networks.limits().is_empty();
@@ -303,6 +311,16 @@ impl Guard {
         }
     }
 
+    /// A message was dropped since its network is not served.
+    #[cold]
+    pub fn excluded(&mut self, source: IpAddr) {
+        self.journal.count(SecurityKind::Acl);
+        if self.excluded.is_multiple_of(LISTED_EVERY) {
+            self.journal.list(self.wall, SecurityKind::Acl, source, b"", b"");
+        }
+        self.excluded += 1;
+    }
+
     /// Whether limits, scores and blocks do not hold for `source`.
     #[must_use]
     pub fn is_exempt(&self, source: IpAddr) -> bool {
@@ -349,7 +367,8 @@ impl Guard {
         let source = source.to_canonical();
         let walks = self.sources.step(&self.addresses, source, user);
         if walks {
-            self.journal.record(self.wall, SecurityKind::Walk, source, user, b"");
+            // One record, whatever numbers it goes through.
+            self.journal.record(self.wall, SecurityKind::Walk, source, b"", b"");
         }
         walks
     }
@@ -381,7 +400,14 @@ impl Guard {
         sources.prove(*moment, addresses, source, account);
         scores.reset(addresses, super::address::culprit(source));
         if blacklist.lift(addresses, source, true) {
-            self.journal.record(self.wall, SecurityKind::Unblocked, source, b"", b"");
+            self.record_at_home(SecurityKind::Unblocked, source);
+        }
+    }
+
+    /// Lists what all shards do alike, on one of them.
+    fn record_at_home(&mut self, kind: SecurityKind, source: IpAddr) {
+        if self.addresses.home(source, self.shards) == self.id {
+            self.journal.record(self.wall, kind, source, b"", b"");
         }
     }
 
@@ -452,6 +478,7 @@ impl Guard {
             Told::Offended { source, points, account, fakeable } => {
                 self.judge(source, Points { points, account, fakeable });
             }
+            Told::Suspended { source, account } => self.take_suspension(source, account),
             Told::Blocked { source, until, whole, times } => {
                 let (now, by_operator) = (self.now, false);
                 let block = NewBlock { now, until: Some(until), whole, by_operator, times };
@@ -480,7 +507,7 @@ impl Guard {
         let block = NewBlock { now, until, whole: true, by_operator: true, times: 1 };
         let changed = self.blacklist.block(&self.addresses, source, block);
         if changed {
-            self.journal.record(self.wall, SecurityKind::Blocked, source, b"", b"");
+            self.record_at_home(SecurityKind::Blocked, source);
         }
         changed
     }
@@ -493,7 +520,7 @@ impl Guard {
         scores.reset(addresses, super::address::culprit(source));
         let lifted = blacklist.lift(addresses, source, false);
         if lifted {
-            self.journal.record(self.wall, SecurityKind::Unblocked, source, b"", b"");
+            self.record_at_home(SecurityKind::Unblocked, source);
         }
         lifted
     }

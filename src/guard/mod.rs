@@ -14,17 +14,21 @@
 //! | [`scanner`] | words of scanners, walks through numbers |
 //! | [`score`], [`blacklist`] | what offences weigh, who is blocked for how long |
 //! | [`admission`] | who is shed when more comes than can be answered |
-//! | [`events`] | the vocabulary of security events, and their list |
+//! | [`events`], [`journal`] | the vocabulary of security events, and their list |
+//! | [`patterns`], [`alert`] | many events that mean something together |
 //! | [`gatehouse`] | all of it together: the guard |
 
 pub mod address;
 pub mod admission;
+pub mod alert;
 pub mod blacklist;
 pub mod bucket;
 pub mod budget;
 pub mod events;
 pub mod gatehouse;
+pub mod journal;
 pub mod networks;
+pub mod patterns;
 pub mod scanner;
 pub mod score;
 pub mod sketch;
@@ -34,7 +38,7 @@ pub mod told;
 
 pub use admission::{Admission, Admitted, Class};
 pub use blacklist::Blocked;
-pub use events::{SecurityKind, SecurityRecord};
+pub use events::{Kinds, SecurityKind, SecurityRecord};
 pub use gatehouse::{Asked, Entry, Guard, Silence};
 pub use score::Offence;
 pub use told::{To, Told};

@@ -51,6 +51,13 @@ pub enum Told {
         /// Anybody could have sent it in the source's name.
         fakeable: bool,
     },
+    /// To the home of suspensions, which is the first shard: an account was suspended.
+    Suspended {
+        /// For this source.
+        source: IpAddr,
+        /// The keyed hash of the account.
+        account: u64,
+    },
     /// To all: the source is blocked.
     Blocked {
         /// The source.

@@ -251,6 +251,11 @@ impl Ring {
         Some((index, Instant::from_nanos(self.at * self.slot_ns + offset)))
     }
 
+    /// Those in the slot at hand that wait for their turn, in order.
+    pub(super) fn ahead(&self) -> &[u32] {
+        self.slots[usize::from(self.current())].get(self.served as usize..).unwrap_or_default()
+    }
+
     /// The head has its turn.
     pub(super) fn serve(&mut self) {
         self.served += 1;

@@ -19,6 +19,7 @@
 //! with each batch; until then, the others keep the turns they have.
 
 use std::hash::Hasher;
+use std::hint::black_box;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
@@ -346,6 +347,7 @@ impl Schedule {
             return;
         }
         self.move_over(now);
+        self.read_ahead();
         let mut allowed = None;
         while !batch.is_full() {
             let Some((index, intended, is_former)) = self.head(now) else {
@@ -372,6 +374,14 @@ impl Schedule {
             let endpoint = Endpoint { index, generation: self.nodes[index as usize].generation };
             batch.push(Due { endpoint, intended });
         }
+    }
+
+    /// Reads the entries of those that are next, so that their cache misses overlap.
+    fn read_ahead(&self) {
+        let ahead = self.ring.ahead();
+        let ahead = &ahead[..ahead.len().min(BATCH_MAX)];
+        let read = |sum: u32, &index: &u32| sum ^ self.nodes[index as usize].generation;
+        black_box(ahead.iter().fold(0, read));
     }
 
     /// Who is next by `now`, since when, and whether in the ring of an earlier period.

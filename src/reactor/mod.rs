@@ -16,6 +16,7 @@ mod error;
 mod executor;
 mod group;
 mod hearsay;
+mod huge_pages;
 mod icmp;
 mod idle;
 mod interfaces;
@@ -41,6 +42,7 @@ pub use self::error::StartError;
 pub use self::group::{
     CertificateSlots, Finished, Meter, Reactors, Running, Settings, TaskSpawner,
 };
+pub use self::huge_pages::HugePages;
 pub use self::interfaces::Interfaces;
 pub use self::plane::Plane;
 pub use self::signals::{Signal, Signals};

@@ -5,6 +5,7 @@
 use crate::flow::Flow;
 use crate::registrar::binding::{Binding, BindingId};
 use crate::registrar::location::AorId;
+use crate::time::Instant;
 
 /// Something happened to a binding.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub enum Event {
         old_flow: Option<Flow>,
         /// What keeps its pinhole open is another than before.
         keepalive_changed: bool,
+        /// It came within a tenth of the time that was granted last, and nobody had to.
+        early: bool,
     },
     /// The same device under another contact. The binding keeps its name, its age and its calls.
     Retargeted {
@@ -72,6 +75,16 @@ impl Event {
             | Event::Flapping { aor, .. } => aor,
         }
     }
+}
+
+/// Whether a binding was registered again long before it had to be: within a tenth of what was
+/// granted to it at `last`. Phones refresh after half of it or later (RFC 3261 10.2.4), those that
+/// keep a NAT open by it after a quarter.
+#[inline]
+#[must_use]
+pub fn is_early(binding: &Binding, last: Instant, granted_s: u32) -> bool {
+    let since = binding.refreshed_at().saturating_since(last).as_secs();
+    since * 10 < u64::from(granted_s)
 }
 
 /// Why a binding left.

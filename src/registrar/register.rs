@@ -7,7 +7,7 @@ use crate::config::{Registrar as Config, StaticContact};
 use crate::flow::ConnectionId;
 use crate::limits::STATIC_CONTACTS_MAX;
 use crate::registrar::binding::{Binding, BindingId, Change, Texts, seconds};
-use crate::registrar::event::{Event, LeaveReason};
+use crate::registrar::event::{Event, LeaveReason, is_early};
 use crate::registrar::flapping::{Flapping, Party, mark};
 use crate::registrar::gruu::Mint;
 use crate::registrar::location::{AorId, Location};
@@ -341,9 +341,11 @@ impl Registrar {
                 let moved = !(same_flow && stored.came_from(change.source));
                 let old_flow = (!same_flow).then(|| stored.flow());
                 let keepalive = stored.keepalive();
+                let (last, granted_s) = (stored.refreshed_at(), stored.granted_s());
                 stored.update(change);
                 let keepalive_changed = stored.keepalive() != keepalive;
-                Event::Refreshed { aor, binding, moved, old_flow, keepalive_changed }
+                let early = is_early(stored, last, granted_s);
+                Event::Refreshed { aor, binding, moved, old_flow, keepalive_changed, early }
             } else {
                 let new = stored.changed(change);
                 Event::Retargeted { aor, binding, old: std::mem::replace(stored, new) }

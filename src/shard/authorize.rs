@@ -104,7 +104,7 @@ fn find_caller(
     }
     let account = addressed.account.and_then(|account| gate.account(account));
     if gate == Gate::Closed {
-        core.guard.record(SecurityKind::Acl, arrival.datagram.source.ip(), aor.text(), b"");
+        core.tell_excluded(arrival, *message, aor.text());
     }
     // Without credentials every shard can challenge: a nonce needs no account.
     let names = HeaderNames::of(core.auth.challenge_code);
@@ -112,7 +112,6 @@ fn find_caller(
         Ok(Some(credentials)) => credentials,
         Ok(None) => {
             core.counters.challenged += 1;
-            core.guard.count(SecurityKind::ChallengeSent);
             return Err(challenge(core, arrival, addressed, request, false, out));
         }
         Err(_) => {
@@ -170,7 +169,8 @@ fn find_caller(
                 nonce: credentials.nonce,
                 response: credentials.response,
             };
-            if core.note_failure(arrival.now, &failure, aor.text()) {
+            let agent = message.user_agent().unwrap_or_default();
+            if core.note_failure(arrival.now, &failure, aor.text(), agent) {
                 return Err(refuse_suspended(core, arrival, request, out));
             }
             let limits = SessionLimits::from(&core.auth);
@@ -314,6 +314,7 @@ fn challenge_in(
 ) -> Handled {
     let Request { identity, responder, .. } = request;
     let &Addressed { aor, offered, .. } = addressed;
+    core.guard.count(SecurityKind::ChallengeSent);
     let place = core.nonces.next(arrival.now.wall, arrival.now.wall_us);
     let source = arrival.datagram.source.ip();
     let nonce = match session {

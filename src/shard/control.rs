@@ -13,7 +13,6 @@ use crate::auth::account::Ha1s;
 use crate::auth::accounts::{AccountId, AorKey, InsertError};
 use crate::auth::suspension::Cursor;
 use crate::config::{self, AccountPolicy};
-use crate::guard::{SecurityKind, SecurityRecord};
 use crate::limits::{ACCOUNTS_SWEPT_PER_CONTROL_MAX, EXPIRIES_PER_TURN_MAX};
 use crate::nat::{Networks, OwnAddresses};
 use crate::reg_event::EndReason;
@@ -22,6 +21,7 @@ use crate::shard::Shard;
 use crate::shard::blocks::BlockPage;
 use crate::shard::core::Core;
 use crate::shard::domains::Domains;
+use crate::shard::events::{EventsAsked, EventsPage};
 use crate::shard::extensions::Extensions;
 use crate::shard::guard::said;
 use crate::shard::listening::Listening;
@@ -90,11 +90,11 @@ pub enum Control {
     Block(IpAddr, Option<u32>),
     /// Lift the block of a source and forget what it did. To be given to every shard.
     Unblock(IpAddr),
-    /// Give the security events that are listed: all, or those of one kind. Each shard has those of
-    /// its own sockets and accounts.
-    SecurityEvents(Option<SecurityKind>),
-    /// Show what is dropped from now on, for a while. To be given to every shard; a trace that is
-    /// under way is forgotten.
+    /// Give one page of the security events that are listed. Each shard has those of its own
+    /// sockets and accounts.
+    SecurityEvents(EventsAsked),
+    /// Show what is dropped from now on, for a while, unless that is being done. To be given to
+    /// every shard.
     BeginTrace(TraceOrder),
     /// Give what the trace of this number has seen since this order was given last.
     TakeTrace(u64),
@@ -128,9 +128,9 @@ pub enum Reply {
     /// Whether the order about a block changed anything.
     BlockChanged(bool),
     /// Security events.
-    SecurityEvents(Vec<SecurityRecord>),
-    /// A trace has begun.
-    TraceBegun,
+    SecurityEvents(EventsPage),
+    /// A trace has begun, or not: the one of this number is under way.
+    TraceBegun(Option<u64>),
     /// What a trace has seen; `None` where there is no such trace any more.
     Traced(Option<TracePage>),
     /// Whether there was such a trace to end.
@@ -291,15 +291,8 @@ impl Core {
             Control::Blocks(after) => Reply::Blocks(self.list_blocks(now, after)),
             Control::Block(source, for_s) => Reply::BlockChanged(self.guard.block(source, for_s)),
             Control::Unblock(source) => Reply::BlockChanged(self.guard.lift(source)),
-            Control::SecurityEvents(kind) => {
-                let records = self.guard.journal().records();
-                let wanted = |one: &&SecurityRecord| kind.is_none_or(|kind| kind == one.kind);
-                Reply::SecurityEvents(records.filter(wanted).cloned().collect())
-            }
-            Control::BeginTrace(order) => {
-                self.begin_trace(now, order);
-                Reply::TraceBegun
-            }
+            Control::SecurityEvents(asked) => Reply::SecurityEvents(self.list_events(&asked)),
+            Control::BeginTrace(order) => Reply::TraceBegun(self.begin_trace(now, order)),
             Control::TakeTrace(id) => Reply::Traced(self.take_trace(now, id)),
             Control::EndTrace(id) => Reply::TraceEnded(self.end_trace(id)),
             Control::Count => Reply::Counted(Box::new(self.tally())),

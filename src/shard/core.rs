@@ -516,6 +516,7 @@ impl Core {
         let events = std::mem::take(&mut self.events);
         for event in &events {
             self.probing_on_event(now.mono, event);
+            self.alert_on_event(event);
         }
         self.events = events;
         if !self.subscriptions.is_empty() {

@@ -12,7 +12,6 @@ use crate::auth::accounts::AorKey;
 use crate::auth::challenge::HeaderNames;
 use crate::auth::check::Verdict;
 use crate::auth::nonce::Judged;
-use crate::auth::suspension::End;
 use crate::config;
 use crate::guard::bucket::Rate;
 use crate::guard::networks::{Said, Standing};
@@ -150,6 +149,9 @@ impl Core {
     #[cold]
     pub fn drop_unread(&mut self, datagram: &Datagram<'_>, silence: Silence) {
         self.counters.drop(silence.into());
+        if silence == Silence::Network {
+            self.guard.excluded(datagram.source.ip());
+        }
         if let (Some(link), Silence::Network | Silence::Blocked) = (datagram.link, silence) {
             self.flows.shut(link.id);
         }
@@ -310,6 +312,7 @@ impl Core {
         match verdict {
             Verdict::Accepted => self.guard.proved(source, aor.0.0),
             Verdict::Wrong => {
+                self.alert_on_failure(arrival, message, aor);
                 self.tell_failure(arrival, message, aor, Offence::WrongPassword);
             }
             Verdict::UnknownAccount => {
@@ -338,6 +341,31 @@ impl Core {
         self.guard.offend(source, offence, account, false);
     }
 
+    /// A list of networks excludes the source of a request for an account.
+    #[cold]
+    pub fn tell_excluded(&mut self, arrival: &Arrival<'_>, message: Message<'_>, aor: &[u8]) {
+        let agent = message.first(HeaderName::UserAgent).unwrap_or_default();
+        self.guard.record(SecurityKind::Acl, arrival.datagram.source.ip(), aor, agent);
+    }
+
+    /// A request is not heard, and it is about an account: there is none, or a list of networks
+    /// excludes the source.
+    #[cold]
+    pub fn tell_unheard(
+        &mut self,
+        arrival: &Arrival<'_>,
+        message: Message<'_>,
+        addressed: &Addressed<'_>,
+    ) {
+        let aor = addressed.aor.text();
+        if addressed.account.is_some() {
+            return self.tell_excluded(arrival, message, aor);
+        }
+        let agent = message.first(HeaderName::UserAgent).unwrap_or_default();
+        let source = arrival.datagram.source.ip();
+        self.guard.record(SecurityKind::UnknownAccount, source, aor, agent);
+    }
+
     /// Credentials of one account came for another's address-of-record.
     #[cold]
     pub fn tell_mismatch(&mut self, arrival: &Arrival<'_>, message: Message<'_>, aor: &[u8]) {
@@ -356,17 +384,13 @@ impl Core {
         self.guard.offend(arrival.datagram.source.ip(), Offence::Malformed, 0, fakeable);
     }
 
-    /// Lists the suspensions of the call at hand.
+    /// Lists the suspensions that ended in the call at hand.
     pub fn list_suspension_events(&mut self) {
         for SuspensionEvent { aor, source, change, .. } in &self.suspension_events {
-            let kind = match change {
-                Change::Begun { .. } => SecurityKind::Suspended,
-                Change::Ended(End::Elapsed | End::Lifted | End::PushedOut) => {
-                    SecurityKind::Unsuspended
-                }
-            };
-            let aor = aor.as_ref().map_or(&b""[..], |aor| aor);
-            self.guard.record(kind, *source, aor, b"");
+            if let Change::Ended(_) = change {
+                let aor = aor.as_ref().map_or(&b""[..], |aor| aor);
+                self.guard.record(SecurityKind::Unsuspended, *source, aor, b"");
+            }
         }
     }
 }

@@ -201,7 +201,8 @@ impl Core {
         let mut sum = 0;
         for due in &self.keepalives.turns {
             if let Some(binding) = location.binding(id(due.endpoint)) {
-                sum ^= binding.source().port() ^ u16::from(binding.is_proven());
+                let refreshed_at = binding.refreshed_at().as_nanos() as u16;
+                sum ^= binding.source().port() ^ u16::from(binding.is_proven()) ^ refreshed_at;
             }
         }
         black_box(sum);

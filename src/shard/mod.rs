@@ -1,6 +1,7 @@
 //! L2: what one shard does with a datagram, who owns which address-of-record, and how datagrams
 //! get from one shard to another.
 
+mod alert;
 mod answer;
 mod authorize;
 mod batch;
@@ -9,6 +10,7 @@ pub mod control;
 mod core;
 pub mod counters;
 mod domains;
+pub mod events;
 mod extensions;
 mod flows;
 mod guard;

@@ -81,6 +81,9 @@ pub(super) fn handle<'a>(
     if silence::is_kept(core)
         && let Some(reason) = silence::unheard(core, &arrival, message, addressed)
     {
+        if let (DropReason::Unauthorized, Ok(addressed)) = (reason, addressed) {
+            core.tell_unheard(&arrival, message, addressed);
+        }
         return silence::keep(core, &arrival, reason);
     }
     let to = addressed.as_ref().ok().map(|addressed| addressed.to);

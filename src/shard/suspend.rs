@@ -10,6 +10,7 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::auth::accounts::AorKey;
 use crate::auth::suspension::{Cause, Cursor, End, Failure, Suspended, Suspensions};
+use crate::guard::SecurityKind;
 use crate::limits::{AOR_BYTES_MAX, SUSPENSIONS_PER_CALL_MAX};
 use crate::shard::core::Core;
 use crate::shard::owner::Ownership;
@@ -89,7 +90,13 @@ impl Core {
     /// Notes a wrong answer to a nonce that was given to its source. Returns whether the account
     /// is suspended from now on.
     #[cold]
-    pub fn note_failure(&mut self, now: Now, failure: &Failure<'_>, aor: &[u8]) -> bool {
+    pub fn note_failure(
+        &mut self,
+        now: Now,
+        failure: &Failure<'_>,
+        aor: &[u8],
+        user_agent: &[u8],
+    ) -> bool {
         let failed = self.suspensions.failed(now.mono, failure, &self.auth.suspension);
         if let Some(pushed_out) = failed.pushed_out {
             self.note_end(&pushed_out, End::PushedOut);
@@ -99,6 +106,8 @@ impl Core {
             true => self.counters.suspensions += 1,
             false => self.counters.suspensions_unknown += 1,
         }
+        self.guard.record(SecurityKind::Suspended, begun.source, aor, user_agent);
+        self.guard.note_suspension(begun.source, failure.aor.0);
         self.suspension_events.push(SuspensionEvent {
             aor: AorText::try_from(aor).ok(),
             source: begun.source,

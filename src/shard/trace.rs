@@ -137,9 +137,15 @@ impl Trace {
 }
 
 impl Core {
-    /// Begins a trace; one that is under way is forgotten.
-    pub(super) fn begin_trace(&mut self, now: Now, order: TraceOrder) {
+    /// Begins a trace. Returns the number of the one that is under way, if one is; nothing begins
+    /// then. One that has ended makes room, whether or not anybody has asked for what it saw.
+    pub(super) fn begin_trace(&mut self, now: Now, order: TraceOrder) -> Option<u64> {
+        let under_way = self.trace.as_ref().filter(|trace| now.mono < trace.until);
+        if let Some(trace) = under_way {
+            return Some(trace.order.id);
+        }
         self.trace = Some(Box::new(Trace::new(now, order)));
+        None
     }
 
     /// Gives what a trace has seen since the last time. Nothing if there is no such trace.

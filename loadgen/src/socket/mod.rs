@@ -54,6 +54,17 @@ impl Port {
         Ok(Port { socket, local, segments })
     }
 
+    /// Opens a socket on this very address and port, which hears `from` alone.
+    pub fn open_at(local: SocketAddr, from: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
+        // Refused or not, as above.
+        let _ = socket.set_recv_buffer_size(BUFFER_BYTES);
+        socket.bind(&SockAddr::from(local))?;
+        socket.connect(&SockAddr::from(from))?;
+        socket.set_nonblocking(true)?;
+        Ok(Port { socket, local, segments: false })
+    }
+
     /// The local address.
     pub fn local(&self) -> SocketAddr {
         self.local

@@ -13,6 +13,9 @@ use std::os::fd::{AsRawFd, RawFd};
 const ARRIVAL_BYTES: usize = 4096 + 128;
 /// Room for the three control messages of an arrival.
 const CONTROL_BYTES: usize = 128;
+/// What SO_MEMINFO gives (linux/sock_diag.h): so many numbers, and where the drops stand.
+const MEMINFO_WORDS: usize = 9;
+const MEMINFO_DROPS: usize = 8;
 const HEADER_BYTES: usize = size_of::<libc::cmsghdr>();
 
 /// One outside port.
@@ -37,6 +40,32 @@ impl Outside {
         let local = socket.local_addr()?.as_socket();
         let port = local.ok_or_else(|| io::Error::other("a UDP socket without an address"))?.port();
         Ok(Outside { socket, port })
+    }
+
+    /// Opens one whose datagrams the kernel drops, as far as it can, and counts.
+    pub fn open_deaf() -> io::Result<Self> {
+        let outside = Outside::open()?;
+        // The kernel raises it to its least, which holds a datagram or two.
+        outside.socket.set_recv_buffer_size(0)?;
+        Ok(outside)
+    }
+
+    /// Datagrams that its full queue has dropped since it was opened; 0 where the kernel does not
+    /// say.
+    pub fn dropped(&self) -> u64 {
+        let mut info = [0u32; MEMINFO_WORDS];
+        let mut length = size_of_val(&info) as libc::socklen_t;
+        // SAFETY: the kernel writes at most `length` bytes to `info`, which are what it has.
+        let done = unsafe {
+            libc::getsockopt(
+                self.socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_MEMINFO,
+                info.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        if done == 0 { info[MEMINFO_DROPS].into() } else { 0 }
     }
 
     /// Its number.
@@ -349,6 +378,21 @@ mod tests {
             assert!(at >= before && at <= SystemTime::UNIX_EPOCH.elapsed().unwrap());
         }
         assert_eq!(arrivals.receive(&outside).unwrap(), 0);
+    }
+
+    #[test]
+    fn what_a_deaf_socket_is_sent_is_counted() {
+        let mut outside = Outside::open_deaf().unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for _ in 0..100 {
+            sender.send_to(&[7; 900], ("127.0.0.1", outside.port())).unwrap();
+        }
+        let mut arrivals = Arrivals::new();
+        let read = arrivals.receive(&outside).unwrap() as u64;
+        assert!(read < 10, "{read} were kept");
+        assert_eq!(read + outside.dropped(), 100);
+        outside = Outside::open().unwrap();
+        assert_eq!(outside.dropped(), 0);
     }
 
     #[test]

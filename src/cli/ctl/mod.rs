@@ -3,13 +3,17 @@
 
 mod ask;
 mod blacklist;
+mod events;
 mod metrics;
 mod pages;
 mod registrations;
 mod suspensions;
 mod table;
+mod trace;
 
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 
 use axum::http::Method;
 use serde_json::Value;
@@ -31,6 +35,8 @@ pub fn run(args: &CtlArgs) -> Result<ExitCode, Failure> {
         CtlCommand::Registrations(command) => registrations::run(&desk, command)?,
         CtlCommand::Suspensions(command) => suspensions::run(&desk, command)?,
         CtlCommand::Blacklist(command) => blacklist::run(&desk, command)?,
+        CtlCommand::Events(args) => events::run(&desk, args)?,
+        CtlCommand::Trace(args) => trace::run(&desk, args)?,
         CtlCommand::Metrics { name, all } => metrics::run(&desk, name.as_deref(), *all)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -65,6 +71,15 @@ impl Desk {
     fn value(&self, method: &Method, path: &str) -> Result<Value, Failure> {
         serde_json::from_str(&self.text(method, path)?).map_err(|_| not_ours())
     }
+}
+
+/// How often what goes on is asked for.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+
+/// Waits before it is asked for again.
+#[allow(clippy::disallowed_methods, reason = "nobody waits for this program but a person")]
+fn pause() {
+    thread::sleep(ASK_EVERY);
 }
 
 fn not_ours() -> Failure {

@@ -11,6 +11,7 @@ const SPENT: u8 = 1;
 const PROVED: u8 = 2;
 const OFFENDED: u8 = 3;
 const BLOCKED: u8 = 4;
+const SUSPENDED: u8 = 5;
 
 /// Writes what is told.
 pub(super) fn put(out: &mut impl BufMut, told: Told) {
@@ -37,6 +38,11 @@ pub(super) fn put(out: &mut impl BufMut, told: Told) {
             put_ip(out, Some(source));
             out.put_u64_ne(until.as_nanos());
             out.put_slice(&[whole.into(), times]);
+        }
+        Told::Suspended { source, account } => {
+            out.put_u8(SUSPENDED);
+            put_ip(out, Some(source));
+            out.put_u64_ne(account);
         }
     }
 }
@@ -69,6 +75,7 @@ pub(super) fn take(tag: &mut impl Buf) -> Told {
             whole: tag.get_u8() != 0,
             times: tag.get_u8(),
         },
+        SUSPENDED => Told::Suspended { source, account: tag.get_u64_ne() },
         other => panic!("a word of a guard of an unknown kind, {other}"),
     }
 }
@@ -92,13 +99,14 @@ mod tests {
             (until, whole, times) in any::<(u64, bool, u8)>(),
             scope in 0usize..3,
             (requests, registers, proofs) in any::<(u8, u8, u8)>(),
-            which in 0usize..4,
+            which in 0usize..5,
         ) {
             let told = [
                 Told::Spent { source, scope: Scope::ALL[scope], requests, registers, proofs },
                 Told::Proved { source, account },
                 Told::Offended { source, points, account, fakeable },
                 Told::Blocked { source, until: Instant::from_nanos(until), whole, times },
+                Told::Suspended { source, account },
             ][which];
             // Behind the kind and the shard.
             let mut tag = [0; TAG_BYTES - 2];

@@ -1,0 +1,293 @@
+//! What operators see of attacks, over real HTTP and by `aorta ctl`, with one reactor and with two:
+//! security events with aggregation, and what is dropped in silence while somebody looks.
+
+// The shell's clock is allowed here: deadlines of processes are real time.
+#![allow(clippy::disallowed_methods)]
+
+mod common;
+#[path = "common/http.rs"]
+mod http;
+#[path = "common/office.rs"]
+mod office;
+#[path = "common/serve.rs"]
+mod serve;
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use common::Phone;
+use http::{ask, ask_with, get};
+use office::{Office, each, items};
+use serde_json::Value;
+use serve::{Process, Wire};
+
+const EVENTS: &str = "/api/v1/security-events";
+const TRACE: &str = "/api/v1/trace";
+
+/// Asks until `wanted` accepts the answer.
+fn until(office: &Office, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    let began = Instant::now();
+    loop {
+        let answer = get(office.http, path).good();
+        if wanted(&answer) {
+            return answer;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "{path}: {answer}");
+        std::thread::yield_now();
+    }
+}
+
+/// Fails with a wrong password once.
+fn guess(office: &Office, local: &str, number: u32, agent: &str) {
+    let wire = Wire::from(&format!("{local}:0"), office.server.target());
+    let mut phone = Phone::new(number, "guesser", &wire.local().to_string());
+    (phone.password, phone.user_agent) = ("guess".into(), agent.into());
+    let challenge = wire.ask(&phone.register(60));
+    assert!(phone.take_challenge(&challenge));
+    wire.ask(&phone.register(60));
+}
+
+#[test]
+fn events_are_listed_once_with_a_count_the_latest_first() {
+    each(&[], |office| {
+        assert_eq!(get(office.http, EVENTS).good(), serde_json::json!({"items": [], "next": null}));
+        for _ in 0..3 {
+            guess(office, "127.0.0.1", 3, "kit <script>\"x\"");
+        }
+        for number in 4..9 {
+            guess(office, "127.0.0.2", number, "kit");
+        }
+        guess(office, "127.0.0.2", 999, "kit");
+
+        let all = get(office.http, EVENTS).good();
+        assert_eq!((items(&all).len(), &all["next"]), (7, &Value::Null), "{all}");
+        let times: Vec<&str> =
+            items(&all).iter().map(|one| one["last"].as_str().unwrap()).collect();
+        assert!(times.is_sorted_by(|one, next| one >= next), "{times:?}");
+        let of = |filter: &str| {
+            let page = get(office.http, &format!("{EVENTS}?{filter}")).good();
+            items(&page).to_vec()
+        };
+        let [three] = &of("account=u3@example.com")[..] else { panic!("one record") };
+        assert_eq!(
+            (&three["kind"], &three["count"], &three["source_ip"], &three["account"]),
+            (&"bad_password".into(), &3.into(), &"127.0.0.1".into(), &"u3@example.com".into())
+        );
+        assert_eq!(three["user_agent"], "kit <script>\"x\"");
+        assert!(three["first"].as_str() <= three["last"].as_str());
+        assert_eq!(of("account=u3").len(), 1);
+        assert_eq!(of("account=sip:u3@example.com").len(), 1);
+        assert_eq!(of("account=u").len(), 0);
+        assert_eq!(of("kind=bad_password").len(), 6);
+        assert_eq!(of("kind=unknown_account,scanner").len(), 1);
+        assert_eq!(of("kind=alerts").len(), 0);
+        assert_eq!(of("ip=127.0.0.2").len(), 6);
+        assert_eq!(of("ip=127.0.0.0/8&kind=bad_password").len(), 6);
+        assert_eq!(of("ip=192.0.2.0/24").len(), 0);
+        assert_eq!(of("since=1").len(), 7);
+        assert_eq!(of(&format!("since={}", three["first"].as_str().unwrap())).len(), 7);
+        assert_eq!(of("since=2100-01-01T00:00:00Z").len(), 0);
+
+        // Page by page, each once, in the same order.
+        for limit in [1, 2, 5] {
+            let (mut ids, mut cursor) = (Vec::new(), String::new());
+            loop {
+                let page = get(office.http, &format!("{EVENTS}?limit={limit}{cursor}")).good();
+                assert!(items(&page).len() <= limit);
+                ids.extend(items(&page).iter().map(|one| one["id"].clone()));
+                assert!(ids.len() <= 7);
+                match page["next"].as_str() {
+                    Some(next) => cursor = format!("&cursor={next}"),
+                    None => break,
+                }
+            }
+            let whole: Vec<Value> = items(&all).iter().map(|one| one["id"].clone()).collect();
+            assert_eq!(ids, whole, "by {limit}");
+        }
+
+        // Counted as well as listed.
+        let metrics = get(office.http, "/metrics").body;
+        let counted = |kind: &str| -> u64 {
+            let is = |line: &&str| {
+                line.starts_with("aorta_security_events_total{")
+                    && line.contains(&format!("kind=\"{kind}\""))
+            };
+            let values = metrics.lines().filter(is);
+            values.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+        };
+        assert_eq!((counted("bad_password"), counted("unknown_account")), (8, 1));
+        // Each of them was challenged twice: a wrong answer is one more reason.
+        assert_eq!((counted("challenge_sent"), counted("scanner")), (18, 0));
+
+        for bad in [
+            "kind=none",
+            "kind=",
+            "account=",
+            "ip=x",
+            "since=yesterday",
+            "limit=0",
+            "limit=1001",
+            "cursor=x",
+            "cursor=1-1",
+            "sources=127.0.0.1",
+        ] {
+            get(office.http, &format!("{EVENTS}?{bad}")).problem(400);
+        }
+        ask(office.http, "DELETE", EVENTS).problem(405);
+    });
+}
+
+#[test]
+fn one_operators_block_is_one_event_however_many_shards_obey_it() {
+    each(&[], |office| {
+        ask(office.http, "PUT", "/api/v1/blacklist/192.0.2.9").good();
+        ask(office.http, "DELETE", "/api/v1/blacklist/192.0.2.9").good();
+        let all = get(office.http, EVENTS).good();
+        let kinds: Vec<(&str, u64)> = items(&all)
+            .iter()
+            .map(|one| (one["kind"].as_str().unwrap(), one["count"].as_u64().unwrap()))
+            .collect();
+        let kinds: BTreeSet<_> = kinds.into_iter().collect();
+        assert_eq!(kinds, [("blocked", 1), ("unblocked", 1)].into());
+    });
+}
+
+/// Begins a trace and gives its path.
+fn begin(office: &Office, query: &str) -> String {
+    let begun = ask(office.http, "POST", &format!("{TRACE}?{query}")).good();
+    format!("{TRACE}/{}", begun["trace"].as_str().expect("a number"))
+}
+
+#[test]
+fn what_is_dropped_is_shown_while_somebody_looks_and_never_raw() {
+    each(&[], |office| {
+        let wire = Wire::to(office.server.target());
+        let nasty = b"\x1b[2J<script>\"\xff\r\nnothing like SIP";
+        // Nobody looks.
+        wire.send(nasty);
+        let trace = begin(office, "seconds=600");
+        let detail = ask(office.http, "POST", TRACE).problem(409);
+        assert!(detail.contains("under way"), "{detail}");
+        wire.send(b"\r\n\r\n");
+        wire.send(nasty);
+        let mut phone = Phone::new(1, "kit", &wire.local().to_string());
+        phone.user_agent = "friendly-scanner".into();
+        wire.send(phone.register(60).as_bytes());
+        let (mut seen, began) = (Vec::new(), Instant::now());
+        while seen.len() < 2 {
+            let page = get(office.http, &trace).good();
+            assert!(page["remaining_s"].as_u64().is_some_and(|left| left <= 600), "{page}");
+            seen.extend(items(&page).to_vec());
+            assert!(began.elapsed() < Duration::from_secs(30), "{seen:?}");
+        }
+        let reasons: BTreeSet<&str> =
+            seen.iter().map(|one| one["reason"].as_str().unwrap()).collect();
+        assert_eq!(reasons, ["scanner", "unparseable"].into(), "no keepalive");
+        let broken = seen.iter().find(|one| one["reason"] == "unparseable").unwrap();
+        assert_eq!(broken["head"], "\\x1b[2J<script>\\\"\\xff\\r\\nnothing like SIP");
+        assert_eq!((&broken["bytes"], &broken["transport"]), (&nasty.len().into(), &"udp".into()));
+        assert_eq!(broken["source"], wire.local().to_string());
+        // What was given is not given again.
+        assert_eq!(get(office.http, &trace).good()["items"], serde_json::json!([]));
+
+        assert_eq!(ask(office.http, "DELETE", &trace).good()["ended"], true);
+        assert_eq!(ask(office.http, "DELETE", &trace).good()["ended"], false);
+        get(office.http, &trace).problem(404);
+    });
+}
+
+#[test]
+fn a_trace_is_about_what_was_asked_for_and_ends_by_itself() {
+    each(&[], |office| {
+        let wires =
+            ["127.0.0.1:0", "127.0.0.2:0"].map(|local| Wire::from(local, office.server.target()));
+        let send = |wire: &Wire, number: u32| {
+            let mut phone = Phone::new(number, "kit", &wire.local().to_string());
+            phone.user_agent = "sipvicious".into();
+            wire.send(phone.register(60).as_bytes());
+        };
+        let trace = begin(office, "ip=127.0.0.2&account=u5@example.com&reason=scanner");
+        for wire in &wires {
+            [5, 6, 55].into_iter().for_each(|number| send(wire, number));
+            wire.send(b"sip:u5@example.com in no message");
+        }
+        let page = until(office, &trace, |page| !items(page).is_empty());
+        assert_eq!((items(&page).len(), &page["seen"]), (1, &1.into()));
+        assert!(items(&page)[0]["head"].as_str().unwrap().starts_with("REGISTER sip:"));
+        ask(office.http, "DELETE", &trace).good();
+
+        let trace = begin(office, "seconds=1");
+        send(&wires[0], 7);
+        until(office, &trace, |page| page["remaining_s"].is_null());
+        // It makes room for the next.
+        let next = begin(office, "seconds=1");
+        get(office.http, &trace).problem(404);
+        ask(office.http, "DELETE", &next).good();
+
+        for bad in ["seconds=0", "seconds=3601", "ip=x", "account=", "reason=none", "x=1"] {
+            ask(office.http, "POST", &format!("{TRACE}?{bad}")).problem(400);
+        }
+        ask(office.http, "GET", TRACE).problem(405);
+        get(office.http, &format!("{TRACE}/x")).problem(400);
+    });
+}
+
+#[test]
+fn only_the_token_shows_events_and_traces() {
+    let token = "correct-horse-battery-staple";
+    each(&["--admin-token", token], |office| {
+        for (method, path) in [("GET", EVENTS), ("POST", TRACE), ("GET", "/api/v1/trace/1")] {
+            ask(office.http, method, path).problem(401);
+        }
+        let right = format!("Authorization: Bearer {token}\r\n");
+        ask_with(office.http, "GET", EVENTS, &right).good();
+        let begun = ask_with(office.http, "POST", TRACE, &right).good();
+        let trace = format!("{TRACE}/{}", begun["trace"].as_str().unwrap());
+        ask(office.http, "DELETE", &trace).problem(401);
+        ask_with(office.http, "DELETE", &trace, &right).good();
+    });
+}
+
+/// Runs `aorta ctl` to its end and gives what it wrote.
+fn ctl(office: &Office, arguments: &[&str]) -> (Vec<String>, bool) {
+    let at = office.http.to_string();
+    let mut process = Process::start(&[&["ctl", "--admin", &at], arguments].concat());
+    let good = process.finish().success();
+    (std::mem::take(&mut process.out), good)
+}
+
+#[test]
+fn events_and_traces_by_ctl_are_tables_for_people_and_json_for_programs() {
+    each(&[], |office| {
+        assert_eq!(ctl(office, &["events"]), (Vec::new(), true));
+        guess(office, "127.0.0.1", 3, "kit");
+        guess(office, "127.0.0.2", 4, "kit");
+        let (lines, _) = ctl(office, &["events", "--since", "1h"]);
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert!(lines[0].starts_with("LAST") && lines[0].ends_with("USER-AGENT"));
+        let (lines, _) = ctl(office, &["events", "--account", "u4", "--kind", "bad_password"]);
+        assert!(lines.len() == 2 && lines[1].contains("127.0.0.2"), "{lines:?}");
+        let (lines, _) = ctl(office, &["--json", "events", "--source", "127.0.0.1"]);
+        let page: Value = serde_json::from_str(&lines.join("")).expect("JSON");
+        assert_eq!(items(&page)[0]["account"], "u3@example.com");
+        for bad in [&["events", "--since", "soon"][..], &["events", "--kind", "x"]] {
+            assert!(!ctl(office, bad).1, "{bad:?}");
+        }
+
+        // What follows is shown as it comes.
+        let at = office.http.to_string();
+        let mut following = Process::start(&["ctl", "--admin", &at, "events", "--follow"]);
+        guess(office, "127.0.0.3", 9, "kit");
+        assert!(following.wait_for(|line| line.contains("account=u9@example.com")).is_some());
+        drop(following);
+
+        let arguments = ["ctl", "--admin", &at, "trace", "--seconds", "2"];
+        let mut tracing = Process::start(&arguments);
+        tracing.wait_for(|line| line.contains("what is dropped")).expect("it begins");
+        Wire::to(office.server.target()).send(b"\x1b[31mred");
+        let line = tracing.wait_for(|line| line.contains("unparseable")).expect("it is shown");
+        assert!(line.contains("\\x1b[31mred") && !line.contains('\x1b'), "{line}");
+        assert!(tracing.finish().success());
+        assert!(tracing.err.iter().any(|line| line.contains("1 messages dropped, 1 shown")));
+    });
+}
