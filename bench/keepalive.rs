@@ -21,9 +21,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aorta::auth::Ha1s;
 use aorta::auth::nonce::NonceKey;
-use aorta::config::{self, Algorithms, Domain, KeepalivePace, Nat};
+use aorta::config::{self, Algorithms, Domain, KeepaliveMessage, KeepalivePace, Nat};
 use aorta::limits::RESPONSE_BYTES_MAX;
 use aorta::reactor::{Clock, Plane, Reactors, Settings, allowed_cpus, io_uring_allowed};
+use aorta::shard::control::{Configuration, Control};
 use aorta::shard::mesh::{default_slots, mesh};
 use aorta::shard::owner::Ownership;
 use aorta::shard::pinholes::Pinholes;
@@ -86,7 +87,7 @@ fn main() {
     verdict("missed", calm.missed as f64, 0.0);
 
     let stop = Arc::new(AtomicBool::new(false));
-    let flood = flood(bench.to, other_cpu, Arc::clone(&stop));
+    let flood = flood_of(&bench, other_cpu, &stop);
     let loaded = measure(&bench, &ear, period);
     stop.store(true, Ordering::Relaxed);
     let answers = flood.join().expect("the flood ends");
@@ -94,6 +95,19 @@ fn main() {
     verdict("late p99, us", loaded.late_p99_us as f64, LATE_LOADED_US_MAX as f64);
     println!("{:<44} {:>12}", "latest, us", loaded.late_max_us);
     verdict("missed", loaded.missed as f64, 0.0);
+
+    // Who has a turn loses it when it comes: in a period from now, nobody has any.
+    read(&bench, Some(Arc::new(configuration(scale, KeepaliveMessage::Off))));
+    thread::sleep(period + Duration::from_secs(1));
+    let stop = Arc::new(AtomicBool::new(false));
+    let flood = flood_of(&bench, other_cpu, &stop);
+    let silent = measure(&bench, &ear, period / 2);
+    stop.store(true, Ordering::Relaxed);
+    let undisturbed = flood.join().expect("the flood ends");
+    assert_eq!(silent.sent, 0, "keepalives are off");
+    println!("\n{:<44} {undisturbed:>12.0}", "answers a second without keepalives");
+    let sent = loaded.sent as f64 / period.as_secs_f64();
+    verdict("answers fewer for each keepalive", (undisturbed - answers) / sent, 1.0);
     bench.running.stop();
     drop(bench.running.join());
 }
@@ -250,7 +264,7 @@ struct Reading {
 
 impl Plane for Measured {
     type Final = ();
-    type Control = ();
+    type Control = Option<Arc<Configuration>>;
     type Reply = Reading;
 
     fn receive(&mut self, now: Now, datagram: &Datagram<'_>, out: &mut [u8]) -> Handled {
@@ -273,7 +287,10 @@ impl Plane for Measured {
         self.0.poll_order(out)
     }
 
-    fn control(&mut self, _: Now, (): ()) -> Reading {
+    fn control(&mut self, now: Now, configuration: Option<Arc<Configuration>>) -> Reading {
+        if let Some(configuration) = configuration {
+            self.0.control(now, Control::Configure(configuration));
+        }
         Reading { cpu_ns: thread_cpu_ns(), pinholes: self.0.counters().keepalives.total() }
     }
 
@@ -291,15 +308,17 @@ struct Figures {
     late_max_us: u64,
 }
 
+/// Reads the figures, and sets another configuration.
+fn read(bench: &Bench, configuration: Option<Arc<Configuration>>) -> Reading {
+    let controller = &bench.running.controllers()[0];
+    let pending = controller.give(configuration).expect("the reactor runs");
+    pending.wait(Duration::from_secs(10)).expect("the reactor answers")
+}
+
 fn measure(bench: &Bench, ear: &Ear, time: Duration) -> Figures {
-    let read = || {
-        let controller = &bench.running.controllers()[0];
-        let pending = controller.give(()).expect("the reactor runs");
-        pending.wait(Duration::from_secs(10)).expect("the reactor answers")
-    };
-    let (before, from) = (read(), ear.bucket() + 1);
+    let (before, from) = (read(bench, None), ear.bucket() + 1);
     thread::sleep(time);
-    let (after, to) = (read(), ear.bucket());
+    let (after, to) = (read(bench, None), ear.bucket());
     let mut late = after.pinholes.late_us().clone();
     late.subtract(before.pinholes.late_us()).expect("counters only grow");
     Figures {
@@ -343,16 +362,13 @@ fn start(scale: Scale, cpu: usize, port: u16) -> Bench {
     Bench { running, to }
 }
 
-fn shard(id: ShardId, scale: Scale) -> Shard {
+fn configuration(scale: Scale, message: KeepaliveMessage) -> Configuration {
     let pace = KeepalivePace { period_s: scale.period_s, ..KeepalivePace::default() };
-    let mut shard = Shard::new(Setup {
-        id,
-        ownership: Ownership::new([5; 16], 1),
-        keys: Keys { nonce: NonceKey::new(&[1; 16]).into(), identity: [2; 16], spread: [3, 4] },
+    Configuration {
         registrar: config::Registrar::default(),
         auth: config::Auth::default(),
         guard: config::Guard::off(),
-        nat: Nat { pace, ..Nat::default() },
+        nat: Nat { pace, message, ..Nat::default() },
         liveness: config::Liveness { interval_s: None, ..config::Liveness::default() },
         networks: Vec::new(),
         domains: vec![Domain {
@@ -360,6 +376,23 @@ fn shard(id: ShardId, scale: Scale) -> Shard {
             algorithms: Algorithms::MD5,
             aliases: Vec::new(),
         }],
+    }
+}
+
+fn shard(id: ShardId, scale: Scale) -> Shard {
+    let configuration = configuration(scale, Nat::default().message);
+    let Configuration { registrar, auth, guard, nat, liveness, networks, domains } = configuration;
+    let mut shard = Shard::new(Setup {
+        id,
+        ownership: Ownership::new([5; 16], 1),
+        keys: Keys { nonce: NonceKey::new(&[1; 16]).into(), identity: [2; 16], spread: [3, 4] },
+        registrar,
+        auth,
+        guard,
+        nat,
+        liveness,
+        networks,
+        domains,
     });
     shard.reserve(scale.phones);
     for number in 1..=scale.phones {
@@ -486,7 +519,9 @@ impl Batch {
 }
 
 /// REGISTERs as fast as they are answered, until told to stop. Returns the answers a second.
-fn flood(to: SocketAddr, cpu: usize, stop: Arc<AtomicBool>) -> thread::JoinHandle<f64> {
+/// REGISTERs as many as are answered; their number a second, when it has been stopped.
+fn flood_of(bench: &Bench, cpu: usize, stop: &Arc<AtomicBool>) -> thread::JoinHandle<f64> {
+    let (to, stop) = (bench.to, Arc::clone(stop));
     thread::spawn(move || {
         pin(cpu);
         let sockets: Vec<UdpSocket> = (0..16)

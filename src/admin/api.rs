@@ -17,6 +17,7 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use super::access::Access;
+use super::keep::Keep;
 use super::plain::one_line;
 use super::problem::Problem;
 use super::server::Counts;
@@ -40,6 +41,8 @@ pub(super) struct Inner {
     pub started: UnixTime,
     pub counts: Arc<Counts>,
     pub told: Tell,
+    /// Keeps what is to outlive the process, if anything does.
+    pub keep: Option<Keep>,
     /// Traces begun.
     pub traces: AtomicU64,
 }

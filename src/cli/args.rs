@@ -72,7 +72,7 @@ pub struct ServeArgs {
     /// serve.admin_token_file keep it from them.
     #[arg(long, value_name = "TOKEN")]
     pub admin_token: Option<String>,
-    /// Directory of what must outlive a restart: the key of the nonces.
+    /// Directory of what must outlive a restart: the key of the nonces, and what operators block.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
 }

@@ -14,6 +14,7 @@ mod demo;
 mod reload;
 mod report;
 mod say;
+mod security;
 mod serve;
 mod server;
 mod settings;

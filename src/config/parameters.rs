@@ -31,6 +31,9 @@ pub(super) const GUARD_SOURCES: &str = "guard.sources";
 pub(super) const OVERLOAD_NEWCOMERS: &str = "overload.wait_newcomers";
 pub(super) const OVERLOAD_KNOWN: &str = "overload.wait_known";
 pub(super) const OVERLOAD_PROVEN: &str = "overload.wait_proven";
+pub(super) const SECURITY_LOG: &str = "security.log";
+pub(super) const SECURITY_LOG_BYTES: &str = "security.log_bytes";
+pub(super) const SECURITY_LOG_FILES: &str = "security.log_files";
 pub(super) const LISTEN: &str = "serve.listen";
 pub(super) const REACTORS: &str = "serve.reactors";
 pub(super) const CPUS: &str = "serve.cpus";
@@ -172,7 +175,7 @@ macro_rules! table {
 }
 
 /// Every parameter there is.
-pub static PARAMETERS: [Parameter; 97] = table![
+pub static PARAMETERS: [Parameter; 100] = table![
     "registrar.replace", "SS_ENDPOINT_REGISTER_REPLACE", None,
     {word Replace registrar.replace},
     "A REGISTER over the limit of bindings removes a binding (On), is refused (Off), or removes \
@@ -413,6 +416,15 @@ pub static PARAMETERS: [Parameter; 97] = table![
     {optional "off" 2-10000 guard.alerts.registrations},
     "So many registrations of one account, each within a tenth of the time granted, are one; for \
      each of its bindings";
+    SECURITY_LOG, "", None,
+    {path serve.security_log},
+    "File of security events, a line of JSON each; none unless set";
+    SECURITY_LOG_BYTES, "", Bytes,
+    {whole 65536-1073741824 serve.security_log_bytes_max},
+    "Size at which it is renamed and another begun";
+    SECURITY_LOG_FILES, "", None,
+    {whole 1-100 serve.security_log_files},
+    "How many such files there are, the one that is written to included";
     LISTEN, "", None,
     {list "1-16 of TRANSPORT:ADDRESS:PORT, TRANSPORT being udp, tcp, tls, ws or wss" value::listen,
      serve.listen},

@@ -512,6 +512,13 @@ impl Guard {
         changed
     }
 
+    /// An operator had blocked a source before the process began. To be said to every shard.
+    pub fn restore_block(&mut self, source: IpAddr, for_s: Option<u32>) {
+        let until = for_s.map(|for_s| until(self.now, for_s));
+        let block = NewBlock { now: self.now, until, whole: true, by_operator: true, times: 1 };
+        self.blacklist.block(&self.addresses, source.to_canonical(), block);
+    }
+
     /// An operator lifts the block of a source and forgets what it did. To be said to every shard.
     /// Returns whether it was blocked.
     pub fn lift(&mut self, source: IpAddr) -> bool {

@@ -88,6 +88,9 @@ pub enum Control {
     /// Block a source for so many seconds, or until it is lifted; its /64 where it is of IPv6. To
     /// be given to every shard.
     Block(IpAddr, Option<u32>),
+    /// Sources that operators had blocked before the process began, and for how many seconds more.
+    /// To be given to every shard, before it serves.
+    RestoreBlocks(Arc<[(IpAddr, Option<u32>)]>),
     /// Lift the block of a source and forget what it did. To be given to every shard.
     Unblock(IpAddr),
     /// Give one page of the security events that are listed. Each shard has those of its own
@@ -290,6 +293,12 @@ impl Core {
             }
             Control::Blocks(after) => Reply::Blocks(self.list_blocks(now, after)),
             Control::Block(source, for_s) => Reply::BlockChanged(self.guard.block(source, for_s)),
+            Control::RestoreBlocks(blocks) => {
+                for &(source, for_s) in &*blocks {
+                    self.guard.restore_block(source, for_s);
+                }
+                Reply::Configured
+            }
             Control::Unblock(source) => Reply::BlockChanged(self.guard.lift(source)),
             Control::SecurityEvents(asked) => Reply::SecurityEvents(self.list_events(&asked)),
             Control::BeginTrace(order) => Reply::TraceBegun(self.begin_trace(now, order)),
