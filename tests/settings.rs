@@ -9,7 +9,7 @@ use aorta::config::parameters::{PARAMETERS, Parameter, find};
 use aorta::config::{Origin, Settings, load};
 
 /// A value of each parameter that is not its default, as it prints. Together they can stand.
-const OTHER: [(&str, &str); 100] = [
+const OTHER: [(&str, &str); 107] = [
     ("registrar.replace", "Off"),
     ("registrar.bindings_max", "4"),
     ("registrar.total_max", "1000000"),
@@ -90,6 +90,13 @@ const OTHER: [(&str, &str); 100] = [
     ("security.log", "security.log"),
     ("security.log_bytes", "1048576"),
     ("security.log_files", "9"),
+    ("shield.kernel", "socket"),
+    ("shield.helper", "nft.sock"),
+    ("shield.loopback", "On"),
+    ("shield.rate", "off"),
+    ("shield.burst", "500"),
+    ("shield.register_rate", "50"),
+    ("shield.register_burst", "200"),
     ("serve.listen", "udp:127.0.0.1:5070, tls:[::1]:5071"),
     ("serve.subscribers", "subscribers.txt"),
     ("serve.test_accounts", "10"),

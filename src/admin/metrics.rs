@@ -24,6 +24,7 @@ use crate::shard::counters::DropReason;
 use crate::shard::pinholes::{self, Pinholes};
 use crate::shard::refused::RefuseReason;
 use crate::shard::tally::Tally;
+use crate::shield::counts::Counts;
 
 /// `GET /metrics`
 pub(super) async fn show(
@@ -159,6 +160,11 @@ fn process(text: &mut Exposition, api: &Api) {
     for (name, meaning, value) in api.counts.described() {
         let value = value.load(Ordering::Relaxed);
         text.family(Kind::Counter, &format!("admin_{name}"), meaning, [(none(), value)]);
+    }
+    let shield = api.shards.shield().map(|desk| desk.counts());
+    for (name, meaning, value, grows) in shield.into_iter().flat_map(Counts::described) {
+        let kind = if grows { Kind::Counter } else { Kind::Gauge };
+        text.family(kind, &format!("shield_{name}"), meaning, [(none(), value)]);
     }
 }
 

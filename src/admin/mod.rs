@@ -11,6 +11,7 @@
 //!   blocking more of them, and lifting that; `keep`: what of that outlives the process
 //! - `security`: what has happened, with aggregation; `trace`: what is dropped while somebody
 //!   looks; `pages`: lists put together from all shards
+//! - `shield`: what of it the kernel drops, and by which means
 //! - `metrics`: every counter as text for Prometheus
 //! - [`client`]: the other end, for `aorta ctl`
 //!
@@ -33,6 +34,7 @@ mod row;
 mod security;
 mod server;
 mod shards;
+mod shield;
 mod suspensions;
 mod trace;
 

@@ -12,6 +12,7 @@ use crate::admin::{self, Admin, BlockChange, Limits, Shards, Token};
 use crate::config::Serve;
 use crate::flow::Transport;
 use crate::reactor::Clock;
+use crate::shield::ShieldDesk;
 use crate::store::blocks::{BlockStore, Change};
 use crate::time::UnixTime;
 
@@ -87,14 +88,19 @@ fn keep_blocks(blocks: &Arc<BlockStore>) -> admin::Keep {
 ///
 /// # Errors
 /// One line with what is wrong.
-pub fn start(settings: admin::Settings, server: &Server) -> Result<Admin, Failure> {
+pub fn start(
+    settings: admin::Settings,
+    server: &Server,
+    shield: ShieldDesk,
+) -> Result<Admin, Failure> {
     let datagrams = server.listening().filter(|(transport, _)| *transport == Transport::Udp);
     let meter = server.running.meter();
     let shards = Shards::new(
         server.running.controllers().to_vec(),
         move || meter.counters(),
         datagrams.map(|(_, address)| address).collect(),
-    );
+    )
+    .with_shield(shield);
     let (open, listen) = (settings.token.is_none(), settings.listen);
     let told = Box::new(|line: &str| note(line));
     let keep = server.blocks.as_ref().map(keep_blocks);

@@ -12,7 +12,7 @@ use super::say::{note, show};
 use super::security::Security;
 use super::server::Server;
 use super::watch::Watch;
-use super::{Failure, admin, report, settings};
+use super::{Failure, admin, report, settings, shield};
 use crate::config::Serve;
 use crate::reactor::{Signal, Signals};
 use crate::store::SecurityLog;
@@ -26,7 +26,8 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let admin = admin::settings(&settings.serve, args.admin_token.as_deref())?;
     let log = security_log(&settings.serve)?;
     let mut server = Server::start(&settings, args.data.as_deref())?;
-    let admin = admin.map(|admin| admin::start(admin, &server)).transpose()?;
+    let shield = shield::start(&settings, &mut server);
+    let admin = admin.map(|admin| admin::start(admin, &server, shield.desk())).transpose()?;
     note(format_args!(
         "{} accounts in {} domains, {} reactors on CPUs {:?}",
         server.accounts,
@@ -68,6 +69,8 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     drop((watch, security));
     // Nobody asks shards that are about to go.
     drop(admin);
+    // It keeps the sockets open.
+    drop(shield);
     for line in report::final_lines(&server.stop()) {
         show(line);
     }

@@ -21,6 +21,7 @@ mod network;
 mod overload;
 mod registrar;
 mod serve;
+mod shield;
 mod streams;
 mod words;
 
@@ -40,4 +41,5 @@ pub use registrar::{
 };
 pub use serve::{Backend, Listen, SIP_PORT, Serve, default_port};
 pub use settings::Settings;
+pub use shield::{Kernel, Shield};
 pub use streams::{ClientAuth, Streams, Tls, WebSocket};

@@ -170,17 +170,7 @@ impl Guard {
     /// of tables are those of the start.
     pub fn configure(&mut self, config: &config::Guard, networks: &[Said]) {
         self.config = config.clone();
-        let listed = |nets: &[_], standing| -> Vec<Said> {
-            let said = |&net: &_| Said { net, standing: Some(standing), limit: None };
-            nets.iter().map(said).collect()
-        };
-        let all = [
-            listed(&config.trusted, Standing::Trusted),
-            listed(&config.blocked, Standing::Blocked),
-            networks.to_vec(),
-        ]
-        .concat();
-        self.networks = Networks::new(&all);
+        self.networks = Networks::configured(config, networks);
         let shards = self.shards;
         let own =
             self.networks.limits().iter().map(|&limit| Limits::new(limit, Rate::NONE, shards));

@@ -16,6 +16,7 @@
 //! | [`admission`] | who is shed when more comes than can be answered |
 //! | [`events`], [`journal`] | the vocabulary of security events, and their list |
 //! | [`patterns`], [`alert`] | many events that mean something together |
+//! | [`filter`] | blocked networks as a program of the kernel's packet filter |
 //! | [`gatehouse`] | all of it together: the guard |
 
 pub mod address;
@@ -25,6 +26,7 @@ pub mod blacklist;
 pub mod bucket;
 pub mod budget;
 pub mod events;
+pub mod filter;
 pub mod gatehouse;
 pub mod journal;
 pub mod networks;

@@ -6,6 +6,7 @@ use std::io;
 use std::mem::size_of;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -19,7 +20,7 @@ const ANY_PORT_TRIES_MAX: u32 = 8;
 /// A bound, non-blocking UDP socket of one reactor.
 #[derive(Debug)]
 pub(super) struct Listener {
-    socket: Socket,
+    socket: Arc<Socket>,
     /// Whether datagrams carry the local address they were sent to, because the socket is bound to
     /// a wildcard.
     pub(super) wildcard: bool,
@@ -38,29 +39,12 @@ impl Listener {
 
     /// Datagrams the kernel dropped at this socket, most often for want of buffer space.
     pub(super) fn kernel_drops(&self) -> u64 {
-        self.memory().map_or(0, |memory| memory.drops.into())
+        drops_of(self.fd())
     }
 
     /// What the kernel says of the receive buffer. One system call, some 0.3 us.
     pub(super) fn memory(&self) -> Option<Memory> {
-        let mut info = [0u32; libc::SK_MEMINFO_DROPS as usize + 1];
-        let mut len = size_of_val(&info) as libc::socklen_t;
-        // SAFETY: the kernel writes at most `len` bytes to `info`, which are what it has.
-        let outcome = unsafe {
-            libc::getsockopt(
-                self.fd(),
-                libc::SOL_SOCKET,
-                libc::SO_MEMINFO,
-                info.as_mut_ptr().cast(),
-                &mut len,
-            )
-        };
-        let field = |name: libc::c_int| info[name as usize];
-        (outcome == 0).then(|| Memory {
-            queued_bytes: field(libc::SK_MEMINFO_RMEM_ALLOC),
-            room_bytes: field(libc::SK_MEMINFO_RCVBUF),
-            drops: field(libc::SK_MEMINFO_DROPS),
-        })
+        memory_of(self.fd())
     }
 
     /// When the datagram arrived that was taken last, by the wall clock, since 1970. The first call
@@ -74,6 +58,11 @@ impl Listener {
         let seconds = u64::try_from(at.tv_sec).ok()?;
         let nanos = u32::try_from(at.tv_nsec).ok()?;
         (outcome == 0).then(|| Duration::new(seconds, nanos))
+    }
+
+    /// The socket, for whoever changes its filter.
+    pub(super) fn shared(&self) -> Arc<Socket> {
+        Arc::clone(&self.socket)
     }
 }
 
@@ -92,6 +81,32 @@ pub(super) struct Memory {
     pub(super) room_bytes: u32,
     /// Datagrams for which there was no room, or that a filter dropped; it wraps.
     pub(super) drops: u32,
+}
+
+/// Datagrams the kernel dropped at a socket: its buffer was full, or its filter said so.
+pub(super) fn drops_of(socket: RawFd) -> u64 {
+    memory_of(socket).map_or(0, |memory| memory.drops.into())
+}
+
+fn memory_of(socket: RawFd) -> Option<Memory> {
+    let mut info = [0u32; libc::SK_MEMINFO_DROPS as usize + 1];
+    let mut len = size_of_val(&info) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes to `info`, which are what it has.
+    let outcome = unsafe {
+        libc::getsockopt(
+            socket,
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            info.as_mut_ptr().cast(),
+            &mut len,
+        )
+    };
+    let field = |name: libc::c_int| info[name as usize];
+    (outcome == 0).then(|| Memory {
+        queued_bytes: field(libc::SK_MEMINFO_RMEM_ALLOC),
+        room_bytes: field(libc::SK_MEMINFO_RCVBUF),
+        drops: field(libc::SK_MEMINFO_DROPS),
+    })
 }
 
 /// The number of an interface by its name.
@@ -211,7 +226,7 @@ fn bind_one(address: SocketAddr, buffer_bytes: usize) -> Result<Listener, StartE
         }
     }
     socket.bind(&address.into()).map_err(failed("bind"))?;
-    Ok(Listener { socket, wildcard })
+    Ok(Listener { socket: Arc::new(socket), wildcard })
 }
 
 /// As large as asked where privileged, else as large as net.core.rmem_max and wmem_max allow: the

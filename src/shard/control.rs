@@ -85,6 +85,8 @@ pub enum Control {
     /// Give one page of the sources that are blocked, from behind this address on. Every shard has
     /// the same list, so one is asked.
     Blocks(Option<IpAddr>),
+    /// Say whether that list is still the one somebody has read ([`BlockPage::version`]).
+    BlocksVersion,
     /// Block a source for so many seconds, or until it is lifted; its /64 where it is of IPv6. To
     /// be given to every shard.
     Block(IpAddr, Option<u32>),
@@ -128,6 +130,8 @@ pub enum Reply {
     Unregistered(Result<Unregistered, Unfound>),
     /// Sources that are blocked.
     Blocks(BlockPage),
+    /// Changes whenever a source is blocked or free again.
+    BlocksVersion(u64),
     /// Whether the order about a block changed anything.
     BlockChanged(bool),
     /// Security events.
@@ -292,6 +296,7 @@ impl Core {
                 Reply::Unregistered(self.force_unregister(now, &aor, &chosen))
             }
             Control::Blocks(after) => Reply::Blocks(self.list_blocks(now, after)),
+            Control::BlocksVersion => Reply::BlocksVersion(self.guard.blocks_version()),
             Control::Block(source, for_s) => Reply::BlockChanged(self.guard.block(source, for_s)),
             Control::RestoreBlocks(blocks) => {
                 for &(source, for_s) in &*blocks {
