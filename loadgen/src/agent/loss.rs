@@ -2,6 +2,7 @@
 //! looked at, as on a bad line. Which retransmissions that explains is kept per agent: whatever is
 //! beyond them, the server has to answer for.
 
+use super::{AgentId, Fleet};
 use crate::plan::Nanos;
 
 /// Loss of one thread. The draws follow from the seed.
@@ -65,6 +66,36 @@ impl Way {
     /// That answer was lost on its way back.
     pub fn lost_answer(&mut self) {
         self.lost = true;
+    }
+}
+
+impl Fleet {
+    /// Whether the request that was just written for an agent is lost on its way.
+    pub fn loses_request(&mut self, id: AgentId, now: Nanos) -> bool {
+        let way = &mut self.agents[id as usize].way;
+        if self.loss.strikes() {
+            way.lost_request();
+            self.recorder.tally.requests_dropped += 1;
+            return true;
+        }
+        way.left(now);
+        false
+    }
+
+    /// Whether an answer to the request under way of an agent is lost on its way.
+    pub(super) fn loses_answer(&mut self, id: AgentId, status: u16, now: Nanos) -> bool {
+        let way = &mut self.agents[id as usize].way;
+        if status >= 200
+            && let Some(took) = way.answered(now)
+        {
+            self.recorder.latencies.answer.saturating_record(took);
+        }
+        if self.loss.strikes() {
+            way.lost_answer();
+            self.recorder.tally.answers_dropped += 1;
+            return true;
+        }
+        false
     }
 }
 

@@ -341,18 +341,6 @@ impl Fleet {
         written
     }
 
-    /// Whether the request that was just written for an agent is lost on its way.
-    pub fn loses_request(&mut self, id: AgentId, now: Nanos) -> bool {
-        let way = &mut self.agents[id as usize].way;
-        if self.loss.strikes() {
-            way.lost_request();
-            self.recorder.tally.requests_dropped += 1;
-            return true;
-        }
-        way.left(now);
-        false
-    }
-
     /// Agents that are registered.
     pub fn registered_count(&self, now: Nanos) -> u64 {
         self.agents.iter().filter(|agent| agent.registered_until > now).count() as u64
@@ -393,14 +381,7 @@ impl Fleet {
             }
         };
         let id = self.locate(&answer)?;
-        if answer.status >= 200
-            && let Some(took) = self.agents[id as usize].way.answered(now)
-        {
-            self.recorder.latencies.answer.saturating_record(took);
-        }
-        if self.loss.strikes() {
-            self.agents[id as usize].way.lost_answer();
-            self.recorder.tally.answers_dropped += 1;
+        if self.loses_answer(id, answer.status, now) {
             return None;
         }
         if answer.status < 200 {
