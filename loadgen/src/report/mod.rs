@@ -94,8 +94,8 @@ fn render(out: &mut String, outcome: &Outcome) -> std::fmt::Result {
     if outcome.scenario == "storm" {
         writeln!(
             out,
-            "  last registration after {:.3} s, {} of {} registered, {} gave up, {} times sent away by \
-             Retry-After",
+            "  last registration after {:.3} s, {} of {} registered, {} gave up, {} times told to \
+             come back later",
             outcome.last_registration_seconds,
             tally.registered,
             outcome.users,

@@ -1,3 +1,5 @@
+//! Waiting times go in, shares come out; the rules hold for any waiting time.
+
 use proptest::prelude::*;
 
 use super::*;
