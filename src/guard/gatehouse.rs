@@ -284,11 +284,8 @@ impl Guard {
     /// What a message has shown by its source alone.
     #[must_use]
     pub fn class_of(&self, source: IpAddr, asked: Asked) -> Class {
-        let is_known = match asked {
-            Asked::Register => self.is_proven(source) || self.is_trusted(source),
-            Asked::Request | Asked::Nothing => self.is_trusted(source),
-        };
-        if is_known { Class::Known } else { Class::Newcomer }
+        let proven = asked == Asked::Register && self.is_proven(source);
+        if proven || self.is_trusted(source) { Class::Known } else { Class::Newcomer }
     }
 
     /// A message was shed.
