@@ -254,7 +254,7 @@ const WAITING_MAX_NS: u64 = 3600 * 1_000_000_000;
 /// Too short to matter.
 const NOTHING_NS: u64 = 100_000;
 
-/// The share that is shed at a waiting time, where shedding begins at `begin`: none at half of that,
+/// The share that is shed at a waiting time, where shedding begins at `begin`: none at half of it,
 /// to which it goes on once it has begun, all at [`WHOLE`] times as much.
 fn share_of(waiting: u64, begin: u64) -> Shed {
     let (least, whole) = (begin / 2, WHOLE * begin);
