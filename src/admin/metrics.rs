@@ -207,6 +207,11 @@ fn shards(text: &mut Exposition, tallies: &[Box<Tally>]) {
         kinds.map(one).collect::<Vec<_>>()
     });
     text.family(Kind::Counter, "security_events", "Security events, by kind", security);
+    let pushed_out = (0..).zip(tallies).map(|(shard, tally): (usize, _)| {
+        (format!("shard=\"{shard}\""), tally.security_pushed_out)
+    });
+    let meaning = "Listed security events that made room for others";
+    text.family(Kind::Counter, "security_events_pushed_out", meaning, pushed_out);
     keepalives(text, tallies);
     let trips = (0..).zip(tallies).map(|(shard, tally): (usize, _)| {
         (format!("shard=\"{shard}\""), tally.counters.round_trips.us())
@@ -316,7 +321,8 @@ mod tests {
             }
             let watching = crate::reg_event::Counters::default();
             let security = [0; SecurityKind::ALL.len()];
-            Box::new(Tally { counters, watching, security, levels: Levels::default() })
+            let (security_pushed_out, levels) = (0, Levels::default());
+            Box::new(Tally { counters, watching, security, security_pushed_out, levels })
         };
         let mut text = Exposition::default();
         shards(&mut text, &[tally(&[]), tally(&[10, 20])]);

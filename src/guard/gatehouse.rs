@@ -309,12 +309,21 @@ impl Guard {
     /// from which nobody has proved himself, walks through numbers.
     pub fn step(&mut self, source: IpAddr, user: &[u8]) -> bool {
         let source = source.to_canonical();
+        self.meet(source);
         let walks = self.sources.step(&self.addresses, source, user);
         if walks {
             // One record, whatever numbers it goes through.
             self.journal.record(self.wall, SecurityKind::Walk, source, b"", b"");
         }
         walks
+    }
+
+    /// Where limits are off, what a source does is remembered all the same if it can be blocked.
+    #[inline]
+    fn meet(&mut self, source: IpAddr) {
+        if self.unlimited && !self.indifferent && !self.is_exempt(source) {
+            self.sources.meet(self.moment, &self.addresses, source);
+        }
     }
 
     /// An account, by the keyed hash of its name, has given a right digest over a fresh nonce that
@@ -368,6 +377,7 @@ impl Guard {
             if self.is_proven(source) {
                 return;
             }
+            self.meet(source);
             let Some(points) = self.sources.add_faked(&self.addresses, source, points) else {
                 return;
             };
