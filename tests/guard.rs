@@ -230,6 +230,66 @@ fn a_scanner_over_udp_is_restrained_and_over_a_connection_blocked_at_once() {
     });
 }
 
+fn link(slot: u32, transport: Transport) -> Link<'static> {
+    let id = ConnectionId { reactor: slot as u8 % 2, slot, generation: 1 };
+    Link { id, transport, authenticated: false, peer: Peer::new(b"") }
+}
+
+/// The server has begun anew, so nobody has proved himself: forty phones behind one address come
+/// one after the other, and none has answered its challenge before the last has asked.
+#[test]
+fn a_row_of_phones_over_connections_is_registered_completely() {
+    let options = guarded(|guard| (guard.rate_per_s, guard.register_rate_per_s) = (None, None));
+    for shards in [1, 2] {
+        let cluster = common::cluster::Cluster::new(&Options { shards, ..options.clone() });
+        let mut desk = Desk::at(cluster, 0);
+        let give = |desk: &mut Desk, phone: &mut Phone| {
+            let number: u32 = phone.user[1..].parse().unwrap();
+            let mut link = link(number, Transport::Tcp);
+            link.id.reactor %= shards;
+            let port = 20_000 + number as u16;
+            let request = phone.register(600).replace("/UDP", "/TCP");
+            let sent = desk.send_over(link, from("192.0.2.1", port), &request);
+            desk.cluster.orders();
+            Response::parse(&sent.unwrap_or_else(|| panic!("u{number} hears nothing")).bytes)
+        };
+        let mut phones: Vec<Phone> = (1..=40).map(phone).collect();
+        for phone in &mut phones {
+            let challenge = give(&mut desk, phone);
+            assert_eq!(challenge.status, 401);
+            assert!(phone.take_challenge(&challenge));
+        }
+        for phone in &mut phones {
+            assert_eq!(give(&mut desk, phone).status, 200, "{} on {shards} shards", phone.user);
+        }
+        assert_eq!(blocks(&mut desk), []);
+    }
+}
+
+/// What a page in somebody's browser can send, over connections that are the office's own.
+#[test]
+fn a_page_that_somebody_opens_gets_no_phone_of_the_office_blocked() {
+    each_way(&guarded(|_| {}), |desk| {
+        let mut registered = phone(1);
+        assert_eq!(register(desk, &mut registered, source()), Some(200));
+        let shards = desk.cluster.shards.len() as u8;
+        for slot in 0..70 {
+            let mut link = link(slot, Transport::Ws);
+            link.id.reactor %= shards;
+            let (page, port) = (options("friendly-scanner").replace("/UDP", "/WS"), 50_000);
+            assert_eq!(desk.send_over(link, from("192.0.2.7", port), &page), None);
+            desk.send_over(link, from("192.0.2.7", port), &page.replace("1 OPTIONS", "x OPTIONS"));
+            let now = desk.cluster.now;
+            desk.cluster.shards[0].came_to_nothing(now, source().ip());
+            desk.cluster.orders();
+        }
+        assert!(blocks(desk).iter().all(|block| !block.whole));
+        assert!(!blocks(desk).is_empty(), "such a source is restrained");
+        assert_eq!(status(desk, source(), &registered.register(600)), Some(200));
+        assert_eq!(blocks(desk), [], "a success ends that");
+    });
+}
+
 /// Tries account after account with a wrong password. Returns how many passwords were checked.
 fn guess(desk: &mut Desk, attacker: SocketAddr, accounts: u32) -> u64 {
     let before = desk.counters();
@@ -262,7 +322,6 @@ fn whoever_fails_with_many_accounts_is_blocked_whole_and_without_the_blacklist_i
         assert!(block.times == 2 && block.left_s.unwrap() > 1100, "{block:?}");
     });
     let lenient = guarded(|guard| guard.blacklist = false);
-    // Where the accounts are numbered, a walk through them meets a silence now and then.
     each_way(&lenient, |desk| {
         let checked = guess(desk, attacker, 100);
         assert!(checked > 80, "{checked} passwords checked");

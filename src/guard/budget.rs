@@ -70,8 +70,9 @@ pub struct Budget {
     share_requests: Bucket,
     share_registers: Bucket,
     untold: Untold,
-    /// Points of offences anybody could have committed in its name, not told yet.
-    pub faked: u8,
+    /// Of an unproven source: points of offences anybody could have committed in its name, not
+    /// told yet. Of a proven one: 1 where its home is to be told of the next success.
+    pub suspicion: u8,
 }
 
 impl Budget {
@@ -89,6 +90,12 @@ impl Budget {
             share_registers,
             ..Budget::default()
         }
+    }
+
+    /// The same of a source from which somebody has just proved himself.
+    #[must_use]
+    pub fn unsuspected(self) -> Budget {
+        Budget { suspicion: 0, ..self }
     }
 
     /// When it was last asked.
@@ -155,6 +162,14 @@ impl Budget {
         self.untold.proofs = self.untold.proofs.saturating_add(1);
         let full = u32::from(self.untold.proofs) >= requests.burst().min(u8::MAX.into());
         if full { self.tell() } else { Spent::Paid }
+    }
+
+    /// Pays for a REGISTER of a source that is held to `little`. The budget of proofs fills as ever.
+    pub fn pay_little(&mut self, now: Tick, limits: &Limits, little: Rate) -> bool {
+        self.fill(now, &Limits { registers: little, ..*limits });
+        // Full of another rate, it is cut even where no time has passed.
+        self.registers.fill(0, little);
+        self.registers.take()
     }
 
     #[cold]
@@ -225,6 +240,20 @@ mod tests {
                 assert_eq!(budget.pay(at(refresh * 30_000), true, &limits), Spent::Paid);
             }
         }
+    }
+
+    #[test]
+    fn a_restrained_source_keeps_its_budget_of_proofs() {
+        let (limits, little) = (limits(1), Rate { per_s: 1, burst: 2 });
+        let mut budget = Budget::full(at(0), &limits);
+        let asked = (0..100).filter(|_| budget.pay_little(at(0), &limits, little)).count();
+        assert_eq!(asked, 2);
+        let paid = (0..100).filter(|_| budget.pay_for_proof(at(0), &limits) == Spent::Paid).count();
+        assert_eq!(paid, 50);
+        let asked = (1000..3000).filter(|&ms| budget.pay_little(at(ms), &limits, little)).count();
+        assert_eq!(asked, 2, "one a second");
+        let paid = (0..100).filter(|_| budget.pay_for_proof(at(3000), &limits) == Spent::Paid);
+        assert_eq!(paid.count(), 50, "filled at its own rate");
     }
 
     /// One source by as many flows as there are shards, each flow as fast as it can.

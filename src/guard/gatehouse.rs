@@ -17,8 +17,8 @@ use super::journal::Journal;
 use super::networks::{Networks, Rule, Said, Standing};
 use super::patterns::Patterns;
 use super::scanner::Words;
-use super::score::{Offence, Points, Reached, Scores};
-use super::sources::{Met, Moment, Sources};
+use super::score::{Offence, Points, Reached, Scores, Surety};
+use super::sources::{Concerns, Met, Moment, Sources};
 use super::told::{Telling, To, Told, until};
 use crate::config;
 use crate::time::{Instant, Now, UnixTime};
@@ -111,7 +111,6 @@ pub struct Guard {
     journal: Journal,
     pub(super) alerts: Patterns,
     pub(super) telling: Telling,
-    restrained: Limits,
     admission: Admission,
     /// Messages of networks that are not served.
     excluded: u64,
@@ -153,7 +152,6 @@ impl Guard {
             journal: Journal::default(),
             alerts: Patterns::new(&config.alerts),
             telling: Telling::default(),
-            restrained: Limits::new(RESTRAINED, RESTRAINED, shards),
             admission: Admission::new(config.overload, seed.finish()),
             excluded: 0,
             unlimited: false,
@@ -238,10 +236,10 @@ impl Guard {
 
     #[cold]
     fn admit_restrained(&mut self, source: IpAddr, asked: Asked) -> Entry {
-        let Guard { sources, addresses, restrained, moment, .. } = self;
+        let Guard { sources, addresses, moment, .. } = self;
         match asked {
             Asked::Nothing => Entry::Open,
-            Asked::Register if sources.spend_little(*moment, addresses, source, restrained) => {
+            Asked::Register if sources.spend_little(*moment, addresses, source, RESTRAINED) => {
                 Entry::Open
             }
             _ => Entry::IfProved(Silence::Restrained),
@@ -377,8 +375,33 @@ impl Guard {
         if self.indifferent || (source.is_loopback() && !self.config.loopback) {
             return;
         }
-        if self.sources.is_news(self.moment, &self.addresses, source, account) {
-            self.spread_proof(source, account);
+        match self.sources.concerns(self.moment, &self.addresses, source, account) {
+            Concerns::Nobody => {}
+            Concerns::Home => self.speak_for(source),
+            Concerns::All => self.spread_proof(source, account),
+        }
+    }
+
+    /// Something is held against `source`, and an account has just proved itself there once more.
+    #[cold]
+    fn speak_for(&mut self, source: IpAddr) {
+        let home = self.addresses.home(source, self.shards);
+        if home == self.id {
+            self.absolve(source);
+        } else if !self.telling.say(To::Shard(home), Told::Absolved { source }) {
+            // The next success tells it.
+            return;
+        }
+        self.sources.suspect(&self.addresses, source, false);
+    }
+
+    /// Forgives a source whose home this is half of what it did, and lifts its restraint.
+    fn absolve(&mut self, source: IpAddr) {
+        let Guard { scores, blacklist, addresses, moment, .. } = self;
+        scores.absolve(moment.tick, addresses, super::address::culprit(source));
+        if blacklist.lift(addresses, source, true) {
+            self.telling.say(To::Others, Told::Lifted { source });
+            self.record_at_home(SecurityKind::Unblocked, source);
         }
     }
 
@@ -428,11 +451,12 @@ impl Guard {
         } else {
             points.into()
         };
+        let surety = Surety::of(offence, fakeable);
         let home = self.addresses.home(source, self.shards);
         if home == self.id {
-            self.judge(source, Points { points, account, fakeable });
+            self.judge(source, Points { points, account, surety });
         } else {
-            let told = Told::Offended { source, points, account, fakeable };
+            let told = Told::Offended { source, points, account, surety };
             self.telling.say(To::Shard(home), told);
         }
     }
@@ -442,8 +466,15 @@ impl Guard {
         let Guard { sources, scores, blacklist, addresses, config, .. } = self;
         let culprit = super::address::culprit(source);
         let accounts = sources.accounts(addresses, source);
-        let whole = match scores.add(self.moment.tick, addresses, culprit, points, accounts) {
-            Reached::Nothing => return,
+        let tick = self.moment.tick;
+        let whole = match scores.add(tick, addresses, culprit, points, accounts) {
+            Reached::Nothing => {
+                if accounts > 0 && scores.announce(tick, addresses, culprit) {
+                    sources.suspect(addresses, culprit, true);
+                    self.telling.say(To::Others, Told::Suspected { source: culprit });
+                }
+                return;
+            }
             Reached::Restraint => false,
             Reached::Block => true,
         };
@@ -455,7 +486,11 @@ impl Guard {
         let (now, by_operator) = (self.now, false);
         let block = NewBlock { now, until: Some(until), whole, by_operator, times };
         if blacklist.block(addresses, culprit, block) {
-            scores.reset(addresses, culprit);
+            if whole {
+                scores.reset(addresses, culprit);
+            } else {
+                sources.suspect(addresses, culprit, true);
+            }
             self.telling.say(To::Others, Told::Blocked { source: culprit, until, whole, times });
             let kind = if whole { SecurityKind::Blocked } else { SecurityKind::Restrained };
             self.journal.record(self.wall, kind, culprit, b"", b"");
@@ -472,14 +507,19 @@ impl Guard {
                 sources.charge(*moment, addresses, source, network, (scope, untold));
             }
             Told::Proved { source, account } => self.take_proof(source, account),
-            Told::Offended { source, points, account, fakeable } => {
-                self.judge(source, Points { points, account, fakeable });
+            Told::Offended { source, points, account, surety } => {
+                self.judge(source, Points { points, account, surety });
             }
+            Told::Suspected { source } => sources.suspect(addresses, source, true),
+            Told::Absolved { source } => self.absolve(source),
+            Told::Lifted { source } => _ = blacklist.lift(addresses, source, true),
             Told::Suspended { source, account } => self.take_suspension(source, account),
             Told::Blocked { source, until, whole, times } => {
                 let (now, by_operator) = (self.now, false);
                 let block = NewBlock { now, until: Some(until), whole, by_operator, times };
-                blacklist.block(addresses, source, block);
+                if blacklist.block(addresses, source, block) && !whole {
+                    sources.suspect(addresses, source, true);
+                }
             }
         }
     }
@@ -542,6 +582,13 @@ impl Guard {
                     && self.blacklist.standing(now, &self.addresses, source) == Block::Blocked
             }
         }
+    }
+
+    /// Whether a source is restrained for what it did.
+    #[must_use]
+    pub fn is_restrained(&self, source: IpAddr) -> bool {
+        let source = source.to_canonical();
+        self.blacklist.standing(self.now, &self.addresses, source) == Block::Restrained
     }
 
     /// The blocks after `after` in the order of addresses, at most `most`.

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use super::address::{Addresses, culprit, prefix};
-use super::bucket::Tick;
+use super::bucket::{Rate, Tick};
 use super::budget::{Budget, Limits, Spent, Untold};
 use super::scanner::Walk;
 use super::sketch::Sketch;
@@ -81,6 +81,17 @@ pub enum Met {
     PrefixLimit,
     /// The network it is in, by the configuration, is over its own.
     NetworkLimit,
+}
+
+/// Who is to hear that an account has proved itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Concerns {
+    /// Every shard: it is news.
+    All,
+    /// The home of the source, where something is held against it.
+    Home,
+    /// Nobody.
+    Nobody,
 }
 
 /// The clock as the tables need it.
@@ -208,18 +219,18 @@ impl Sources {
         spent != Spent::Short
     }
 
-    /// Takes a request of a restrained source from its buckets as far as `limits` allow. Returns
-    /// whether there was enough. Each shard keeps that limit for itself: what could be gained by
+    /// Takes a REGISTER of a restrained source from a rate of so little; what proofs may spend is
+    /// not cut. Returns whether there was enough. Each shard keeps that limit for itself: what could be gained by
     /// many flows is a challenge a second.
     pub fn spend_little(
         &mut self,
         now: Moment,
         addresses: &Addresses,
         source: IpAddr,
-        limits: &Limits,
+        little: Rate,
     ) -> bool {
-        let (budget, _) = self.budget(now, addresses, source);
-        budget.pay(now.tick, true, limits) != Spent::Short
+        let (budget, limits) = self.budget(now, addresses, source);
+        budget.pay_little(now.tick, &limits, little)
     }
 
     /// The budget of a source, made if there is none, and its limits.
@@ -271,19 +282,39 @@ impl Sources {
         }
     }
 
-    /// Whether it would be news that `account` has proved itself from `source`.
+    /// Whom it would concern that `account` has proved itself from `source`.
     #[inline]
     #[must_use]
-    pub fn is_news(
+    pub fn concerns(
         &mut self,
         now: Moment,
         addresses: &Addresses,
         source: IpAddr,
         account: u64,
-    ) -> bool {
-        let Some(proven) = self.proven.find_mut(addresses.hash(source)) else { return true };
+    ) -> Concerns {
+        let hashed = addresses.hash(source);
+        let Some(proven) = self.proven.find_mut(hashed) else { return Concerns::All };
         proven.turn(now.period);
-        proven.sketches[0].lacks(account)
+        if proven.sketches[0].lacks(account) {
+            return Concerns::All;
+        }
+        let suspected = match source {
+            IpAddr::V4(_) => proven.budget.suspicion != 0,
+            IpAddr::V6(_) => {
+                let around = self.proven.find(addresses.hash(culprit(source)));
+                around.is_some_and(|around| around.budget.suspicion != 0)
+            }
+        };
+        if suspected { Concerns::Home } else { Concerns::Nobody }
+    }
+
+    /// Something is held against a source, or no longer. Of those nobody has proved himself from it
+    /// is not remembered: a success there concerns all.
+    #[cold]
+    pub fn suspect(&mut self, addresses: &Addresses, source: IpAddr, suspected: bool) {
+        if let Some(proven) = self.proven.find_mut(addresses.hash(culprit(source))) {
+            proven.budget.suspicion = suspected.into();
+        }
     }
 
     /// An account has proved itself from `source`.
@@ -299,7 +330,7 @@ impl Sources {
         let hashed = addresses.hash(source);
         let (limits, shards) = (self.limits, self.shards);
         // It takes along what it has spent.
-        let unproven = self.unproven.find(hashed).map(|unproven| unproven.budget);
+        let unproven = self.unproven.find(hashed).map(|unproven| unproven.budget.unsuspected());
         self.unproven.remove(hashed);
         let new = || Proven {
             budget: unproven.unwrap_or_else(|| Budget::full(now.tick, &limits)),
@@ -348,8 +379,9 @@ impl Sources {
     pub fn add_faked(&mut self, addresses: &Addresses, source: IpAddr, points: u8) -> Option<u16> {
         const ENOUGH: u8 = 16;
         let one = self.unproven.find_mut(addresses.hash(source))?;
-        one.budget.faked = one.budget.faked.saturating_add(points);
-        (one.budget.faked >= ENOUGH).then(|| u16::from(std::mem::take(&mut one.budget.faked)))
+        let faked = &mut one.budget.suspicion;
+        *faked = faked.saturating_add(points);
+        (*faked >= ENOUGH).then(|| u16::from(std::mem::take(faked)))
     }
 
     /// Touches what the request of a source will need; see [`Table::warm`].

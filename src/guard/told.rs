@@ -7,6 +7,7 @@
 //!   take that from their own buckets. So one flow gets the whole rate, and all flows of a source
 //!   together never twice of it.
 //! - A proof is news once for each account, source and some days, and then told to all.
+//! - Where something is held against a source, its next success is told too, to its home.
 //! - Offences are counted in one place, the home of their source, so that they add up exactly.
 //!   What it decides is told to all.
 
@@ -14,6 +15,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::score::Surety;
 use crate::limits::TOLD_WAITING_MAX;
 use crate::time::Instant;
 
@@ -48,8 +50,24 @@ pub enum Told {
         points: u16,
         /// The keyed hash of the account it was tried on, 0 where there was none.
         account: u64,
-        /// Anybody could have sent it in the source's name.
-        fakeable: bool,
+        /// How sure it is whose doing it was.
+        surety: Surety,
+    },
+    /// To all: something is held against a source from which accounts have proved themselves. The
+    /// next success there is to be told to its home.
+    Suspected {
+        /// The source, or what stands for it.
+        source: IpAddr,
+    },
+    /// To the home of the source: an account that is known there has proved itself once more.
+    Absolved {
+        /// The source.
+        source: IpAddr,
+    },
+    /// To all: for that, the source is no longer restrained.
+    Lifted {
+        /// The source.
+        source: IpAddr,
     },
     /// To the home of suspensions, which is the first shard: an account was suspended.
     Suspended {

@@ -265,9 +265,13 @@ impl Core {
             Err(_) => message.to().ok().and_then(|to| to.uri.user),
         };
         if user.is_some_and(|user| self.guard.step(source, user)) {
-            let fakeable = arrival.datagram.link.is_none();
-            self.guard.offend(source, Offence::Walk, 0, fakeable);
-            return Err(DropReason::Scanner);
+            // A row of honest phones is no other: it is answered, over connections too, where what
+            // is dropped is not sent again. Whether an account exists must not show here either.
+            let restrained = self.guard.is_restrained(source);
+            self.guard.offend(source, Offence::Walk, 0, true);
+            if restrained {
+                return Err(DropReason::Scanner);
+            }
         }
         Ok(())
     }

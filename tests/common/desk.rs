@@ -70,6 +70,11 @@ pub fn source() -> SocketAddr {
 }
 
 impl Desk {
+    /// Where everything arrives at one shard.
+    pub fn at(cluster: Cluster, shard: usize) -> Desk {
+        Desk { cluster, arrivals: Arrivals::At(shard) }
+    }
+
     /// Gives a datagram from `source`, and returns what is sent.
     pub fn send_from(&mut self, source: SocketAddr, request: &str) -> Option<Sent> {
         let at = match &mut self.arrivals {

@@ -350,6 +350,58 @@ fn a_stranger_whose_name_was_abused_is_restrained_and_proves_himself_out_of_it()
 }
 
 #[test]
+fn what_a_page_sends_over_connections_restrains_an_office_at_most_and_a_success_ends_that() {
+    for shards in [1u8, 3] {
+        let mut guards = Guards::new(shards, &defaults(), &[]);
+        for office in [ip("192.0.2.1"), ip("2001:db8::1")] {
+            guards.proved(0, office, account(1));
+            for nth in 0..100 {
+                let at = nth % usize::from(shards);
+                guards.offend(at, office, Offence::Scanner, 0, false);
+                guards.offend(at, office, Offence::Malformed, 0, false);
+            }
+            let listed = shown(&guards);
+            assert!(listed.len() == 1 && !listed[0].1, "{listed:?} on {shards} shards");
+            for at in 0..usize::from(shards) {
+                assert!(guards.guards[at].is_restrained(office));
+                let admitted = (0..200).filter(|_| guards.guards[at].admit_proof(office)).count();
+                assert_eq!(admitted, 70, "as many as ever");
+            }
+            // The same account as ever, wherever it is met.
+            guards.proved(usize::from(shards) - 1, office, account(1));
+            assert_eq!(shown(&guards), [], "on {shards} shards");
+        }
+    }
+}
+
+#[test]
+fn a_success_speaks_for_its_source_once_a_minute_and_covers_up_for_no_guesser() {
+    for shards in [1u8, 3] {
+        let mut guards = Guards::new(shards, &defaults(), &[]);
+        let (office, guesser) = (ip("192.0.2.1"), ip("192.0.2.2"));
+        guards.proved(0, office, account(1));
+        guards.proved(0, guesser, account(1));
+        // Three wrong passwords each minute, and the phones refresh.
+        for nth in 0..300 {
+            let at = nth % usize::from(shards);
+            guards.offend(at, office, Offence::WrongPassword, account(nth as u64), false);
+            guards.pass(Duration::from_secs(20));
+            guards.proved(at, office, account(1));
+        }
+        assert_eq!(shown(&guards), []);
+        let tried = (1..1000u64).find(|&nth| {
+            let at = nth as usize % usize::from(shards);
+            guards.offend(at, guesser, Offence::UnknownAccount, account(nth), false);
+            guards.proved(at, guesser, account(1));
+            guards.pass(Duration::from_secs(1));
+            !shown(&guards).is_empty()
+        });
+        assert!(tried.is_some_and(|tried| tried < 40), "{tried:?} on {shards} shards");
+        assert_eq!(shown(&guards), [("192.0.2.2/32".to_owned(), true)]);
+    }
+}
+
+#[test]
 fn an_operator_blocks_for_good_and_lifts() {
     let mut guards = Guards::new(2, &defaults(), &[]);
     let source = ip("192.0.2.1");

@@ -28,12 +28,16 @@ reasons! {
     Broken => closed_broken,
     /// What came in was no SIP.
     Garbage => closed_garbage,
+    /// It was HTTP where SIP is spoken: a page in somebody's browser had it sent.
+    Http => closed_garbage,
     /// A message was refused behind which the stream could not go on.
     Faulty => closed_faulty,
     /// The TLS handshake failed, or a record was forged.
     Tls => closed_tls,
     /// The request to open a WebSocket was refused.
     UpgradeRefused => closed_upgrade_refused,
+    /// The same for its Origin, or because it asked for no WebSocket: that was somebody's browser.
+    Foreign => closed_upgrade_refused,
     /// A WebSocket frame that must not be.
     WebSocket => closed_websocket,
     /// No SIP within the time, the handshakes included.
@@ -60,7 +64,8 @@ reasons! {
 
 impl CloseReason {
     /// Whether it speaks against whoever came by it, if he has not proved who he is: something that
-    /// is no SIP, or was begun and not finished. Who closes it himself has only looked.
+    /// is no SIP, or was begun and not finished. Who closes it himself has only looked; and a page
+    /// that somebody opens has his browser send HTTP wherever it likes.
     pub(super) fn is_offence(self) -> bool {
         use CloseReason::*;
         matches!(self, Garbage | Tls | UpgradeRefused | WebSocket | Silent | Unfinished)
@@ -69,7 +74,7 @@ impl CloseReason {
     /// Whether the client is told something last, and so is given the time to hear it.
     pub(super) fn is_told(self) -> bool {
         use CloseReason::*;
-        matches!(self, Faulty | Tls | UpgradeRefused | WebSocket | Kicked)
+        matches!(self, Faulty | Tls | UpgradeRefused | Foreign | WebSocket | Kicked)
     }
 
     /// The close code of a WebSocket (RFC 6455 7.4.1).

@@ -217,7 +217,12 @@ impl Connection {
     fn next_in_stream(&mut self, table: &mut HeaderTable) -> Result<bool, CloseReason> {
         let Protocol::Stream(scanner) = &mut self.protocol else { return Ok(false) };
         let at = self.at;
-        match scanner.look(&self.text[at..], table) {
+        let frame = scanner.look(&self.text[at..], table);
+        if !matches!(frame, Frame::LineEnd { .. } | Frame::Ping { .. }) && is_http(&self.text[at..])
+        {
+            return Err(CloseReason::Http);
+        }
+        match frame {
             Frame::Partial { .. } => return Ok(false),
             Frame::LineEnd { len } => self.at += len,
             Frame::Ping { len } => {
@@ -249,6 +254,8 @@ impl Connection {
                 self.protocol = Protocol::WebSocket(Box::default());
                 Ok(true)
             }
+            // From a page that may not, or no WebSocket at all.
+            handshake::Outcome::Refused(403 | 405 | 426) => Err(CloseReason::Foreign),
             handshake::Outcome::Refused(_) => Err(CloseReason::UpgradeRefused),
         }
     }
@@ -457,6 +464,16 @@ impl Connection {
     pub(super) fn buffer_bytes(&self) -> usize {
         self.records.capacity() + self.text.capacity() + self.output.capacity()
     }
+}
+
+/// Whether a request of HTTP/1 stands in front (RFC 9112 3). No longer line is looked into: this is
+/// asked each time that bytes have come.
+fn is_http(bytes: &[u8]) -> bool {
+    const LINE_BYTES_MAX: usize = 1024;
+    let front = &bytes[..bytes.len().min(LINE_BYTES_MAX)];
+    let Some(end) = memchr::memchr(b'\n', front) else { return false };
+    let line = front[..end].trim_ascii_end();
+    line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0")
 }
 
 /// Messages cannot be sent on the connection.

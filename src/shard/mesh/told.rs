@@ -4,6 +4,7 @@ use bytes::{Buf, BufMut};
 
 use super::record::{put_ip, take_ip};
 use crate::guard::Told;
+use crate::guard::score::Surety;
 use crate::guard::told::Scope;
 use crate::time::Instant;
 
@@ -12,6 +13,9 @@ const PROVED: u8 = 2;
 const OFFENDED: u8 = 3;
 const BLOCKED: u8 = 4;
 const SUSPENDED: u8 = 5;
+const SUSPECTED: u8 = 6;
+const ABSOLVED: u8 = 7;
+const LIFTED: u8 = 8;
 
 /// Writes what is told.
 pub(super) fn put(out: &mut impl BufMut, told: Told) {
@@ -26,12 +30,12 @@ pub(super) fn put(out: &mut impl BufMut, told: Told) {
             put_ip(out, Some(source));
             out.put_u64_ne(account);
         }
-        Told::Offended { source, points, account, fakeable } => {
+        Told::Offended { source, points, account, surety } => {
             out.put_u8(OFFENDED);
             put_ip(out, Some(source));
             out.put_u16_ne(points);
             out.put_u64_ne(account);
-            out.put_u8(fakeable.into());
+            out.put_u8(surety as u8);
         }
         Told::Blocked { source, until, whole, times } => {
             out.put_u8(BLOCKED);
@@ -43,6 +47,18 @@ pub(super) fn put(out: &mut impl BufMut, told: Told) {
             out.put_u8(SUSPENDED);
             put_ip(out, Some(source));
             out.put_u64_ne(account);
+        }
+        Told::Suspected { source } => {
+            out.put_u8(SUSPECTED);
+            put_ip(out, Some(source));
+        }
+        Told::Absolved { source } => {
+            out.put_u8(ABSOLVED);
+            put_ip(out, Some(source));
+        }
+        Told::Lifted { source } => {
+            out.put_u8(LIFTED);
+            put_ip(out, Some(source));
         }
     }
 }
@@ -67,7 +83,7 @@ pub(super) fn take(tag: &mut impl Buf) -> Told {
             source,
             points: tag.get_u16_ne(),
             account: tag.get_u64_ne(),
-            fakeable: tag.get_u8() != 0,
+            surety: Surety::ALL[usize::from(tag.get_u8())],
         },
         BLOCKED => Told::Blocked {
             source,
@@ -76,6 +92,9 @@ pub(super) fn take(tag: &mut impl Buf) -> Told {
             times: tag.get_u8(),
         },
         SUSPENDED => Told::Suspended { source, account: tag.get_u64_ne() },
+        SUSPECTED => Told::Suspected { source },
+        ABSOLVED => Told::Absolved { source },
+        LIFTED => Told::Lifted { source },
         other => panic!("a word of a guard of an unknown kind, {other}"),
     }
 }
@@ -95,18 +114,22 @@ mod tests {
         #[test]
         fn every_word_survives_and_fits(
             source in any::<IpAddr>(),
-            (points, account, fakeable) in any::<(u16, u64, bool)>(),
+            (points, account) in any::<(u16, u64)>(),
+            surety in 0usize..3,
             (until, whole, times) in any::<(u64, bool, u8)>(),
             scope in 0usize..3,
             (requests, registers, proofs) in any::<(u8, u8, u8)>(),
-            which in 0usize..5,
+            which in 0usize..8,
         ) {
             let told = [
                 Told::Spent { source, scope: Scope::ALL[scope], requests, registers, proofs },
                 Told::Proved { source, account },
-                Told::Offended { source, points, account, fakeable },
+                Told::Offended { source, points, account, surety: Surety::ALL[surety] },
                 Told::Blocked { source, until: Instant::from_nanos(until), whole, times },
                 Told::Suspended { source, account },
+                Told::Suspected { source },
+                Told::Absolved { source },
+                Told::Lifted { source },
             ][which];
             // Behind the kind and the shard.
             let mut tag = [0; TAG_BYTES - 2];

@@ -139,9 +139,32 @@ fn a_websocket_opens_speaks_and_closes() {
 fn what_is_no_websocket_is_told_so_in_http() {
     let mut bench = Bench::new(Transport::Ws, None);
     bench.turn(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
-    assert_eq!(bench.over, Some(CloseReason::UpgradeRefused));
+    assert_eq!(bench.over, Some(CloseReason::Foreign));
     assert!(bench.output.starts_with(b"HTTP/1.1 426 "));
     assert!(bench.connection.send(b"SIP").is_err());
+}
+
+/// A page that somebody in an office opens must not get the office's phones into trouble.
+#[test]
+fn what_a_page_has_a_browser_send_ends_the_connection_and_is_no_offence() {
+    let posted = b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 9\r\n\r\nREGISTER ";
+    let unfinished = &posted[..posted.len() - 5];
+    for http in [&posted[..], unfinished, b"GET /x HTTP/1.0\r\n\r\n", b"GET / HTTP/1.1\n"] {
+        let mut bench = Bench::new(Transport::Tcp, None);
+        bench.turn(http);
+        assert_eq!(bench.over, Some(CloseReason::Http), "{}", http.escape_ascii());
+        assert!(bench.messages.is_empty() && bench.output.is_empty());
+    }
+    let origins = Rules { origins: vec!["https://phone.test".to_owned()], ..rules() };
+    let mut foreign = Connection::new(Transport::Ws, None, &origins);
+    let request = String::from_utf8(UPGRADE.to_vec()).unwrap();
+    let request = request.replacen("\r\n", "\r\nOrigin: https://page.test\r\n", 1);
+    foreign.input().extend_from_slice(request.as_bytes());
+    let step = foreign.next(&origins, &mut HeaderTable::new());
+    assert_eq!(step, Step::Over(CloseReason::Foreign));
+    assert!(foreign.output().starts_with(b"HTTP/1.1 403 "));
+    assert!(!CloseReason::Http.is_offence() && !CloseReason::Foreign.is_offence());
+    assert!(CloseReason::Foreign.is_told() && CloseReason::Garbage.is_offence());
 }
 
 #[test]
