@@ -135,7 +135,7 @@ impl World {
                     self.ask(who, at, ASKED[usize::from(what % 8)]);
                 }
             }
-            3 if much % 2 == 0 => self.pass(u64::from(much) * 100),
+            3 if much.is_multiple_of(2) => self.pass(u64::from(much) * 100),
             3 => self.wait(at, u64::from(much) * 8),
             4 => {
                 let offence = OFFENCES[usize::from(much) % OFFENCES.len()];
