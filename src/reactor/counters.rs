@@ -176,7 +176,8 @@ counters! {
     stream_turns,
     /// Turns given to the tasks that live beside the data plane.
     task_turns,
-    /// Datagrams the kernel dropped because a receive buffer was full.
+    /// Datagrams the kernel dropped at the sockets: a receive buffer was full, or a filter of
+    /// blocked sources said so.
     kernel_drops,
 }
 
