@@ -18,6 +18,8 @@ from figures import RATES, at_rate, ratios
 # Seconds of each run, rounds, accounts, accounts of the measure of memory.
 FULL = {"seconds": 3, "rounds": 3, "accounts": 100_000, "most_accounts": 1_000_000}
 QUICK = {"seconds": 1, "rounds": 1, "accounts": 20_000, "most_accounts": 100_000}
+# What keeps a side from being measured; the last where its processes are gone.
+TROUBLE = (servers.NotThere, load.Failed, OSError)
 
 
 def say(text):
@@ -99,20 +101,20 @@ class Comparison:
         if version is None:
             return self.lacks("SIPp is not installed: its row is left out")
         seconds = self.scale["seconds"] + 1
-        with self.start(servers.LOOP, 1) as server:
-            try:
+        try:
+            with self.start(servers.LOOP, 1) as server:
                 figures = load.sipp(
                     server, self.scale["accounts"], seconds, self.generator_cpu, self.directory
                 )
-            except load.Failed as why:
-                return self.lacks(f"SIPp gave no figures: {why}")
+        except TROUBLE as why:
+            return self.lacks(f"SIPp gave no figures: {why}")
         self.sipp = {"version": version, "against": servers.LOOP.title, **figures}
 
     def attempt(self, side, what):
         """Does what it can: a peer that does not run is said and left out, Aorta must."""
         try:
             what(side)
-        except (servers.NotThere, load.Failed) as why:
+        except TROUBLE as why:
             if side is servers.AORTA:
                 raise
             self.lacks(f"{side.title}: {why}")
@@ -140,6 +142,7 @@ class Comparison:
             "quick": self.quick,
             "server_cpu": self.server_cpu,
             "generator_cpu": self.generator_cpu,
+            "kamailio_version": servers.kamailio_version(),
         }
 
 
@@ -156,7 +159,7 @@ def main():
         comparison = Comparison(arguments, directory)
         try:
             comparison.all()
-        except (servers.NotThere, load.Failed) as why:
+        except TROUBLE as why:
             say(f"FAILED: {why}")
             return 1
     runs = comparison.runs

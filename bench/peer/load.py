@@ -15,6 +15,8 @@ from servers import HERE
 WINDOW = 256
 SOCKETS = 64
 SIPP_CALLS_MAX = 500
+SIPP_USERS_MAX = 10_000
+RUN_S_MAX = 300
 
 
 class Failed(Exception):
@@ -36,7 +38,12 @@ def run(binaries, server, scenario, accounts, seconds, cpu, **more):
     line = [str(binaries / "aorta-load")]
     line += arguments(scenario, server.target, accounts, seconds, cpu, **more)
     with processes.Watch(server.pids) as watch:
-        ended = subprocess.run(line, capture_output=True, text=True, timeout=600, check=False)
+        try:
+            ended = subprocess.run(
+                line, capture_output=True, text=True, timeout=RUN_S_MAX, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise Failed(f"{scenario} is not over after {RUN_S_MAX} s") from None
     try:
         summary = json.loads(ended.stdout.strip().splitlines()[-1])
     except (IndexError, ValueError):
@@ -79,7 +86,7 @@ def sipp_version():
     if not shutil.which("sipp"):
         return None
     said = subprocess.run(["sipp", "-v"], capture_output=True, text=True, check=False)
-    found = re.search(r"SIPp v([\w.-]+)", said.stdout + said.stderr)
+    found = re.search(r"SIPp v([\d.]*\d)", said.stdout + said.stderr)
     return found.group(1) if found else "unknown"
 
 
@@ -89,7 +96,7 @@ def sipp(server, accounts, seconds, cpu, directory):
     with open(users, "w", newline="", encoding="ascii") as file:
         file.write("SEQUENTIAL\n")
         rows = csv.writer(file, delimiter=";", lineterminator="\n")
-        for number in range(1, accounts + 1):
+        for number in range(1, min(accounts, SIPP_USERS_MAX) + 1):
             credentials = f"[authentication username=u{number} password=p{number}]"
             rows.writerow([f"u{number}", credentials])
     statistics = directory / "sipp.csv"
@@ -101,10 +108,13 @@ def sipp(server, accounts, seconds, cpu, directory):
     ]  # fmt: skip
     before = os.times()
     begun = time.monotonic()
-    ended = subprocess.run(
-        line, capture_output=True, text=True, timeout=seconds + 60, cwd=directory, check=False,
-        preexec_fn=lambda: os.sched_setaffinity(0, {cpu}),
-    )  # fmt: skip
+    try:
+        ended = subprocess.run(
+            line, capture_output=True, text=True, timeout=seconds + 60, cwd=directory, check=False,
+            preexec_fn=lambda: os.sched_setaffinity(0, {cpu}),
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise Failed("SIPp does not end") from None
     took = time.monotonic() - begun
     after = os.times()
     if not statistics.exists():

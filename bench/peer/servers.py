@@ -1,6 +1,7 @@
 """Who is measured, and how each is started: pinned to one core, answering before it is used."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -54,6 +55,8 @@ def command(side, port, accounts, cpu, directory, binaries):
             "--reactors", "1", "--cpus", str(cpu), "--listen", f"udp:{HOST}:{port}",
             # One challenge of one digest for everybody.
             "--set", "auth.algorithms=md5",
+            # The peer asks no phone whether it is there either.
+            "--set", "liveness.interval=0",
         ]  # fmt: skip
     if side is LOOP:
         return [str(binaries / "examples" / "datagram-loop"), f"{HOST}:{port}"]
@@ -68,6 +71,15 @@ def command(side, port, accounts, cpu, directory, binaries):
 def kamailio():
     """Where Kamailio is, or None; Debian has it where not everybody's PATH goes."""
     return shutil.which("kamailio") or shutil.which("kamailio", path="/usr/sbin:/usr/local/sbin")
+
+
+def kamailio_version():
+    """What the installed Kamailio says of itself, or None where there is none."""
+    if not kamailio():
+        return None
+    said = subprocess.run([kamailio(), "-v"], capture_output=True, text=True, check=False)
+    found = re.search(r"version: kamailio (\S+)", said.stdout)
+    return found.group(1) if found else "unknown"
 
 
 def free_port():
