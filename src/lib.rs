@@ -32,6 +32,7 @@
 //! | L1 | [`reg_event`] | who watches registrations, and what they are told |
 //! | L2 | [`shard`] | a datagram's way through the rules; who owns what; the mesh |
 //! | L3 | [`reactor`] | the shell: sockets, clocks, glommio, io_uring, system calls |
+//! | L4 | [`shield`] | what is blocked, dropped by the kernel |
 //! | L4 | [`store`], [`cli`] | what outlives the process; the programs |
 //!
 //! L0 to L2 see no socket, clock, lock, log or randomness: all of it comes in as values, so the
@@ -55,6 +56,8 @@ pub mod reg_event;
 pub mod shard;
 
 pub mod reactor;
+
+pub mod shield;
 
 pub mod admin;
 

@@ -163,6 +163,8 @@ pub const SCANNER_WORD_BYTES_MAX: usize = 64;
 pub const BLACKLIST_MAX: usize = 65_536;
 /// Blocked sources of one page.
 pub const BLOCKS_PER_CALL_MAX: usize = 256;
+/// Networks that are told to the kernel, and all that its table takes.
+pub const SHIELD_NETWORKS_MAX: usize = 2 * BLACKLIST_MAX;
 /// What the guard of one shard has to tell the others and has not told yet.
 pub const TOLD_WAITING_MAX: usize = 4096;
 /// Records of one kind of security event that one shard keeps.

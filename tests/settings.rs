@@ -9,7 +9,7 @@ use aorta::config::parameters::{PARAMETERS, Parameter, find};
 use aorta::config::{Origin, Settings, load};
 
 /// A value of each parameter that is not its default, as it prints. Together they can stand.
-const OTHER: [(&str, &str); 87] = [
+const OTHER: [(&str, &str); 101] = [
     ("registrar.replace", "Off"),
     ("registrar.bindings_max", "4"),
     ("registrar.evict", "unreachable_first"),
@@ -77,6 +77,20 @@ const OTHER: [(&str, &str); 87] = [
     ("guard.block_time", "300"),
     ("guard.block_time_max", "3600"),
     ("guard.sources", "1048576"),
+    ("security.alert_window", "300"),
+    ("security.alert_suspensions", "off"),
+    ("security.alert_sources", "20"),
+    ("security.alert_registrations", "100"),
+    ("security.log", "security.log"),
+    ("security.log_bytes", "1048576"),
+    ("security.log_files", "9"),
+    ("shield.kernel", "socket"),
+    ("shield.helper", "nft.sock"),
+    ("shield.loopback", "On"),
+    ("shield.rate", "off"),
+    ("shield.burst", "500"),
+    ("shield.register_rate", "50"),
+    ("shield.register_burst", "200"),
     ("serve.listen", "udp:127.0.0.1:5070, tls:[::1]:5071"),
     ("serve.subscribers", "subscribers.txt"),
     ("serve.test_accounts", "10"),
@@ -259,7 +273,8 @@ fn checking_a_file_reads_the_subscribers_it_names() {
         let output = aorta(&["config", "check", &config.path()]);
         (output.status.code(), text(&output.stdout), text(&output.stderr))
     };
-    let good = Scratch::new("good-subscribers", "alice@example.com a bindings=3\n");
+    let good =
+        Scratch::new("good-subscribers", "alice@example.com correct-horse-battery bindings=3\n");
     let bad = Scratch::new("bad-subscribers", "alice@example.com a\nbob@example.com b auht=both\n");
     let naming = |name: &str, path: &str| {
         Scratch::new(name, &format!("[serve]\nsubscribers = {path:?}\n[registrar]\ndate = true\n"))

@@ -17,11 +17,12 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use super::access::Access;
+use super::keep::Keep;
 use super::plain::one_line;
 use super::problem::Problem;
 use super::server::Counts;
 use super::shards::Shards;
-use super::{blacklist, metrics, registrations, security, suspensions, trace};
+use super::{blacklist, metrics, registrations, security, shield, suspensions, trace};
 use crate::time::UnixTime;
 
 /// Takes one line about something an operator did.
@@ -40,6 +41,8 @@ pub(super) struct Inner {
     pub started: UnixTime,
     pub counts: Arc<Counts>,
     pub told: Tell,
+    /// Keeps what is to outlive the process, if anything does.
+    pub keep: Option<Keep>,
     /// Traces begun.
     pub traces: AtomicU64,
 }
@@ -79,6 +82,7 @@ pub(super) fn router(api: Api) -> Router {
         .route("/api/v1/security-events", get(security::list))
         .route("/api/v1/trace", post(trace::begin))
         .route("/api/v1/trace/{trace}", get(trace::take).delete(trace::end))
+        .route("/api/v1/shield", get(shield::show).put(shield::choose))
         .route("/metrics", get(metrics::show))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path"))
         .method_not_allowed_fallback(async |method: Method| {

@@ -11,10 +11,12 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::api::{Api, From, json};
+use super::keep::{BlockChange, keep};
 use super::pages::{Key, side_by_side};
 use super::problem::Problem;
 use super::query::{Query, decimal};
 use super::registrations::unexpected;
+use crate::guard::address::{culprit, network};
 use crate::shard::ShardId;
 use crate::shard::blocks::{BlockItem, BlockPage};
 use crate::shard::control::{Control, Reply};
@@ -38,6 +40,11 @@ struct Row {
 struct Done {
     source: String,
     changed: bool,
+    /// It is so after a restart as well.
+    kept: bool,
+    /// What an operator should know of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
 }
 
 /// `GET /api/v1/blacklist`
@@ -100,7 +107,21 @@ pub(super) async fn add(
         let time = for_s.map_or_else(|| "until it is lifted".to_owned(), |s| format!("for {s} s"));
         api.tell(from, &format!("blocked {source} {time}"));
     }
-    Ok(json(&Done { source: source.to_string(), changed }))
+    if !changed {
+        let warning = Some("the list is full of blocks without an end".to_owned());
+        return Ok(json(&Done { source: source.to_string(), changed, kept: false, warning }));
+    }
+    let done = keep(api.keep.as_ref(), source, BlockChange::Blocked(for_s)).await;
+    let kept = done == Ok(true);
+    let warning = match done {
+        Ok(true) => None,
+        Ok(false) => Some("the block ends with the process: there is no --data".to_owned()),
+        Err(why) => Some(format!("the block ends with the process: {why}")),
+    };
+    if let Some(warning) = &warning {
+        api.tell(from, &format!("{source}: {warning}"));
+    }
+    Ok(json(&Done { source: source.to_string(), changed, kept, warning }))
 }
 
 /// `DELETE /api/v1/blacklist/{source}`
@@ -116,7 +137,14 @@ pub(super) async fn lift(
     if changed {
         api.tell(from, &format!("lifted the block of {source}"));
     }
-    Ok(json(&Done { source: source.to_string(), changed }))
+    // Also where no shard has it: it may be kept all the same.
+    let done = keep(api.keep.as_ref(), source, BlockChange::Lifted).await;
+    let kept = done == Ok(true);
+    let warning = done.err().map(|why| format!("the block comes back with a restart: {why}"));
+    if let Some(warning) = &warning {
+        api.tell(from, &format!("{source}: {warning}"));
+    }
+    Ok(json(&Done { source: source.to_string(), changed, kept, warning }))
 }
 
 /// Gives an order to every shard. Returns whether it changed anything anywhere.
@@ -134,8 +162,14 @@ async fn at_each(api: &Api, order: impl Fn() -> Control) -> Result<bool, Problem
 /// An address, or the network that a listing gave.
 fn source_of(path: Result<Path<String>, PathRejection>) -> Result<IpAddr, Problem> {
     let text = path.map(|Path(text)| text).unwrap_or_default();
-    let address = text.parse().or_else(|_| text.parse::<IpNet>().map(|network| network.network()));
-    address
-        .map(|address: IpAddr| address.to_canonical())
-        .map_err(|_| Problem::parameter("source", "expected an address such as 192.0.2.7"))
+    let listed = |text: &str| {
+        // What covers more, or less, than a block does is not meant.
+        let net = text.parse::<IpNet>().ok()?;
+        (network(culprit(net.addr())) == net.trunc()).then(|| net.addr())
+    };
+    let address: Option<IpAddr> = text.parse().ok().or_else(|| listed(&text));
+    address.map(|address| address.to_canonical()).ok_or_else(|| {
+        let detail = "expected an address such as 192.0.2.7; networks belong in guard.blocked";
+        Problem::parameter("source", detail)
+    })
 }

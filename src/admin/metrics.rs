@@ -24,6 +24,7 @@ use crate::shard::counters::DropReason;
 use crate::shard::pinholes::{self, Pinholes};
 use crate::shard::refused::RefuseReason;
 use crate::shard::tally::Tally;
+use crate::shield::counts::Counts;
 
 /// `GET /metrics`
 pub(super) async fn show(
@@ -160,6 +161,11 @@ fn process(text: &mut Exposition, api: &Api) {
         let value = value.load(Ordering::Relaxed);
         text.family(Kind::Counter, &format!("admin_{name}"), meaning, [(none(), value)]);
     }
+    let shield = api.shards.shield().map(|desk| desk.counts());
+    for (name, meaning, value, grows) in shield.into_iter().flat_map(Counts::described) {
+        let kind = if grows { Kind::Counter } else { Kind::Gauge };
+        text.family(kind, &format!("shield_{name}"), meaning, [(none(), value)]);
+    }
 }
 
 fn shards(text: &mut Exposition, tallies: &[Box<Tally>]) {
@@ -201,6 +207,11 @@ fn shards(text: &mut Exposition, tallies: &[Box<Tally>]) {
         kinds.map(one).collect::<Vec<_>>()
     });
     text.family(Kind::Counter, "security_events", "Security events, by kind", security);
+    let pushed_out = (0..).zip(tallies).map(|(shard, tally): (usize, _)| {
+        (format!("shard=\"{shard}\""), tally.security_pushed_out)
+    });
+    let meaning = "Listed security events that made room for others";
+    text.family(Kind::Counter, "security_events_pushed_out", meaning, pushed_out);
     keepalives(text, tallies);
     let trips = (0..).zip(tallies).map(|(shard, tally): (usize, _)| {
         (format!("shard=\"{shard}\""), tally.counters.round_trips.us())
@@ -310,7 +321,8 @@ mod tests {
             }
             let watching = crate::reg_event::Counters::default();
             let security = [0; SecurityKind::ALL.len()];
-            Box::new(Tally { counters, watching, security, levels: Levels::default() })
+            let (security_pushed_out, levels) = (0, Levels::default());
+            Box::new(Tally { counters, watching, security, security_pushed_out, levels })
         };
         let mut text = Exposition::default();
         shards(&mut text, &[tally(&[]), tally(&[10, 20])]);

@@ -8,8 +8,10 @@
 //! - `query`: filters, pages and cursors as text; `registrations`: find, show, unregister;
 //!   `row`: a binding as JSON; `moment`: times as text; `plain`: text that is safe to show
 //! - `suspensions`: who is suspended, and lifting that; `blacklist`: which sources are blocked,
-//!   blocking more of them, and lifting that; `security`: what has happened, with aggregation;
-//!   `trace`: what is dropped while somebody looks; `pages`: lists put together from all shards
+//!   blocking more of them, and lifting that; `keep`: what of that outlives the process
+//! - `security`: what has happened, with aggregation; `trace`: what is dropped while somebody
+//!   looks; `pages`: lists put together from all shards
+//! - `shield`: what of it the kernel drops, and by which means
 //! - `metrics`: every counter as text for Prometheus
 //! - [`client`]: the other end, for `aorta ctl`
 //!
@@ -19,6 +21,7 @@ mod access;
 mod api;
 mod blacklist;
 pub mod client;
+mod keep;
 mod metrics;
 mod moment;
 mod pages;
@@ -31,11 +34,14 @@ mod row;
 mod security;
 mod server;
 mod shards;
+mod shield;
 mod suspensions;
 mod trace;
 
 pub use self::access::{Token, TokenError};
+pub use self::keep::{BlockChange, Keep, Kept};
 pub use self::plain::one_line;
 pub use self::query::PAGE_ROWS_MAX;
+pub use self::security::Row as SecurityRow;
 pub use self::server::{Admin, AdminError, Limits, Settings};
 pub use self::shards::Shards;

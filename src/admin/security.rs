@@ -107,6 +107,7 @@ pub(super) async fn list(
         Control::SecurityEvents(EventsAsked {
             wanted: wanted.clone(),
             before: after.map(|position| position.before(shard)),
+            after: 0,
             items_max: rows.min(SECURITY_RECORDS_PER_CALL_MAX),
         })
     };

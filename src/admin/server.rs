@@ -25,6 +25,7 @@ use tower_service::Service;
 
 use super::access::{Access, Token};
 use super::api::{Api, From, Inner, Tell, router};
+use super::keep::Keep;
 use super::patience::Patience;
 use super::shards::Shards;
 use crate::time::UnixTime;
@@ -160,11 +161,17 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Starts it on a thread of its own. `told` takes a line about each thing an operator does.
+    /// Starts it on a thread of its own. `told` takes a line about each thing an operator does;
+    /// `keep` keeps what of it is to outlive the process, if anything does.
     ///
     /// # Errors
     /// [`AdminError`]; nothing is left running then.
-    pub fn start(settings: Settings, shards: Shards, told: Tell) -> Result<Admin, AdminError> {
+    pub fn start(
+        settings: Settings,
+        shards: Shards,
+        told: Tell,
+        keep: Option<Keep>,
+    ) -> Result<Admin, AdminError> {
         let Settings { listen, token, limits, started } = settings;
         let failed =
             |operation| move |source| AdminError::System { operation, address: listen, source };
@@ -193,6 +200,7 @@ impl Admin {
             started,
             counts: Arc::clone(&counts),
             told,
+            keep,
             traces: AtomicU64::new(0),
         });
         let (stop, stopped) = watch::channel(false);

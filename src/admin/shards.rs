@@ -13,6 +13,7 @@ use crate::reactor::{ControlError, Controller, Counters};
 use crate::shard::control::{Control, Reply};
 use crate::shard::registrations::Unfound;
 use crate::shard::{Shard, ShardId};
+use crate::shield::ShieldDesk;
 
 /// Orders of this thread that wait at reactors, all together: room is left for other orders, such
 /// as those of a reload.
@@ -29,6 +30,7 @@ pub struct Shards {
     controllers: Vec<Controller<Shard>>,
     reactors: Box<dyn Fn() -> Vec<Counters> + Send + Sync>,
     listeners: Vec<SocketAddr>,
+    shield: Option<ShieldDesk>,
     under_way: Semaphore,
 }
 
@@ -42,7 +44,18 @@ impl Shards {
         listeners: Vec<SocketAddr>,
     ) -> Shards {
         let (reactors, under_way) = (Box::new(reactors), Semaphore::new(UNDER_WAY_MAX));
-        Shards { controllers, reactors, listeners, under_way }
+        Shards { controllers, reactors, listeners, shield: None, under_way }
+    }
+
+    /// With what has the kernel drop what they have blocked.
+    #[must_use]
+    pub fn with_shield(self, shield: ShieldDesk) -> Shards {
+        Shards { shield: Some(shield), ..self }
+    }
+
+    /// What has the kernel drop what they have blocked, where there is such a thing.
+    pub(super) fn shield(&self) -> Option<&ShieldDesk> {
+        self.shield.as_ref()
     }
 
     /// How many there are.

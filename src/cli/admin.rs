@@ -3,14 +3,18 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::Failure;
 use super::say::note;
 use super::server::Server;
-use crate::admin::{self, Admin, Limits, Shards, Token};
+use crate::admin::{self, Admin, BlockChange, Limits, Shards, Token};
 use crate::config::Serve;
 use crate::flow::Transport;
 use crate::reactor::Clock;
+use crate::shield::ShieldDesk;
+use crate::store::blocks::{BlockStore, Change};
+use crate::time::UnixTime;
 
 /// The variable of the environment that has the token.
 pub(super) const TOKEN_VARIABLE: &str = "AORTA_ADMIN_TOKEN";
@@ -64,22 +68,44 @@ pub(super) fn read_token(file: &Path) -> Result<String, Failure> {
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
+/// Has operators' blocks kept in a store.
+fn keep_blocks(blocks: &Arc<BlockStore>) -> admin::Keep {
+    let (blocks, clock) = (Arc::clone(blocks), Clock::start());
+    Box::new(move |source, change, kept| {
+        let now = clock.now().wall;
+        let change = match change {
+            BlockChange::Blocked(for_s) => {
+                let until = for_s.map(|for_s| UnixTime(now.0 + u64::from(for_s)));
+                Change::Block(source, until)
+            }
+            BlockChange::Lifted => Change::Lift(source),
+        };
+        blocks.keep(now, change, kept);
+    })
+}
+
 /// Starts the interface in front of a server that serves.
 ///
 /// # Errors
 /// One line with what is wrong.
-pub fn start(settings: admin::Settings, server: &Server) -> Result<Admin, Failure> {
+pub fn start(
+    settings: admin::Settings,
+    server: &Server,
+    shield: ShieldDesk,
+) -> Result<Admin, Failure> {
     let datagrams = server.listening().filter(|(transport, _)| *transport == Transport::Udp);
     let meter = server.running.meter();
     let shards = Shards::new(
         server.running.controllers().to_vec(),
         move || meter.counters(),
         datagrams.map(|(_, address)| address).collect(),
-    );
+    )
+    .with_shield(shield);
     let (open, listen) = (settings.token.is_none(), settings.listen);
     let told = Box::new(|line: &str| note(line));
-    let started =
-        Admin::start(settings, shards, told).map_err(|error| Failure::new(error.to_string()))?;
+    let keep = server.blocks.as_ref().map(keep_blocks);
+    let started = Admin::start(settings, shards, told, keep)
+        .map_err(|error| Failure::new(error.to_string()))?;
     if open {
         note("the admin interface asks nobody on this host for a token");
     } else if !listen.ip().is_loopback() {

@@ -27,6 +27,9 @@ pub enum Command {
     Config(ConfigArgs),
     /// Asks a running registrar, and has it act, over its admin interface.
     Ctl(CtlArgs),
+    /// What the kernel drops for the registrar: whether it can, letting it, looking, and taking
+    /// everything back.
+    Shield(ShieldArgs),
 }
 
 /// Where settings come from, beside the defaults.
@@ -72,7 +75,7 @@ pub struct ServeArgs {
     /// serve.admin_token_file keep it from them.
     #[arg(long, value_name = "TOKEN")]
     pub admin_token: Option<String>,
-    /// Directory of what must outlive a restart: the key of the nonces.
+    /// Directory of what must outlive a restart: the key of the nonces, and what operators block.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
 }
@@ -150,6 +153,58 @@ pub struct CtlArgs {
     /// What to ask, or to do.
     #[command(subcommand)]
     pub command: CtlCommand,
+}
+
+/// `aorta shield`.
+#[derive(Args, Clone, Debug)]
+pub struct ShieldArgs {
+    /// Configuration file (TOML).
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// Sets one parameter by its key or its SS_ name, over the file; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE", global = true)]
+    pub set: Vec<String>,
+    /// Where the admin interface of the running registrar is; AORTA_ADMIN says so too.
+    #[arg(long, value_name = "HOST:PORT", global = true)]
+    pub admin: Option<String>,
+    /// What opens it; AORTA_ADMIN_TOKEN does too, and keeps it from others on this host.
+    #[arg(long, value_name = "TOKEN", global = true, conflicts_with = "token_file")]
+    pub token: Option<String>,
+    /// A file with the token.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub token_file: Option<PathBuf>,
+    /// nft, where it is not in the usual places.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub nft: Option<PathBuf>,
+    /// Answers as JSON, for programs.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: ShieldCommand,
+}
+
+/// Below `aorta shield`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ShieldCommand {
+    /// Says what of it is possible here, and what helps where it is not. Exit status 1 where what
+    /// `shield.kernel` asks for is not.
+    Check,
+    /// Loads the table of nftables with the settings filled in, and has the registrar use what
+    /// `shield.kernel` says. The sets begin empty; aorta-nft fills them within a minute.
+    Apply {
+        /// Only shows the table.
+        #[arg(long)]
+        print: bool,
+    },
+    /// Shows what is dropped, by which means, and how much it was.
+    Show {
+        /// How many blocked networks at most.
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        limit: usize,
+    },
+    /// Takes everything back: the table of nftables, and the filters of a running registrar.
+    Remove,
 }
 
 /// Below `aorta ctl`.

@@ -3,14 +3,17 @@
 use std::process::ExitCode;
 
 use super::args::{ConfigArgs, ConfigCommand};
-use super::say::print;
+use super::say::{note, print};
 use super::{Failure, accounts, settings};
 use crate::config::Described;
 
 /// Shows the settings, or checks a file.
 pub fn run(args: &ConfigArgs) -> Result<ExitCode, Failure> {
     if let Some(ConfigCommand::Check { file }) = &args.command {
-        accounts::load(&settings::read(file)?)?;
+        let settings = settings::read(file)?;
+        if let Some(line) = accounts::load(&settings)?.short_passwords(&settings) {
+            note(line);
+        }
         print(format_args!("{}: good", file.display()))?;
         return Ok(ExitCode::SUCCESS);
     }

@@ -14,9 +14,11 @@ mod demo;
 mod reload;
 mod report;
 mod say;
+mod security;
 mod serve;
 mod server;
 mod settings;
+mod shield;
 mod watch;
 
 use std::process::ExitCode;
@@ -57,6 +59,7 @@ pub fn run() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Ctl(args) => ctl::run(&args),
+        Command::Shield(args) => shield::run(&args),
     };
     match outcome {
         Ok(code) => code,

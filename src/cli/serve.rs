@@ -9,10 +9,13 @@ use std::process::ExitCode;
 
 use super::args::ServeArgs;
 use super::say::{note, show};
+use super::security::Security;
 use super::server::Server;
 use super::watch::Watch;
-use super::{Failure, admin, report, settings};
+use super::{Failure, admin, report, settings, shield};
+use crate::config::Serve;
 use crate::reactor::{Signal, Signals};
+use crate::store::SecurityLog;
 
 /// Serves until SIGTERM or SIGINT, then drains and shows the counters. SIGHUP reads settings,
 /// subscribers and certificates again.
@@ -21,8 +24,10 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let signals = Signals::block().map_err(|error| Failure::new(error.to_string()))?;
     let settings = settings::for_serve(args)?;
     let admin = admin::settings(&settings.serve, args.admin_token.as_deref())?;
+    let log = security_log(&settings.serve)?;
     let mut server = Server::start(&settings, args.data.as_deref())?;
-    let admin = admin.map(|admin| admin::start(admin, &server)).transpose()?;
+    let shield = shield::start(&settings, &mut server);
+    let admin = admin.map(|admin| admin::start(admin, &server, shield.desk())).transpose()?;
     note(format_args!(
         "{} accounts in {} domains, {} reactors on CPUs {:?}",
         server.accounts,
@@ -33,7 +38,8 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     match &args.data {
         None => note("without --data nothing outlives this process"),
         Some(data) => note(format_args!(
-            "the key of the nonces is kept in {}; bindings are in memory only",
+            "the key of the nonces and what operators block are kept in {}; bindings are in memory \
+             only",
             data.display()
         )),
     }
@@ -44,6 +50,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         show(format_args!("listening http {}", admin.address()));
     }
     let watch = Watch::start(server.running.controllers().to_vec());
+    let security = Security::start(server.running.controllers().to_vec(), log);
     show("ready");
     loop {
         match signals.wait_for_signal() {
@@ -59,11 +66,22 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         }
     }
     note("stopping");
-    drop(watch);
+    drop((watch, security));
     // Nobody asks shards that are about to go.
     drop(admin);
+    // It keeps the sockets open.
+    drop(shield);
     for line in report::final_lines(&server.stop()) {
         show(line);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The file of security events, if one is set.
+fn security_log(serve: &Serve) -> Result<Option<SecurityLog>, Failure> {
+    let Some(path) = &serve.security_log else { return Ok(None) };
+    let (bytes_max, files) = (serve.security_log_bytes_max.into(), serve.security_log_files);
+    SecurityLog::open(path, bytes_max, files).map(Some).map_err(|error| {
+        Failure::new(format!("security.log: cannot write {}: {error}", path.display()))
+    })
 }

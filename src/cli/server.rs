@@ -1,7 +1,7 @@
 //! A registrar process put together: settings and accounts in, running reactors out. `serve` and
 //! `demo` share it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,9 +21,10 @@ use crate::shard::counters::Counters;
 use crate::shard::mesh::{default_slots, mesh};
 use crate::shard::owner::Ownership;
 use crate::shard::{Keys, Setup, Shard, ShardId};
-use crate::store::keys;
+use crate::store::blocks::{BlockStore, Blocks, Kept};
 use crate::store::subscribers::Subscriber;
-use crate::time::Now;
+use crate::store::{blocks, keys};
+use crate::time::{Now, UnixTime};
 
 /// A reactor that has started carries its first order out long before this.
 const STARTED_WITHIN: Duration = Duration::from_secs(30);
@@ -39,6 +40,8 @@ pub struct Server {
     /// What it obeys now.
     pub(super) settings: Settings,
     pub(super) on_reload: Vec<Prepare>,
+    /// Keeps what operators have blocked, where anything is kept.
+    pub(super) blocks: Option<Arc<BlockStore>>,
     /// Accounts loaded.
     pub accounts: usize,
     /// Domains served.
@@ -70,6 +73,9 @@ impl Server {
         let asks_owners = asks_owners(&subscribers);
         let subscribers = Arc::new(subscribers);
         let clock = reactor::Clock::start();
+        let now = clock.now().wall;
+        let kept = restore_blocks(data, now)?;
+        let restored = left(&kept.blocks, now);
         let planes = (0..shards)
             .map(|_| {
                 let subscribers = Arc::clone(&subscribers);
@@ -82,6 +88,7 @@ impl Server {
                 let liveness = settings.liveness.clone();
                 let networks = settings.networks().cloned().collect();
                 let domains = domains.clone();
+                let restored = Arc::clone(&restored);
                 move |id: ShardId| {
                     let setup = Setup {
                         id,
@@ -97,6 +104,7 @@ impl Server {
                     };
                     let mut shard = shard(setup, clock.now(), &subscribers);
                     shard.control(clock.now(), Control::AskOwners(asks_owners));
+                    shard.control(clock.now(), Control::RestoreBlocks(restored));
                     shard
                 }
             })
@@ -115,6 +123,10 @@ impl Server {
             clock,
             ..reactor::Settings::default()
         };
+        let blocks = data.map(|data| BlockStore::start(data, kept.blocks).map(Arc::new));
+        let blocks = blocks
+            .transpose()
+            .map_err(|error| Failure::new(format!("cannot start a thread: {error}")))?;
         let shards = usize::from(shards);
         let mesh = mesh(shards, default_slots(shards));
         let running = Reactors::start(reactors, mesh, planes)
@@ -125,6 +137,7 @@ impl Server {
             started: settings.clone(),
             settings: settings.clone(),
             on_reload: Vec::new(),
+            blocks,
             accounts,
             domains: names,
             cpus,
@@ -226,6 +239,22 @@ fn placement(serve: &config::Serve) -> Result<(Vec<usize>, u8), Failure> {
         None => u8::try_from(cpus.len().min(SHARDS_MAX)).expect("SHARDS_MAX fits"),
     };
     Ok((cpus.iter().copied().cycle().take(usize::from(shards)).collect(), shards))
+}
+
+/// What operators had blocked before; one line where that is not known any more.
+fn restore_blocks(data: Option<&Path>, now: UnixTime) -> Result<Kept, Failure> {
+    let Some(directory) = data else { return Ok(Kept::default()) };
+    let kept = blocks::restore(directory, now).map_err(|error| Failure::new(error.to_string()))?;
+    if let Some(complaint) = &kept.complaint {
+        note(complaint);
+    }
+    Ok(kept)
+}
+
+/// The seconds that kept blocks have left.
+fn left(blocks: &Blocks, now: UnixTime) -> Arc<[(IpAddr, Option<u32>)]> {
+    let left = |until: UnixTime| u32::try_from(until.0.saturating_sub(now.0)).unwrap_or(u32::MAX);
+    blocks.iter().map(|(&source, until)| (source, until.map(left))).collect()
 }
 
 fn secrets(data: Option<&Path>) -> Result<Keys, Failure> {

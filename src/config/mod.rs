@@ -20,6 +20,7 @@ mod nearest;
 mod network;
 mod registrar;
 mod serve;
+mod shield;
 mod streams;
 mod words;
 
@@ -38,4 +39,5 @@ pub use registrar::{
 };
 pub use serve::{Backend, Listen, SIP_PORT, Serve, default_port};
 pub use settings::Settings;
+pub use shield::{Kernel, Shield};
 pub use streams::{ClientAuth, Streams, Tls, WebSocket};

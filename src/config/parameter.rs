@@ -1,7 +1,10 @@
 //! One parameter: what its text may be, how that reaches its field, and how a refusal of it reads.
 //! The table of them is [`parameters`](super::parameters)'.
 
-use super::parameters::{ADMIN, ADMIN_TOKEN_FILE, BACKEND, CPUS, GUARD_SOURCES, LISTEN, REACTORS};
+use super::parameters::{
+    ADMIN, ADMIN_TOKEN_FILE, BACKEND, CPUS, GUARD_SOURCES, LISTEN, REACTORS, SECURITY_LOG,
+    SECURITY_LOG_BYTES, SECURITY_LOG_FILES,
+};
 use super::refusal::Fault;
 use super::settings::Settings;
 use super::value::{self, Malformed, Unit};
@@ -28,8 +31,18 @@ pub(super) const SPELLINGS: [(&str, &str); 2] = [
 ];
 
 /// Sockets, threads and tables of fixed size are made once.
-const AT_START: [&str; 7] =
-    [LISTEN, REACTORS, CPUS, BACKEND, ADMIN, ADMIN_TOKEN_FILE, GUARD_SOURCES];
+const AT_START: [&str; 10] = [
+    LISTEN,
+    REACTORS,
+    CPUS,
+    BACKEND,
+    ADMIN,
+    ADMIN_TOKEN_FILE,
+    GUARD_SOURCES,
+    SECURITY_LOG,
+    SECURITY_LOG_BYTES,
+    SECURITY_LOG_FILES,
+];
 
 /// What a parameter takes, and how it reaches its field.
 pub(super) enum Kind {

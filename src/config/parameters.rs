@@ -8,8 +8,8 @@ use super::parameter::{Kind, SPELLINGS};
 use super::refusal::{Fault, Origin, Refusal};
 use super::value::{self, Unit, joined};
 use super::{
-    Backend, ChallengeCode, ClientAuth, Evict, LivenessAnswer, MinExpiresPolicy, PathMode, Replace,
-    Unreachable, UserParameters,
+    Backend, ChallengeCode, ClientAuth, Evict, Kernel, LivenessAnswer, MinExpiresPolicy, PathMode,
+    Replace, Unreachable, UserParameters,
 };
 use crate::limits::{
     BINDINGS_MAX, GUARD_NETWORKS_MAX, KEEPALIVE_BYTES_MAX, LISTENERS_MAX, MESSAGE_BYTES_MAX,
@@ -28,6 +28,9 @@ pub(super) const KEEPALIVE_PERIOD: &str = "nat.keepalive_period";
 pub(super) const BLOCK_TIME: &str = "guard.block_time";
 pub(super) const BLOCK_TIME_MAX: &str = "guard.block_time_max";
 pub(super) const GUARD_SOURCES: &str = "guard.sources";
+pub(super) const SECURITY_LOG: &str = "security.log";
+pub(super) const SECURITY_LOG_BYTES: &str = "security.log_bytes";
+pub(super) const SECURITY_LOG_FILES: &str = "security.log_files";
 pub(super) const LISTEN: &str = "serve.listen";
 pub(super) const REACTORS: &str = "serve.reactors";
 pub(super) const CPUS: &str = "serve.cpus";
@@ -169,7 +172,7 @@ macro_rules! table {
 }
 
 /// Every parameter there is.
-pub static PARAMETERS: [Parameter; 91] = table![
+pub static PARAMETERS: [Parameter; 101] = table![
     "registrar.replace", "SS_ENDPOINT_REGISTER_REPLACE", None,
     {word Replace registrar.replace},
     "A REGISTER over the limit of bindings removes a binding (On), is refused (Off), or removes \
@@ -390,6 +393,37 @@ pub static PARAMETERS: [Parameter; 91] = table![
     {optional "off" 2-10000 guard.alerts.registrations},
     "So many registrations of one account, each within a tenth of the time granted, are one; for \
      each of its bindings";
+    SECURITY_LOG, "", None,
+    {path serve.security_log},
+    "File of security events, a line of JSON each; none unless set";
+    SECURITY_LOG_BYTES, "", Bytes,
+    {whole 65536-1073741824 serve.security_log_bytes_max},
+    "Size at which it is renamed and another begun";
+    SECURITY_LOG_FILES, "", None,
+    {whole 1-100 serve.security_log_files},
+    "How many such files there are, the one that is written to included";
+    "shield.kernel", "", None,
+    {word Kernel shield.kernel},
+    "What drops blocked sources before they reach Aorta: nftables, socket filters, or nothing";
+    "shield.helper", "", None,
+    {path shield.helper},
+    "The socket of aorta-nft, which changes nftables";
+    "shield.loopback", "", None,
+    {switch shield.loopback},
+    "Blocked sources of loopback are dropped by the kernel too";
+    "shield.rate", "", None,
+    {optional "off" 1-1000000 shield.rate_per_s},
+    "Datagrams a second from one source that nftables lets through; holds from the next \
+     `aorta shield apply` on, as the next three do";
+    "shield.burst", "", None,
+    {whole 1-1000000 shield.burst},
+    "As many of them at once";
+    "shield.register_rate", "", None,
+    {optional "off" 1-1000000 shield.register_rate_per_s},
+    "REGISTERs a second from one source that nftables lets through";
+    "shield.register_burst", "", None,
+    {whole 1-1000000 shield.register_burst},
+    "As many of them at once";
     LISTEN, "", None,
     {list "1-16 of TRANSPORT:ADDRESS:PORT, TRANSPORT being udp, tcp, tls, ws or wss" value::listen,
      serve.listen},

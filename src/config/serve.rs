@@ -27,6 +27,12 @@ pub struct Serve {
     pub admin: Option<SocketAddr>,
     /// The file with its token; a relative path starts at the working directory. Default none.
     pub admin_token_file: Option<PathBuf>,
+    /// The file of security events; a relative path starts at the working directory. Default none.
+    pub security_log: Option<PathBuf>,
+    /// Its size before it is renamed and another begun, bytes, 65536-1073741824. Default 10 MiB.
+    pub security_log_bytes_max: u32,
+    /// How many such files there are, 1-100. Default 5.
+    pub security_log_files: u8,
 }
 
 impl Default for Serve {
@@ -41,6 +47,9 @@ impl Default for Serve {
             backend: Backend::default(),
             admin: None,
             admin_token_file: None,
+            security_log: None,
+            security_log_bytes_max: 10 << 20,
+            security_log_files: 5,
         }
     }
 }

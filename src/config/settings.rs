@@ -10,7 +10,7 @@ use super::refusal::{Fault, Origin, Refusal};
 use super::value::{self, Malformed};
 use super::{
     Algorithms, Auth, ClientAuth, Domain, Guard, KeepaliveForm, Liveness, Nat, Registrar, Serve,
-    Streams,
+    Shield, Streams,
 };
 
 /// Everything that can be set, each value with its origin. `Default` is what runs without a file.
@@ -26,6 +26,8 @@ pub struct Settings {
     pub nat: Nat,
     /// How phones that are gone are noticed.
     pub liveness: Liveness,
+    /// What the kernel drops before it reaches us.
+    pub shield: Shield,
     /// What connections obey.
     pub streams: Streams,
     /// What `aorta serve` starts with.
@@ -89,6 +91,7 @@ impl Default for Settings {
             guard: Guard::default(),
             nat: Nat::default(),
             liveness: Liveness::default(),
+            shield: Shield::default(),
             streams: Streams::default(),
             serve: Serve::default(),
             domains: Vec::new(),

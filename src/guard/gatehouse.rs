@@ -159,17 +159,7 @@ impl Guard {
     /// of tables are those of the start.
     pub fn configure(&mut self, config: &config::Guard, networks: &[Said]) {
         self.config = config.clone();
-        let listed = |nets: &[_], standing| -> Vec<Said> {
-            let said = |&net: &_| Said { net, standing: Some(standing), limit: None };
-            nets.iter().map(said).collect()
-        };
-        let all = [
-            listed(&config.trusted, Standing::Trusted),
-            listed(&config.blocked, Standing::Blocked),
-            networks.to_vec(),
-        ]
-        .concat();
-        self.networks = Networks::new(&all);
+        self.networks = Networks::configured(config, networks);
         let shards = self.shards;
         let own =
             self.networks.limits().iter().map(|&limit| Limits::new(limit, Rate::NONE, shards));
@@ -319,12 +309,21 @@ impl Guard {
     /// from which nobody has proved himself, walks through numbers.
     pub fn step(&mut self, source: IpAddr, user: &[u8]) -> bool {
         let source = source.to_canonical();
+        self.meet(source);
         let walks = self.sources.step(&self.addresses, source, user);
         if walks {
             // One record, whatever numbers it goes through.
             self.journal.record(self.wall, SecurityKind::Walk, source, b"", b"");
         }
         walks
+    }
+
+    /// Where limits are off, what a source does is remembered all the same if it can be blocked.
+    #[inline]
+    fn meet(&mut self, source: IpAddr) {
+        if self.unlimited && !self.indifferent && !self.is_exempt(source) {
+            self.sources.meet(self.moment, &self.addresses, source);
+        }
     }
 
     /// An account, by the keyed hash of its name, has given a right digest over a fresh nonce that
@@ -378,6 +377,7 @@ impl Guard {
             if self.is_proven(source) {
                 return;
             }
+            self.meet(source);
             let Some(points) = self.sources.add_faked(&self.addresses, source, points) else {
                 return;
             };
@@ -464,6 +464,13 @@ impl Guard {
             self.record_at_home(SecurityKind::Blocked, source);
         }
         changed
+    }
+
+    /// An operator had blocked a source before the process began. To be said to every shard.
+    pub fn restore_block(&mut self, source: IpAddr, for_s: Option<u32>) {
+        let until = for_s.map(|for_s| until(self.now, for_s));
+        let block = NewBlock { now: self.now, until, whole: true, by_operator: true, times: 1 };
+        self.blacklist.block(&self.addresses, source.to_canonical(), block);
     }
 
     /// An operator lifts the block of a source and forgets what it did. To be said to every shard.

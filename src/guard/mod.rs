@@ -15,6 +15,7 @@
 //! | [`score`], [`blacklist`] | what offences weigh, who is blocked for how long |
 //! | [`events`], [`journal`] | the vocabulary of security events, and their list |
 //! | [`patterns`], [`alert`] | many events that mean something together |
+//! | [`filter`] | blocked networks as a program of the kernel's packet filter |
 //! | [`gatehouse`] | all of it together: the guard |
 
 pub mod address;
@@ -23,6 +24,7 @@ pub mod blacklist;
 pub mod bucket;
 pub mod budget;
 pub mod events;
+pub mod filter;
 pub mod gatehouse;
 pub mod journal;
 pub mod networks;

@@ -2,11 +2,12 @@
 //! anything about a matter decides it. Thousands of prefixes are laid out as spans of addresses
 //! once, so that looking one up is a search in a sorted row.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 
 use super::bucket::Rate;
+use crate::config;
 
 /// Whether the guard serves, trusts or ignores a network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,6 +83,38 @@ impl Networks {
             |byte: u64| v4.starts.partition_point(|&start| u64::from(start) < byte << 24);
         let first_bytes = (0..=256).map(|byte| begin_below(byte) as u32).collect();
         Networks { v4, v6, rules, limits, first_bytes }
+    }
+
+    /// The layout of what the configuration says: its lists, and then what it says of networks one
+    /// by one.
+    #[must_use]
+    pub fn configured(config: &config::Guard, networks: &[Said]) -> Networks {
+        let listed = |nets: &[_], standing| -> Vec<Said> {
+            let said = |&net: &_| Said { net, standing: Some(standing), limit: None };
+            nets.iter().map(said).collect()
+        };
+        let all = [
+            listed(&config.trusted, Standing::Trusted),
+            listed(&config.blocked, Standing::Blocked),
+            networks.to_vec(),
+        ];
+        Networks::new(&all.concat())
+    }
+
+    /// Everything of this standing, as networks that do not overlap, in their order, those of IPv4
+    /// first. What is served but for a hole in it is several.
+    #[must_use]
+    pub fn of_standing(&self, standing: Standing) -> Vec<IpNet> {
+        let is = |rule: u32| self.rules[rule as usize].standing == standing;
+        let v4 = self.v4.ranges(u32::MAX, |next| next - 1, is).into_iter();
+        let v6 = self.v6.ranges(u128::MAX, |next| next - 1, is).into_iter();
+        let v4 = v4.flat_map(|(first, last)| {
+            Ipv4Subnets::new(Ipv4Addr::from_bits(first), Ipv4Addr::from_bits(last), 0)
+        });
+        let v6 = v6.flat_map(|(first, last)| {
+            Ipv6Subnets::new(Ipv6Addr::from_bits(first), Ipv6Addr::from_bits(last), 0)
+        });
+        v4.map(IpNet::V4).chain(v6.map(IpNet::V6)).collect()
     }
 
     /// Whether nothing is said of any network.
@@ -184,6 +217,24 @@ impl<A: Copy + Ord + Default> Spans<A> {
         self.rules.push(rule);
     }
 
+    /// First and last address of each run of spans whose rule `is` what is wanted.
+    fn ranges(&self, max: A, before: impl Fn(A) -> A, is: impl Fn(u32) -> bool) -> Vec<(A, A)> {
+        let mut ranges = Vec::new();
+        let mut begun: Option<A> = None;
+        for (&start, &rule) in self.starts.iter().zip(&self.rules) {
+            match (begun, is(rule)) {
+                (None, true) => begun = Some(start),
+                (Some(first), false) => {
+                    ranges.push((first, before(start)));
+                    begun = None;
+                }
+                _ => {}
+            }
+        }
+        ranges.extend(begun.map(|first| (first, max)));
+        ranges
+    }
+
     /// The rule of `address`, whose span is known to begin among those numbered `from..to`, or
     /// just before.
     #[inline]
@@ -196,8 +247,6 @@ impl<A: Copy + Ord + Default> Spans<A> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, Ipv6Addr};
-
     use proptest::prelude::*;
 
     use super::*;
@@ -242,6 +291,35 @@ mod tests {
             let got = rule.limit.map(|number| networks.limits()[number as usize].per_s);
             assert_eq!((rule.standing, got), (expected, limit), "{ip}");
         }
+    }
+
+    #[test]
+    fn what_has_one_standing_is_listed_without_its_holes_and_overlaps() {
+        use Standing::{Blocked, Served, Trusted};
+        let networks = Networks::new(&[
+            said("10.0.0.0/30", Some(Blocked), None),
+            said("10.0.0.1/32", Some(Trusted), None),
+            said("10.0.0.2/32", None, Some(5)),
+            said("10.0.0.4/30", Some(Blocked), None),
+            said("10.0.0.6/32", Some(Served), None),
+            said("255.255.255.0/24", Some(Blocked), None),
+            said("2001:db8::/32", Some(Blocked), None),
+            said("2001:db8::/33", Some(Trusted), None),
+        ]);
+        let texts = |standing| -> Vec<String> {
+            networks.of_standing(standing).iter().map(ToString::to_string).collect()
+        };
+        let blocked = [
+            "10.0.0.0/32",
+            "10.0.0.2/31",
+            "10.0.0.4/31",
+            "10.0.0.7/32",
+            "255.255.255.0/24",
+            "2001:db8:8000::/33",
+        ];
+        assert_eq!(texts(Blocked), blocked);
+        assert_eq!(texts(Trusted), ["10.0.0.1/32", "2001:db8::/33"]);
+        assert_eq!(Networks::default().of_standing(Blocked), []);
     }
 
     #[test]

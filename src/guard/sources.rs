@@ -327,6 +327,15 @@ impl Sources {
         self.proven.find(addresses.hash(source)).is_some_and(|proven| proven.accounts > 0)
     }
 
+    /// Makes a place for a source that nothing is kept of yet: where no limits are, nothing is
+    /// spent that would make one.
+    #[cold]
+    pub fn meet(&mut self, now: Moment, addresses: &Addresses, source: IpAddr) {
+        if !self.is_proven(addresses, source) {
+            self.budget(now, addresses, source);
+        }
+    }
+
     /// Takes the user that an unproven source asks for. Returns whether that goes on a walk
     /// through numbers. Proven sources walk as they like: their phones have numbers in a row.
     pub fn step(&mut self, addresses: &Addresses, source: IpAddr, user: &[u8]) -> bool {

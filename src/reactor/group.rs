@@ -17,6 +17,7 @@ use super::data_plane::{DataPlane, Shared};
 use super::datagram::{Backend, DatagramPath, Outbox};
 use super::error::StartError;
 use super::executor::{Executor, TurnSignal, Turner, rings_lock};
+use super::filter::FilteredSockets;
 use super::hearsay::Hearsay;
 use super::idle::Idle;
 use super::mmsg::Mmsg;
@@ -120,6 +121,7 @@ impl Reactors {
         assert_eq!(mesh.len(), planes.len(), "a plane for each reactor");
         check(&settings, mesh.len())?;
         let (mut sockets, mut stream_sockets, bound) = bind(&settings, mesh.len())?;
+        let filtered = FilteredSockets::new(sockets.iter().flatten().map(Listener::shared));
         let mut wakers = Vec::with_capacity(mesh.len());
         for _ in 0..mesh.len() {
             wakers.push(Waker::new()?);
@@ -140,6 +142,7 @@ impl Reactors {
             threads: Vec::new(),
             shared,
             bound,
+            filtered,
             new_certificates,
             controllers: Vec::new(),
         };
@@ -401,6 +404,7 @@ pub struct Running<P: Plane> {
     threads: Vec<JoinHandle<Option<Finished<P::Final>>>>,
     shared: Arc<Shared>,
     bound: Vec<Bound>,
+    filtered: FilteredSockets,
     new_certificates: Vec<NewCertificates>,
     controllers: Vec<Controller<P>>,
 }
@@ -423,6 +427,13 @@ impl<P: Plane> Running<P> {
     #[must_use]
     pub fn meter(&self) -> Meter {
         Meter(Arc::clone(&self.shared))
+    }
+
+    /// The UDP sockets of all reactors, for whoever changes their filters. They stay open as long
+    /// as that is kept.
+    #[must_use]
+    pub fn filtered_sockets(&self) -> FilteredSockets {
+        self.filtered.clone()
     }
 
     /// Gives orders to each reactor's plane, in the order of the shards.

@@ -6,6 +6,7 @@ use std::io;
 use std::mem::size_of;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -18,7 +19,7 @@ const ANY_PORT_TRIES_MAX: u32 = 8;
 /// A bound, non-blocking UDP socket of one reactor.
 #[derive(Debug)]
 pub(super) struct Listener {
-    socket: Socket,
+    socket: Arc<Socket>,
     /// Whether datagrams carry the local address they were sent to, because the socket is bound to
     /// a wildcard.
     pub(super) wildcard: bool,
@@ -37,20 +38,30 @@ impl Listener {
 
     /// Datagrams the kernel dropped at this socket, most often for want of buffer space.
     pub(super) fn kernel_drops(&self) -> u64 {
-        let mut info = [0u32; libc::SK_MEMINFO_DROPS as usize + 1];
-        let mut len = size_of_val(&info) as libc::socklen_t;
-        // SAFETY: the kernel writes at most `len` bytes to `info`, which are what it has.
-        let outcome = unsafe {
-            libc::getsockopt(
-                self.fd(),
-                libc::SOL_SOCKET,
-                libc::SO_MEMINFO,
-                info.as_mut_ptr().cast(),
-                &mut len,
-            )
-        };
-        if outcome == 0 { u64::from(info[libc::SK_MEMINFO_DROPS as usize]) } else { 0 }
+        drops_of(self.fd())
     }
+
+    /// The socket, for whoever changes its filter.
+    pub(super) fn shared(&self) -> Arc<Socket> {
+        Arc::clone(&self.socket)
+    }
+}
+
+/// Datagrams the kernel dropped at a socket: its buffer was full, or its filter said so.
+pub(super) fn drops_of(socket: RawFd) -> u64 {
+    let mut info = [0u32; libc::SK_MEMINFO_DROPS as usize + 1];
+    let mut len = size_of_val(&info) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes to `info`, which are what it has.
+    let outcome = unsafe {
+        libc::getsockopt(
+            socket,
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            info.as_mut_ptr().cast(),
+            &mut len,
+        )
+    };
+    if outcome == 0 { u64::from(info[libc::SK_MEMINFO_DROPS as usize]) } else { 0 }
 }
 
 /// The number of an interface by its name.
@@ -170,7 +181,7 @@ fn bind_one(address: SocketAddr, buffer_bytes: usize) -> Result<Listener, StartE
         }
     }
     socket.bind(&address.into()).map_err(failed("bind"))?;
-    Ok(Listener { socket, wildcard })
+    Ok(Listener { socket: Arc::new(socket), wildcard })
 }
 
 /// As large as asked where privileged, else as large as net.core.rmem_max and wmem_max allow: the

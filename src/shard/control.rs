@@ -85,9 +85,14 @@ pub enum Control {
     /// Give one page of the sources that are blocked, from behind this address on. Every shard has
     /// the same list, so one is asked.
     Blocks(Option<IpAddr>),
+    /// Say whether that list is still the one somebody has read ([`BlockPage::version`]).
+    BlocksVersion,
     /// Block a source for so many seconds, or until it is lifted; its /64 where it is of IPv6. To
     /// be given to every shard.
     Block(IpAddr, Option<u32>),
+    /// Sources that operators had blocked before the process began, and for how many seconds more.
+    /// To be given to every shard, before it serves.
+    RestoreBlocks(Arc<[(IpAddr, Option<u32>)]>),
     /// Lift the block of a source and forget what it did. To be given to every shard.
     Unblock(IpAddr),
     /// Give one page of the security events that are listed. Each shard has those of its own
@@ -125,6 +130,8 @@ pub enum Reply {
     Unregistered(Result<Unregistered, Unfound>),
     /// Sources that are blocked.
     Blocks(BlockPage),
+    /// Changes whenever a source is blocked or free again.
+    BlocksVersion(u64),
     /// Whether the order about a block changed anything.
     BlockChanged(bool),
     /// Security events.
@@ -289,7 +296,14 @@ impl Core {
                 Reply::Unregistered(self.force_unregister(now, &aor, &chosen))
             }
             Control::Blocks(after) => Reply::Blocks(self.list_blocks(now, after)),
+            Control::BlocksVersion => Reply::BlocksVersion(self.guard.blocks_version()),
             Control::Block(source, for_s) => Reply::BlockChanged(self.guard.block(source, for_s)),
+            Control::RestoreBlocks(blocks) => {
+                for &(source, for_s) in &*blocks {
+                    self.guard.restore_block(source, for_s);
+                }
+                Reply::Configured
+            }
             Control::Unblock(source) => Reply::BlockChanged(self.guard.lift(source)),
             Control::SecurityEvents(asked) => Reply::SecurityEvents(self.list_events(&asked)),
             Control::BeginTrace(order) => Reply::TraceBegun(self.begin_trace(now, order)),

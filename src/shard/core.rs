@@ -241,7 +241,7 @@ impl Shard {
         core.begin();
         core.guard.begin(now);
         core.end_suspensions(now);
-        if core.trace.is_some() {
+        if core.trace.as_ref().is_some_and(|trace| trace.is_under_way(now.mono)) {
             core.handle_traced(now, datagrams, handed_over, slots, outlet);
         } else {
             for batch in datagrams.chunks(BATCH_MAX) {

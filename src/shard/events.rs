@@ -13,6 +13,8 @@ pub struct EventsAsked {
     pub wanted: Wanted,
     /// Where the page begins; without it, with the latest.
     pub before: Option<Before>,
+    /// Nothing that has not changed since this change.
+    pub after: u64,
     /// Records at most, of no more than [`SECURITY_RECORDS_PER_CALL_MAX`].
     pub items_max: usize,
 }
@@ -23,6 +25,7 @@ impl Default for EventsAsked {
         EventsAsked {
             wanted: Wanted::default(),
             before: None,
+            after: 0,
             items_max: SECURITY_RECORDS_PER_CALL_MAX,
         }
     }
@@ -41,7 +44,8 @@ impl Core {
     /// One page of the security events of this shard.
     pub(super) fn list_events(&self, asked: &EventsAsked) -> EventsPage {
         let items_max = asked.items_max.clamp(1, SECURITY_RECORDS_PER_CALL_MAX);
-        let mut records = self.guard.journal().newest(&asked.wanted, asked.before);
+        let records = self.guard.journal().newest(&asked.wanted, asked.before);
+        let mut records = records.take_while(|record| record.change > asked.after);
         let items = records.by_ref().take(items_max).cloned().collect();
         EventsPage { items, more: records.next().is_some() }
     }

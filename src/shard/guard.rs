@@ -25,7 +25,7 @@ use crate::sip::{HeaderName, Message, Parsed};
 use crate::time::Now;
 
 /// What the configuration says of networks, as the guard takes it.
-pub(super) fn said(networks: &[config::Network]) -> Vec<Said> {
+pub(crate) fn said(networks: &[config::Network]) -> Vec<Said> {
     let one = |network: &config::Network| {
         let standing = match (network.trusted, network.blocked) {
             (_, Some(true)) => Some(Standing::Blocked),

@@ -15,6 +15,8 @@ pub struct Tally {
     pub watching: reg_event::Counters,
     /// Security events, by their kind.
     pub security: [u64; SecurityKind::ALL.len()],
+    /// Records of them that made room for others.
+    pub security_pushed_out: u64,
     /// What it holds.
     pub levels: Levels,
 }
@@ -76,6 +78,7 @@ impl Core {
             counters: self.counters.clone(),
             watching: *self.subscriptions.counters(),
             security: *self.guard.journal().counts(),
+            security_pushed_out: self.guard.journal().pushed_out(),
             levels: Levels {
                 accounts: count(self.accounts.len()),
                 accounts_bytes: count(self.accounts.bytes_held()),

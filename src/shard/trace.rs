@@ -78,6 +78,11 @@ impl Trace {
         Trace { order, until, messages: Vec::new(), seen: 0, one_in: 1 }
     }
 
+    /// Whether it looks at what is dropped now. It can be asked for what it saw a while longer.
+    pub(super) fn is_under_way(&self, now: Instant) -> bool {
+        now < self.until
+    }
+
     fn is_about(&self, datagram: &Datagram<'_>, reason: DropReason) -> bool {
         let TraceOrder { source, user, reason: wanted, .. } = &self.order;
         let ip = datagram.source.ip().to_canonical();
@@ -140,7 +145,7 @@ impl Core {
     /// Begins a trace. Returns the number of the one that is under way, if one is; nothing begins
     /// then. One that has ended makes room, whether or not anybody has asked for what it saw.
     pub(super) fn begin_trace(&mut self, now: Now, order: TraceOrder) -> Option<u64> {
-        let under_way = self.trace.as_ref().filter(|trace| now.mono < trace.until);
+        let under_way = self.trace.as_ref().filter(|trace| trace.is_under_way(now.mono));
         if let Some(trace) = under_way {
             return Some(trace.order.id);
         }
@@ -171,9 +176,7 @@ impl Core {
         datagram: &Datagram<'_>,
         before: &[u64; DropReason::ALL.len()],
     ) {
-        let Some(trace) = self.trace.as_mut().filter(|trace| now.mono < trace.until) else {
-            return;
-        };
+        let Some(trace) = self.trace.as_mut() else { return };
         let counts = self.counters.dropped.iter().zip(before);
         let reason = DropReason::ALL.into_iter().zip(counts).find(|(_, (now, then))| now > then);
         if let Some((reason, _)) = reason

@@ -1,5 +1,6 @@
 //! Three hosts in network namespaces: a phone's, a NAT's, a registrar's, joined by veth links.
 //! Everything here runs within a mount and network namespace that ends with the process.
+#![allow(dead_code, reason = "each test binary uses its own part of this module")]
 
 use std::fs::File;
 use std::io::Write;
@@ -46,6 +47,16 @@ ip -n registrar link set wan0 up
 ip -n phone route add default via 10.0.0.1
 ";
 
+const OUTSIDE: &str = "
+ip netns add outside
+ip link add ext0 netns outside type veth peer name ext netns registrar
+ip -n registrar addr add 203.0.113.1/24 dev ext
+ip -n registrar link set ext up
+ip -n outside link set ext0 up
+for address in $ADDRESSES; do ip -n outside addr add $address/24 dev ext0; done
+ip -n outside route add 198.51.100.0/24 via 203.0.113.1
+";
+
 const MASQUERADE: &str = "
 echo 1 > /proc/sys/net/ipv4/ip_forward
 nft -f - <<END
@@ -76,6 +87,24 @@ impl Hosts {
         masquerade.env("SECONDS_OPEN", pinhole.as_secs().to_string());
         script(&mut masquerade, MASQUERADE)?;
         Ok(Hosts(()))
+    }
+
+    /// One host more, joined to the registrar's without a NAT, with these addresses, all of
+    /// 203.0.113.0/24.
+    pub fn add_outside(&self, addresses: &[Ipv4Addr]) -> Result<(), String> {
+        let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        let mut links = Command::new("sh");
+        links.env("ADDRESSES", addresses.join(" "));
+        script(&mut links, OUTSIDE)
+    }
+
+    /// A socket of that host, connected to a server.
+    pub fn outside_socket(&self, local: Ipv4Addr, server: SocketAddrV4) -> UdpSocket {
+        within("outside", || {
+            let socket = UdpSocket::bind((local, 0)).expect("a port");
+            socket.connect(server).expect("a route to the registrar");
+            socket
+        })
     }
 
     /// A program on the registrar's host.

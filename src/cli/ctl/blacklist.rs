@@ -8,7 +8,7 @@ use super::{Desk, ask, escaped, table, text, with_query};
 use crate::admin::one_line;
 use crate::cli::Failure;
 use crate::cli::args::BlacklistCommand;
-use crate::cli::say::print;
+use crate::cli::say::{note, print};
 
 const PATH: &str = "/api/v1/blacklist";
 
@@ -71,6 +71,10 @@ fn act(
         return print(desk.text(method, path)?);
     }
     let done = desk.value(method, path)?;
+    let warning = text(&done, "warning");
+    if !warning.is_empty() {
+        note(one_line(warning));
+    }
     match done.get("changed").and_then(Value::as_bool) {
         Some(true) => print(format_args!("{} {word}", one_line(text(&done, "source")))),
         Some(false) => print("nothing to change"),

@@ -11,6 +11,7 @@ mod suspensions;
 mod table;
 mod trace;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -30,7 +31,9 @@ const ADMIN_DEFAULT: &str = "127.0.0.1:8060";
 
 /// Asks or acts.
 pub fn run(args: &CtlArgs) -> Result<ExitCode, Failure> {
-    let desk = Desk::new(args)?;
+    let at = args.admin.clone().or_else(named_admin);
+    let at = at.unwrap_or_else(|| ADMIN_DEFAULT.to_owned());
+    let desk = Desk::new(&at, args.token.as_ref(), args.token_file.as_deref(), args.json)?;
     match &args.command {
         CtlCommand::Registrations(command) => registrations::run(&desk, command)?,
         CtlCommand::Suspensions(command) => suspensions::run(&desk, command)?,
@@ -42,24 +45,36 @@ pub fn run(args: &CtlArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Where to ask, as the environment says.
+pub(super) fn named_admin() -> Option<String> {
+    std::env::var(ADMIN_VARIABLE).ok()
+}
+
 /// Where questions are asked, and how answers are wanted.
-struct Desk {
+pub(super) struct Desk {
     client: Client,
     json: bool,
 }
 
 impl Desk {
-    fn new(args: &CtlArgs) -> Result<Desk, Failure> {
-        let at = args.admin.clone().or_else(|| std::env::var(ADMIN_VARIABLE).ok());
-        let at = at.unwrap_or_else(|| ADMIN_DEFAULT.to_owned());
-        let token = match (&args.token, &args.token_file) {
+    /// One that asks at `at`, with the token that was given, in whichever way.
+    ///
+    /// # Errors
+    /// One line with what is wrong with the token, or the system.
+    pub(super) fn new(
+        at: &str,
+        token: Option<&String>,
+        token_file: Option<&Path>,
+        json: bool,
+    ) -> Result<Desk, Failure> {
+        let token = match (token, token_file) {
             (Some(token), _) => Some(token.clone()),
             (None, Some(file)) => Some(read_token(file)?),
             (None, None) => std::env::var(TOKEN_VARIABLE).ok(),
         };
-        let client = Client::new(&at, token)
+        let client = Client::new(at, token)
             .map_err(|error| Failure::new(format!("the system refuses a socket: {error}")))?;
-        Ok(Desk { client, json: args.json })
+        Ok(Desk { client, json })
     }
 
     fn text(&self, method: &Method, path: &str) -> Result<String, Failure> {
@@ -68,7 +83,11 @@ impl Desk {
         String::from_utf8(body).map_err(|_| not_ours())
     }
 
-    fn value(&self, method: &Method, path: &str) -> Result<Value, Failure> {
+    /// Asks, and returns the answer.
+    ///
+    /// # Errors
+    /// One line with what was refused, or why it could not be asked.
+    pub(super) fn value(&self, method: &Method, path: &str) -> Result<Value, Failure> {
         serde_json::from_str(&self.text(method, path)?).map_err(|_| not_ours())
     }
 }

@@ -128,15 +128,15 @@ fn miss_one(liveness: &mut Liveness, now: u64) -> bool {
 fn misses_in_a_row_make_an_endpoint_unreachable_and_an_answer_ends_them() {
     let mut liveness = liveness(RULES);
     for _ in 0..2 {
-        for now in [0, 10_000] {
-            assert!(!miss_one(&mut liveness, now));
+        for sent_ms in [0, 10_000] {
+            assert!(!miss_one(&mut liveness, sent_ms));
         }
         let branch = liveness.begin(at(20_000), ONE, true).unwrap();
         liveness.answer(at(20_001).mono, &branch, 200, false).unwrap();
         assert_eq!(liveness.state(ONE).unwrap().misses, 0);
     }
-    for now in [30_000, 40_000] {
-        miss_one(&mut liveness, now);
+    for sent_ms in [30_000, 40_000] {
+        miss_one(&mut liveness, sent_ms);
     }
     assert!(miss_one(&mut liveness, 50_000));
     assert!(!miss_one(&mut liveness, 60_000), "it is so already");
@@ -167,8 +167,8 @@ fn who_has_answered_once_never_counts_as_one_who_does_not_even_if_it_refused() {
         miss_one(&mut liveness, 0);
         let branch = liveness.begin(at(10_000), ONE, true).unwrap();
         liveness.answer(at(10_001).mono, &branch, status, false).unwrap();
-        for now in 2..100 {
-            miss_one(&mut liveness, now * 10_000);
+        for turn in 2..100 {
+            miss_one(&mut liveness, turn * 10_000);
             assert!(!liveness.never_answers(ONE));
         }
     }
@@ -182,9 +182,9 @@ fn who_has_answered_once_never_counts_as_one_who_does_not_even_if_it_refused() {
 #[test]
 fn the_count_of_those_who_never_answer_ends_and_begins_nothing_else() {
     let mut liveness = liveness(RULES);
-    for now in 0..200 {
+    for turn in 0..200 {
         let at = |millis: u64| Now {
-            mono: at(now * 10_000).mono + Duration::from_micros(millis * 1000 + 999),
+            mono: at(turn * 10_000).mono + Duration::from_micros(millis * 1000 + 999),
             ..at(0)
         };
         liveness.begin(at(0), ONE, true).unwrap();
