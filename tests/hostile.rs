@@ -7,6 +7,8 @@ mod checks;
 mod common;
 #[path = "hostile/cost.rs"]
 mod cost;
+#[path = "hostile/crowd.rs"]
+mod crowd;
 #[path = "hostile/memory.rs"]
 mod memory;
 #[path = "hostile/mutate.rs"]
@@ -230,6 +232,20 @@ fn guards_keep_their_word_whatever_is_done_to_them() {
         let steps: Vec<u8> = (0..1025).map(|_| rng.next() as u8).collect();
         checks::guard::check(&steps);
     }
+}
+
+/// As many as `HOSTILE_SOURCES` says.
+#[test]
+fn a_crowd_of_sources_takes_no_memory() {
+    let count = number("HOSTILE_SOURCES").unwrap_or(200_000);
+    crowd::sources(count.try_into().expect("fewer than there are addresses"));
+}
+
+/// As many as `HOSTILE_FAILURES` says.
+#[test]
+fn a_crowd_of_failures_takes_no_memory() {
+    let count = number("HOSTILE_FAILURES").unwrap_or(20_000);
+    crowd::failures(count.try_into().expect("fewer than there are addresses"));
 }
 
 /// Everything a fuzz target begins with, through its own check.

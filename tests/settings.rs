@@ -9,9 +9,10 @@ use aorta::config::parameters::{PARAMETERS, Parameter, find};
 use aorta::config::{Origin, Settings, load};
 
 /// A value of each parameter that is not its default, as it prints. Together they can stand.
-const OTHER: [(&str, &str); 101] = [
+const OTHER: [(&str, &str); 107] = [
     ("registrar.replace", "Off"),
     ("registrar.bindings_max", "4"),
+    ("registrar.total_max", "1000000"),
     ("registrar.evict", "unreachable_first"),
     ("registrar.expires_max", "7200"),
     ("registrar.expires_min", "120"),
@@ -77,6 +78,11 @@ const OTHER: [(&str, &str); 101] = [
     ("guard.block_time", "300"),
     ("guard.block_time_max", "3600"),
     ("guard.sources", "1048576"),
+    ("overload.admission", "Off"),
+    ("overload.wait_newcomers", "20"),
+    ("overload.wait_known", "100"),
+    ("overload.wait_proven", "300"),
+    ("overload.retry_after", "10"),
     ("security.alert_window", "300"),
     ("security.alert_suspensions", "off"),
     ("security.alert_sources", "20"),

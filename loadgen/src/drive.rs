@@ -177,6 +177,8 @@ impl<'a> Worker<'a> {
             let none = Pacing::Window(0, 0);
             self.rounds_until(&none, |worker| worker.now() >= end || !worker.fleet.has_abandoned());
         }
+        let now = self.now();
+        self.fleet.recorder.tally.registered = self.fleet.registered_count(now);
         self.deliver();
         let samples = std::mem::take(&mut self.fleet.recorder.samples);
         let tally = std::mem::take(&mut self.fleet.recorder.tally);
@@ -339,7 +341,9 @@ impl<'a> Worker<'a> {
     /// Writes an agent's request into the batch of its socket.
     fn put(&mut self, id: AgentId, now: Nanos) {
         self.make_room(self.fleet.socket(id));
-        if let Some(length) = self.fleet.write(id, now, self.outgoing.room()) {
+        if let Some(length) = self.fleet.write(id, now, self.outgoing.room())
+            && !self.fleet.loses_request(id, now)
+        {
             self.outgoing.push(length);
         }
     }

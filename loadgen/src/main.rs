@@ -98,6 +98,12 @@ struct Arguments {
     /// Send every request once only
     #[arg(long)]
     no_retransmit: bool,
+    /// Lose this share of the datagrams of each direction by choice, percent; not in `nat`
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0, allow_negative_numbers = true)]
+    loss: f64,
+    /// How long phones of a storm that are told to come back later go on doing so
+    #[arg(long, value_name = "S", default_value = "120", value_parser = duration)]
+    patience: Duration,
     /// Write summary.json, histograms and report.html into this directory
     #[arg(long, short, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -261,6 +267,9 @@ fn options(arguments: &Arguments) -> Result<Options, String> {
     if !behind_nats && arguments.nat.is_any() {
         return Err(format!("{} knows no NATs: only nat does", arguments.scenario));
     }
+    if behind_nats && arguments.loss != 0.0 {
+        return Err("nat loses nothing by choice".to_owned());
+    }
     if scenario.storm && (arguments.rate.is_some() || arguments.window.is_some()) {
         return Err("storm has neither --rate nor --window: --ramp spreads its start".to_owned());
     }
@@ -295,6 +304,8 @@ fn options(arguments: &Arguments) -> Result<Options, String> {
     options.offload = arguments.offload;
     options.timeout = arguments.timeout;
     options.retransmit = !arguments.no_retransmit;
+    options.loss_percent = arguments.loss;
+    options.patience = arguments.patience;
     options.algorithm = arguments.algorithm;
     options.expires = arguments.expires;
     options.bindings_max = arguments.bindings_max;

@@ -63,6 +63,10 @@ pub struct Options {
     pub timeout: Duration,
     /// Retransmit by timer E (RFC 3261 17.1.2.2).
     pub retransmit: bool,
+    /// Percent of the datagrams of each direction that are lost by choice, 0-90.
+    pub loss_percent: f64,
+    /// How long a phone of a storm that is told to come back later goes on doing so.
+    pub patience: Duration,
     /// Which challenges are answered.
     pub algorithm: AlgorithmChoice,
     /// Seconds asked for in each REGISTER.
@@ -131,6 +135,8 @@ impl Options {
             offload: true,
             timeout: Duration::from_secs(32),
             retransmit: true,
+            loss_percent: 0.0,
+            patience: Duration::from_secs(120),
             algorithm: AlgorithmChoice::FirstOffered,
             expires: 3600,
             bindings_max: 1,
@@ -174,6 +180,9 @@ impl Options {
         }
         if self.timeout.is_zero() || self.timeout > Duration::from_secs(600) {
             return wrong("the timeout is more than nothing and at most 600 s".to_owned());
+        }
+        if !(0.0..=90.0).contains(&self.loss_percent) {
+            return wrong(format!("a loss of {} %: 0 to 90", self.loss_percent));
         }
         if self.expires == 0 || self.expires > 0x7fff_ffff {
             return wrong(format!("an expiry of {}: 1 to {} s", self.expires, 0x7fff_ffff));

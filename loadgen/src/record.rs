@@ -34,6 +34,14 @@ pub struct Tally {
     pub wrong: u64,
     /// Retransmissions by timer E.
     pub retransmissions: u64,
+    /// Those that loss by choice explains.
+    pub retransmissions_explained: u64,
+    /// Requests lost by choice.
+    pub requests_dropped: u64,
+    /// Answers lost by choice.
+    pub answers_dropped: u64,
+    /// Phones that were registered at the end.
+    pub registered: u64,
     /// Provisional answers.
     pub provisional: u64,
     /// Second and further final answers to one request.
@@ -69,6 +77,10 @@ impl Default for Tally {
             late: 0,
             wrong: 0,
             retransmissions: 0,
+            retransmissions_explained: 0,
+            requests_dropped: 0,
+            answers_dropped: 0,
+            registered: 0,
             provisional: 0,
             duplicates: 0,
             stray: 0,
@@ -96,6 +108,10 @@ impl Tally {
         self.late += other.late;
         self.wrong += other.wrong;
         self.retransmissions += other.retransmissions;
+        self.retransmissions_explained += other.retransmissions_explained;
+        self.requests_dropped += other.requests_dropped;
+        self.answers_dropped += other.answers_dropped;
+        self.registered += other.registered;
         self.provisional += other.provisional;
         self.duplicates += other.duplicates;
         self.stray += other.stray;
@@ -163,6 +179,9 @@ pub struct Latencies {
     pub uncorrected: Histogram<u64>,
     /// From the intended send of the first request to the 200, each registration.
     pub registration: Histogram<u64>,
+    /// From the first datagram of a request that was not lost by choice to its answer, whether that
+    /// was lost or not: what the server took for it.
+    pub answer: Histogram<u64>,
 }
 
 impl Default for Latencies {
@@ -171,7 +190,12 @@ impl Default for Latencies {
             Histogram::new_with_bounds(LATENCY_MIN, LATENCY_MAX, 3)
                 .expect("the bounds are constant and valid")
         };
-        Latencies { corrected: empty(), uncorrected: empty(), registration: empty() }
+        Latencies {
+            corrected: empty(),
+            uncorrected: empty(),
+            registration: empty(),
+            answer: empty(),
+        }
     }
 }
 
@@ -182,6 +206,7 @@ impl Latencies {
         self.corrected.add(&other.corrected).expect(merged);
         self.uncorrected.add(&other.uncorrected).expect(merged);
         self.registration.add(&other.registration).expect(merged);
+        self.answer.add(&other.answer).expect(merged);
     }
 
     /// Forgets everything, keeping the memory.
@@ -189,6 +214,7 @@ impl Latencies {
         self.corrected.reset();
         self.uncorrected.reset();
         self.registration.reset();
+        self.answer.reset();
     }
 }
 

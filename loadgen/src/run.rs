@@ -78,6 +78,8 @@ pub struct Outcome {
     pub threads: usize,
     /// Whether datagrams could travel as one message.
     pub offload: bool,
+    /// Percent of the datagrams of each direction that were lost by choice.
+    pub loss_percent: f64,
     /// Wall-clock time of the start.
     pub started: SystemTime,
     /// Seconds that the rates are over: to the last answer, at least the time asked for.
@@ -109,10 +111,13 @@ impl Outcome {
         (requests > 0).then(|| self.cpu_seconds * 1e6 / requests as f64)
     }
 
-    /// Nothing lost, nothing wrong, and something answered.
+    /// Nothing lost, nothing wrong, and something answered; after a storm, everybody registered.
     pub fn is_clean(&self) -> bool {
         let answered = self.tally.requests > 0 || self.interrupted;
-        self.tally.lost == 0 && self.tally.wrong == 0 && answered
+        let all_are_in = self.scenario != "storm"
+            || self.interrupted
+            || self.tally.registered == u64::from(self.users);
+        self.tally.lost == 0 && self.tally.wrong == 0 && answered && all_are_in
     }
 }
 
@@ -221,6 +226,8 @@ fn habits(options: &Options, key: [u32; 3]) -> Habits {
         algorithms: options.algorithms(),
         retransmit: options.retransmit,
         timeout: nanos(options.timeout),
+        loss_percent: options.loss_percent,
+        patience: nanos(options.patience),
         key,
     }
 }
@@ -320,6 +327,7 @@ fn collect(
         pace: options.pace,
         threads: options.threads,
         offload: options.offload,
+        loss_percent: options.loss_percent,
         started,
         seconds: since(tally.last_answer).max(asked),
         last_registration_seconds: since(tally.last_registration),

@@ -97,6 +97,8 @@ fn usage_is_status_2() {
         &["register", "--target", "127.0.0.1:9", "--source", "127.0.0.9-127.0.0.1"],
         &["register", "--target", "127.0.0.1:9", "--source", "::1"],
         &["storm", "--target", "127.0.0.1:9", "--rate", "5"],
+        &["storm", "--target", "127.0.0.1:9", "--loss", "91"],
+        &["nat", "--target", "127.0.0.1:9", "--loss", "5"],
         &["mixed", "--target", "127.0.0.1:9", "--weights", "invite=3"],
         &["register", "--target", "127.0.0.1:9", "--subscribers", "/no/such/file"],
         &["register", "--target", "no-such-host.invalid:5060"],

@@ -2,6 +2,8 @@
 
 use ipnet::IpNet;
 
+use super::Overload;
+
 /// Limits of sources that have not proved who they are, signatures of scanners, and when a source
 /// is blocked whole. A source is an IP address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub struct Guard {
     /// Sources of each kind (proven, unproven, prefixes) that a reactor remembers, 1024-16777216,
     /// rounded up to a power of two. Default 65536: some 8 MiB.
     pub sources_max: u32,
+    /// Who is shed when more comes than can be answered.
+    pub overload: Overload,
     /// When many events are a pattern that somebody should look at.
     pub alerts: Alerts,
 }
@@ -99,13 +103,15 @@ impl Default for Guard {
             block_time_s: 600,
             block_time_max_s: 86_400,
             sources_max: 65_536,
+            overload: Overload::default(),
             alerts: Alerts::default(),
         }
     }
 }
 
 impl Guard {
-    /// One that lets everybody through: no limits, no signatures, no blacklist, no alerts.
+    /// One that lets everybody through: no limits, no signatures, no blacklist, nobody shed, no
+    /// alerts.
     #[must_use]
     pub fn off() -> Guard {
         Guard {
@@ -115,6 +121,7 @@ impl Guard {
             scanner_patterns: Vec::new(),
             blacklist: false,
             sources_max: 1024,
+            overload: Overload::off(),
             alerts: Alerts::off(),
             ..Guard::default()
         }

@@ -18,6 +18,7 @@ mod liveness;
 mod nat;
 mod nearest;
 mod network;
+mod overload;
 mod registrar;
 mod serve;
 mod shield;
@@ -33,6 +34,7 @@ pub use liveness::{Liveness, LivenessAnswer, Unreachable};
 pub use nat::{KeepaliveForm, KeepaliveMessage, KeepalivePace, Nat, NatOverride, NatTests};
 pub(crate) use nearest::nearest;
 pub use network::Network;
+pub use overload::Overload;
 pub use refusal::{Origin, Refusal};
 pub use registrar::{
     Evict, Flapping, MinExpiresPolicy, PathMode, Registrar, Replace, UserParameters,

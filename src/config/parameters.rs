@@ -28,6 +28,9 @@ pub(super) const KEEPALIVE_PERIOD: &str = "nat.keepalive_period";
 pub(super) const BLOCK_TIME: &str = "guard.block_time";
 pub(super) const BLOCK_TIME_MAX: &str = "guard.block_time_max";
 pub(super) const GUARD_SOURCES: &str = "guard.sources";
+pub(super) const OVERLOAD_NEWCOMERS: &str = "overload.wait_newcomers";
+pub(super) const OVERLOAD_KNOWN: &str = "overload.wait_known";
+pub(super) const OVERLOAD_PROVEN: &str = "overload.wait_proven";
 pub(super) const SECURITY_LOG: &str = "security.log";
 pub(super) const SECURITY_LOG_BYTES: &str = "security.log_bytes";
 pub(super) const SECURITY_LOG_FILES: &str = "security.log_files";
@@ -172,7 +175,7 @@ macro_rules! table {
 }
 
 /// Every parameter there is.
-pub static PARAMETERS: [Parameter; 101] = table![
+pub static PARAMETERS: [Parameter; 107] = table![
     "registrar.replace", "SS_ENDPOINT_REGISTER_REPLACE", None,
     {word Replace registrar.replace},
     "A REGISTER over the limit of bindings removes a binding (On), is refused (Off), or removes \
@@ -180,6 +183,10 @@ pub static PARAMETERS: [Parameter; 101] = table![
     "registrar.bindings_max", "SERVER_REGISTRAR_MAX_BINDINGS", None,
     {whole 1-64 registrar.bindings_max},
     "Concurrent bindings of one address-of-record";
+    "registrar.total_max", "", None,
+    {optional "off" 1-2000000000 registrar.total_max},
+    "Registrations of all accounts together; over it refreshes go on, and newcomers meet 503 with \
+     Retry-After";
     "registrar.evict", "", None,
     {word Evict registrar.evict},
     "Which binding makes room: the oldest, or the oldest of those known not to answer";
@@ -380,6 +387,22 @@ pub static PARAMETERS: [Parameter; 101] = table![
     {whole 1024-16777216 guard.sources_max},
     "Sources of each kind (proven, others, prefixes) that a reactor remembers; 128 bytes for all \
      three";
+    "overload.admission", "", None,
+    {switch guard.overload.admission},
+    "When more comes than can be answered, those who have shown least are turned away first";
+    OVERLOAD_NEWCOMERS, "", Milliseconds,
+    {whole 1-10000 guard.overload.wait_newcomers_ms},
+    "Waiting time in a reactor's queue from which newcomers are turned away: some of them, and all \
+     at four times as much";
+    OVERLOAD_KNOWN, "", Milliseconds,
+    {whole 1-10000 guard.overload.wait_known_ms},
+    "The same for registrations from where somebody has proved himself, and for old nonces";
+    OVERLOAD_PROVEN, "", Milliseconds,
+    {whole 1-10000 guard.overload.wait_proven_ms},
+    "The same for requests with a fresh nonce that was given to their source";
+    "overload.retry_after", "", Seconds,
+    {whole 1-600 guard.overload.retry_after_s},
+    "Retry-After of the 503 to those who are turned away; drawn from once to three times as much";
     "security.alert_window", "", Seconds,
     {whole 10-86400 guard.alerts.window_s},
     "The time over which alerts count; as long, one that goes on is not told again";

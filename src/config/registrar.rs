@@ -14,6 +14,10 @@ pub struct Registrar {
     /// SERVER_REGISTRAR_MAX_BINDINGS: concurrent bindings of one address-of-record, 1-64.
     /// Default 1.
     pub bindings_max: u8,
+    /// Bindings of all accounts together, 1-2000000000; each reactor has its share, and accounts
+    /// are spread over reactors evenly. Over it refreshes go on and newcomers meet 503 with
+    /// Retry-After; `None` sets no limit. Default `None`.
+    pub total_max: Option<u32>,
     /// Which binding makes room where one is replaced. Default [`Evict::Oldest`].
     pub evict: Evict,
     /// SS_ENDPOINT_EXPIRE: the longest registration granted, seconds, 20-86400. Default 3600.
@@ -80,6 +84,7 @@ impl Default for Registrar {
         Registrar {
             replace: Replace::Always,
             bindings_max: 1,
+            total_max: None,
             evict: Evict::Oldest,
             expires_max_s: 3600,
             expires_min_s: 60,

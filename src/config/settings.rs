@@ -324,6 +324,13 @@ impl Settings {
         if self.guard.block_time_s > self.guard.block_time_max_s {
             return Err(self.conflict(BLOCK_TIME, "is above", BLOCK_TIME_MAX));
         }
+        let overload = &self.guard.overload;
+        if overload.wait_newcomers_ms > overload.wait_known_ms {
+            return Err(self.conflict(OVERLOAD_NEWCOMERS, "is above", OVERLOAD_KNOWN));
+        }
+        if overload.wait_known_ms > overload.wait_proven_ms {
+            return Err(self.conflict(OVERLOAD_KNOWN, "is above", OVERLOAD_PROVEN));
+        }
         self.check_networks()?;
         self.check_aliases()?;
         let tls = &self.streams.tls;

@@ -2,9 +2,13 @@
 //! requests is told to it. It decides by what it has been told; what it says to the guards of
 //! other shards waits in it until it is fetched.
 
+use std::hash::Hasher;
 use std::net::IpAddr;
 
+use siphasher::sip::SipHasher24;
+
 use super::address::Addresses;
+use super::admission::{Admission, Class};
 use super::blacklist::{Blacklist, Blocked, NewBlock, Standing as Block};
 use super::bucket::Rate;
 use super::budget::{Limits, Untold};
@@ -80,6 +84,8 @@ pub enum Silence {
     PrefixRate,
     /// The network it is in is over its own limit.
     NetworkRate,
+    /// More comes than can be answered, and it has shown no more than this.
+    Overload(Class),
 }
 
 /// Nothing this short is a message.
@@ -106,6 +112,7 @@ pub struct Guard {
     pub(super) alerts: Patterns,
     pub(super) telling: Telling,
     restrained: Limits,
+    admission: Admission,
     /// Messages of networks that are not served.
     excluded: u64,
     /// No limits are set and no network has one.
@@ -129,6 +136,9 @@ impl Guard {
     ) -> Guard {
         let sources_max = config.sources_max as usize;
         let limits = limits(config, shards);
+        let mut seed = SipHasher24::new_with_key(key);
+        seed.write(b"draws");
+        seed.write_u8(id);
         let mut guard = Guard {
             id,
             shards,
@@ -144,6 +154,7 @@ impl Guard {
             alerts: Patterns::new(&config.alerts),
             telling: Telling::default(),
             restrained: Limits::new(RESTRAINED, RESTRAINED, shards),
+            admission: Admission::new(config.overload, seed.finish()),
             excluded: 0,
             unlimited: false,
             indifferent: false,
@@ -165,6 +176,7 @@ impl Guard {
             self.networks.limits().iter().map(|&limit| Limits::new(limit, Rate::NONE, shards));
         self.sources.configure(self.moment, limits(config, shards), config.prefix_factor, own);
         self.scores.configure(config.block_score);
+        self.admission.configure(config.overload);
         self.agents = Words::new(&config.scanners);
         self.patterns = Words::new(&config.scanner_patterns);
         self.alerts.configure(&config.alerts);
@@ -180,6 +192,7 @@ impl Guard {
         self.now = now.mono;
         self.wall = now.wall;
         self.moment = Moment::of(now.mono);
+        self.admission.begin(now.mono);
         if self.blacklist.next_end().is_some_and(|end| end <= now.mono) {
             let memory_s = self.config.block_time_max_s;
             self.blacklist.expire(now.mono, &self.addresses, memory_s);
@@ -252,6 +265,36 @@ impl Guard {
         if self.journal.counted(SecurityKind::RateLimited) % LISTED_EVERY == 1 {
             // It is counted already.
             self.journal.list(self.wall, SecurityKind::RateLimited, source, b"", b"");
+        }
+    }
+
+    /// Who is let in when more comes than can be answered.
+    #[inline]
+    #[must_use]
+    pub fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// The same, to tell it what was measured and to ask it.
+    #[inline]
+    pub fn admission_mut(&mut self) -> &mut Admission {
+        &mut self.admission
+    }
+
+    /// What a message has shown by its source alone.
+    #[must_use]
+    pub fn class_of(&self, source: IpAddr, asked: Asked) -> Class {
+        let proven = asked == Asked::Register && self.is_proven(source);
+        if proven || self.is_trusted(source) { Class::Known } else { Class::Newcomer }
+    }
+
+    /// A message was shed.
+    #[cold]
+    pub fn shed(&mut self, source: IpAddr) {
+        self.journal.count(SecurityKind::Overload);
+        if self.journal.counted(SecurityKind::Overload) % LISTED_EVERY == 1 {
+            // It is counted already.
+            self.journal.list(self.wall, SecurityKind::Overload, source, b"", b"");
         }
     }
 

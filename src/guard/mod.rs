@@ -13,12 +13,14 @@
 //! | [`table`], [`sketch`], [`sources`] | what is remembered of sources, in fixed memory |
 //! | [`scanner`] | words of scanners, walks through numbers |
 //! | [`score`], [`blacklist`] | what offences weigh, who is blocked for how long |
+//! | [`admission`] | who is shed when more comes than can be answered |
 //! | [`events`], [`journal`] | the vocabulary of security events, and their list |
 //! | [`patterns`], [`alert`] | many events that mean something together |
 //! | [`filter`] | blocked networks as a program of the kernel's packet filter |
 //! | [`gatehouse`] | all of it together: the guard |
 
 pub mod address;
+pub mod admission;
 pub mod alert;
 pub mod blacklist;
 pub mod bucket;
@@ -36,6 +38,7 @@ pub mod sources;
 pub mod table;
 pub mod told;
 
+pub use admission::{Admission, Admitted, Class};
 pub use blacklist::Blocked;
 pub use events::{Kinds, SecurityKind, SecurityRecord};
 pub use gatehouse::{Asked, Entry, Guard, Silence};

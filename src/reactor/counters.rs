@@ -176,6 +176,10 @@ counters! {
     stream_turns,
     /// Turns given to the tasks that live beside the data plane.
     task_turns,
+    /// Times it was measured how long datagrams wait, because more came than was taken.
+    waits_measured,
+    /// The sum of what was measured, microseconds; what was lost counts as having waited for T1.
+    waited_us,
     /// Datagrams the kernel dropped because a receive buffer was full.
     kernel_drops,
 }

@@ -314,6 +314,11 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
             );
         });
         sender.flush(outbox, counters);
+        if let Some(waited) = path.take_waited() {
+            counters.waits_measured += 1;
+            counters.waited_us += waited.as_micros() as u64;
+            plane.waited(received_at.unwrap_or_else(|| clock.now()), waited);
+        }
         if let Some(now) = received_at {
             let DataPlane { plane, hearsay, endpoint, counters, .. } = self;
             heard.iter().for_each(|&from| hearsay.heard(now, from, plane, endpoint, counters));

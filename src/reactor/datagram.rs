@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::RawFd;
+use std::time::Duration;
 
 use super::arena::Arena;
 use super::clock::Clock;
@@ -43,6 +44,9 @@ pub(super) trait DatagramPath {
         counters: &mut Counters,
         show: &mut impl FnMut(Now, &[Datagram<'_>], &mut Counters),
     ) -> usize;
+
+    /// How long what was received last had waited for that, if it was measured since the last call.
+    fn take_waited(&mut self) -> Option<Duration>;
 
     /// The sockets at which receiving has met an error since the last call, a bit each.
     fn take_errors(&mut self) -> u32;

@@ -6,6 +6,7 @@ use std::io;
 use std::mem;
 use std::os::fd::RawFd;
 use std::ptr;
+use std::time::Duration;
 
 use arrayvec::ArrayVec;
 
@@ -18,6 +19,7 @@ use super::counters::Counters;
 use super::datagram::DatagramPath;
 use super::error::StartError;
 use super::socket::Listener;
+use super::waiting::Gauge;
 use crate::limits::{BATCH_MAX, MESSAGE_BYTES_MAX};
 use crate::shard::{Datagram, ListenerId};
 use crate::time::Now;
@@ -43,6 +45,9 @@ pub(super) struct Mmsg {
     passed_over: u32,
     /// Sockets at which receiving met an error, a bit each.
     errors: u32,
+    /// One for each socket.
+    gauges: Vec<Gauge>,
+    waited: Option<Duration>,
 }
 
 /// What the last system call brought and has not been shown yet. It has been of one socket, and the
@@ -95,6 +100,8 @@ impl Mmsg {
             joined = listeners.iter().map(Listener::join_datagrams).fold(false, |a, b| a | b);
         }
         Ok(Mmsg {
+            gauges: listeners.iter().map(|_| Gauge::default()).collect(),
+            waited: None,
             listeners,
             arena,
             slot_bytes,
@@ -205,6 +212,12 @@ impl DatagramPath for Mmsg {
         }
         let now = clock.now();
         counters.batches_in += 1;
+        if (left.slot, left.at) == (0, 0) {
+            let Mmsg { listeners, gauges, .. } = self;
+            let (gauge, full) = (&mut gauges[left.source], left.end == BATCH_MAX);
+            let waited = gauge.took(&listeners[left.source], now, left.end, full);
+            self.waited = waited.or(self.waited);
+        }
         let wildcard = self.listeners[left.source].wildcard;
         let mut batch: ArrayVec<Datagram<'_>, BATCH_MAX> = ArrayVec::new();
         let mut taken = 0;
@@ -261,6 +274,10 @@ impl DatagramPath for Mmsg {
         show(now, &batch, counters);
         self.left = left;
         taken
+    }
+
+    fn take_waited(&mut self) -> Option<Duration> {
+        self.waited.take()
     }
 
     fn take_errors(&mut self) -> u32 {

@@ -33,6 +33,7 @@ mod start_check;
 mod stream;
 mod told;
 mod uring;
+mod waiting;
 mod wake;
 
 pub use self::clock::Clock;

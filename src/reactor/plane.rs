@@ -2,6 +2,7 @@
 //! so that tests and benches drive the reactors without a registrar.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use crate::flow::ConnectionId;
 use crate::guard::Told;
@@ -79,6 +80,13 @@ pub trait Plane: 'static {
         let _ = (now, told);
     }
 
+    /// What the sockets of this reactor brought last had waited so long for it. Told about once a
+    /// millisecond while a socket has had more than a batch for some time, and never where none
+    /// has.
+    fn waited(&mut self, now: Now, waited: Duration) {
+        let _ = (now, waited);
+    }
+
     /// Whether connections of `source` are not accepted.
     fn is_blocked(&self, now: Now, source: IpAddr) -> bool {
         let _ = (now, source);
@@ -148,6 +156,10 @@ impl Plane for Shard {
 
     fn told(&mut self, now: Now, told: Told) {
         Shard::told(self, now, told);
+    }
+
+    fn waited(&mut self, now: Now, waited: Duration) {
+        Shard::waited(self, now, waited);
     }
 
     fn came_to_nothing(&mut self, now: Now, source: IpAddr) {

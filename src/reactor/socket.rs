@@ -7,6 +7,7 @@ use std::mem::size_of;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -41,14 +42,53 @@ impl Listener {
         drops_of(self.fd())
     }
 
+    /// What the kernel says of the receive buffer. One system call, some 0.3 us.
+    pub(super) fn memory(&self) -> Option<Memory> {
+        memory_of(self.fd())
+    }
+
+    /// When the datagram arrived that was taken last, by the wall clock, since 1970. The first call
+    /// has the kernel note arrivals from then on, some 30 ns each; of those before it says that
+    /// they have just come. `None` where it cannot tell. One system call, some 0.3 us.
+    pub(super) fn last_arrival(&self) -> Option<Duration> {
+        // SAFETY: all-zero is a valid `timespec`.
+        let mut at: libc::timespec = unsafe { std::mem::zeroed() };
+        // SAFETY: the kernel writes one `timespec` to `at`, which outlives the call.
+        let outcome = unsafe { libc::ioctl(self.fd(), SIOCGSTAMPNS, &raw mut at) };
+        let seconds = u64::try_from(at.tv_sec).ok()?;
+        let nanos = u32::try_from(at.tv_nsec).ok()?;
+        (outcome == 0).then(|| Duration::new(seconds, nanos))
+    }
+
     /// The socket, for whoever changes its filter.
     pub(super) fn shared(&self) -> Arc<Socket> {
         Arc::clone(&self.socket)
     }
 }
 
+/// The last arrival with nanoseconds (linux/sockios.h; of the width of `timespec` on every 64-bit
+/// platform).
+const SIOCGSTAMPNS: libc::Ioctl = 0x8907;
+
+const _: () = assert!(size_of::<libc::timespec>() == 16);
+
+/// A receive buffer as the kernel accounts for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Memory {
+    /// What lies in it; what was taken is taken off a quarter of the room at a time.
+    pub(super) queued_bytes: u32,
+    /// How much may.
+    pub(super) room_bytes: u32,
+    /// Datagrams for which there was no room, or that a filter dropped; it wraps.
+    pub(super) drops: u32,
+}
+
 /// Datagrams the kernel dropped at a socket: its buffer was full, or its filter said so.
 pub(super) fn drops_of(socket: RawFd) -> u64 {
+    memory_of(socket).map_or(0, |memory| memory.drops.into())
+}
+
+fn memory_of(socket: RawFd) -> Option<Memory> {
     let mut info = [0u32; libc::SK_MEMINFO_DROPS as usize + 1];
     let mut len = size_of_val(&info) as libc::socklen_t;
     // SAFETY: the kernel writes at most `len` bytes to `info`, which are what it has.
@@ -61,7 +101,12 @@ pub(super) fn drops_of(socket: RawFd) -> u64 {
             &mut len,
         )
     };
-    if outcome == 0 { u64::from(info[libc::SK_MEMINFO_DROPS as usize]) } else { 0 }
+    let field = |name: libc::c_int| info[name as usize];
+    (outcome == 0).then(|| Memory {
+        queued_bytes: field(libc::SK_MEMINFO_RMEM_ALLOC),
+        room_bytes: field(libc::SK_MEMINFO_RCVBUF),
+        drops: field(libc::SK_MEMINFO_DROPS),
+    })
 }
 
 /// The number of an interface by its name.

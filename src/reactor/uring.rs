@@ -6,6 +6,7 @@ use std::mem;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use io_uring::types::{BufRingEntry, CancelBuilder, Fixed, RecvMsgOut};
@@ -19,6 +20,7 @@ use super::datagram::DatagramPath;
 use super::error::StartError;
 use super::socket::Listener;
 use super::start_check::{multishot_receive_allowed, ring_refusal};
+use super::waiting::Gauge;
 use crate::limits::{BATCH_MAX, LISTENERS_MAX, MESSAGE_BYTES_MAX};
 use crate::shard::{Datagram, ListenerId};
 use crate::time::Now;
@@ -49,6 +51,11 @@ pub(super) struct Uring {
     unarmed: Vec<usize>,
     /// Sockets at which receiving met an error, a bit each.
     errors: u32,
+    /// One for each socket.
+    gauges: Vec<Gauge>,
+    waited: Option<Duration>,
+    /// Datagrams reaped since nothing was left to reap.
+    run: usize,
     listeners: Vec<Listener>,
 }
 
@@ -151,7 +158,17 @@ impl Uring {
             })
             .collect();
         let unarmed = (0..listeners.len()).collect();
-        let mut uring = Uring { ring, buffers, messages, unarmed, errors: 0, listeners };
+        let mut uring = Uring {
+            ring,
+            buffers,
+            messages,
+            unarmed,
+            errors: 0,
+            gauges: listeners.iter().map(|_| Gauge::default()).collect(),
+            waited: None,
+            run: 0,
+            listeners,
+        };
         uring.arm();
         uring.enter().map_err(|source| ring_refusal("arming a receive", source))?;
         Ok(uring)
@@ -206,6 +223,25 @@ impl Uring {
             used.push(Used { id, len, socket });
         }
         used
+    }
+
+    /// Sees how long what was reaped last had waited, in its socket and in its buffer. One pass of
+    /// a receive brings a little more than a batch, so the end of what has come tells, not that of
+    /// a batch, whether there was more.
+    fn gauge(&mut self, used: &[Used], now: Now) {
+        self.run += used.len();
+        let is_dry = self.ring.completion().is_empty();
+        if !is_dry && self.run < usize::from(BUFFERS) {
+            return;
+        }
+        let run = mem::take(&mut self.run);
+        match used.last() {
+            Some(&Used { socket, .. }) if run >= BATCH_MAX => {
+                let waited = self.gauges[socket].took(&self.listeners[socket], now, run, true);
+                self.waited = waited.or(self.waited);
+            }
+            _ => self.gauges.iter_mut().for_each(Gauge::dry),
+        }
     }
 
     fn enter_counted(&mut self, counters: &mut Counters) {
@@ -307,6 +343,7 @@ impl DatagramPath for Uring {
             self.arm_and_enter(counters);
             used = self.reap(counters);
         }
+        self.gauge(&used, now);
         let Uring { buffers, messages, .. } = self;
         let mut batch: ArrayVec<Datagram<'_>, BATCH_MAX> = ArrayVec::new();
         for &Used { id, len, socket } in &used {
@@ -331,6 +368,10 @@ impl DatagramPath for Uring {
         // datagram ends a receive as much as an error or the want of buffers.
         self.arm_and_enter(counters);
         taken
+    }
+
+    fn take_waited(&mut self) -> Option<Duration> {
+        self.waited.take()
     }
 
     fn take_errors(&mut self) -> u32 {

@@ -13,7 +13,7 @@ use crate::limits::{
 use crate::registrar::binding::{Binding, BindingId};
 use crate::registrar::event::LeaveReason;
 use crate::registrar::flapping::Flapping;
-use crate::registrar::grant::Grant;
+use crate::registrar::grant::{Grant, retry_after_s};
 use crate::registrar::location::{AorId, Location};
 use crate::registrar::request::{Contacts, Refusal, Register};
 use crate::registrar::room::changes_device;
@@ -65,6 +65,8 @@ pub(super) struct Rules<'a> {
     pub config: &'a Config,
     pub key: [u64; 2],
     pub flapping: &'a Flapping,
+    /// So many bindings there may be of all accounts here.
+    pub total_max: usize,
     pub now: Instant,
 }
 
@@ -122,9 +124,24 @@ impl Plan {
                     // A refresh is never a replacement, even where the limit has been lowered.
                     return Ok(());
                 }
-                self.make_room(rules, &present, contacts, request, claims)
+                self.make_room(rules, &present, contacts, request, claims)?;
+                self.check_total(rules, request)
             }
         }
+    }
+
+    /// Whether there is room for what is added beyond what goes. Who takes the place of another, or
+    /// goes on where he was, is not asked, also where the limit has been lowered.
+    fn check_total(&self, rules: Rules<'_>, request: &Register<'_>) -> Result<(), Refusal> {
+        let Rules { location, config, key, total_max, .. } = rules;
+        let count = |is: fn(&Entry) -> bool| self.entries.iter().filter(|entry| is(entry)).count();
+        let added = count(Entry::adds);
+        let gone = self.evicted.len() + count(|one| one.granted_s == 0 && one.target.is_some());
+        let there = location.bindings_count();
+        if added > gone && there + (added - gone) > total_max {
+            return Err(Refusal::Full { retry_after_s: retry_after_s(config, key, request) });
+        }
+        Ok(())
     }
 
     fn decide_wildcard(

@@ -37,6 +37,7 @@ pub struct Registrar {
     pub(super) closing: Vec<ConnectionId>,
     gruu_epochs: u32,
     pub(super) unreachable_last: bool,
+    total_max: usize,
 }
 
 impl Registrar {
@@ -53,6 +54,7 @@ impl Registrar {
             closing: Vec::new(),
             gruu_epochs: 0,
             unreachable_last: false,
+            total_max: usize::MAX,
         }
     }
 
@@ -65,6 +67,12 @@ impl Registrar {
     /// Obeys other settings from the next request on; what was granted stays granted.
     pub fn configure(&mut self, config: Config) {
         self.config = config;
+    }
+
+    /// Holds no more than so many bindings from now on, those that are there excepted: this
+    /// registrar's share of [`Config::total_max`].
+    pub fn hold_at_most(&mut self, bindings: usize) {
+        self.total_max = bindings;
     }
 
     /// What is stored.
@@ -145,8 +153,8 @@ impl Registrar {
     }
 
     fn rules(&self, now: Instant) -> Rules<'_> {
-        let Registrar { config, key, location, flapping, .. } = self;
-        Rules { location, config, key: *key, flapping, now }
+        let &Registrar { ref config, key, ref location, ref flapping, total_max, .. } = self;
+        Rules { location, config, key, flapping, total_max, now }
     }
 
     /// The Contacts of the 200, the oldest binding first (RFC 3261 10.3 step 8). What a request

@@ -135,6 +135,11 @@ pub enum Refusal {
         /// Goes into Retry-After, seconds.
         retry_after_s: u32,
     },
+    /// All accounts together hold as many bindings as they may, and this would be one more.
+    Full {
+        /// Goes into Retry-After, seconds.
+        retry_after_s: u32,
+    },
     /// `*` without an Expires of 0 (RFC 3261 10.3 step 6).
     WildcardExpires,
     /// More Contact values than `CONTACTS_MAX`.
@@ -158,7 +163,7 @@ impl Refusal {
         match self {
             Refusal::StaleCSeq => 500,
             Refusal::IntervalTooBrief { .. } => 423,
-            Refusal::TooManyBindings { .. } => 503,
+            Refusal::TooManyBindings { .. } | Refusal::Full { .. } => 503,
             Refusal::WildcardExpires
             | Refusal::TooManyContacts
             | Refusal::ContactScheme
@@ -176,6 +181,7 @@ impl Refusal {
             Refusal::StaleCSeq => "CSeq Out Of Order",
             Refusal::IntervalTooBrief { .. } => "Interval Too Brief",
             Refusal::TooManyBindings { .. } => "Too Many Bindings",
+            Refusal::Full { .. } => "Registrar Full",
             Refusal::WildcardExpires => "Contact * Needs Expires 0",
             Refusal::TooManyContacts => "Too Many Contacts",
             Refusal::ContactScheme => "Contact Not SIP",
@@ -193,6 +199,7 @@ impl Refusal {
             Refusal::StaleCSeq => "stale_cseq",
             Refusal::IntervalTooBrief { .. } => "interval_too_brief",
             Refusal::TooManyBindings { .. } => "too_many_bindings",
+            Refusal::Full { .. } => "registrar_full",
             Refusal::WildcardExpires => "wildcard_expires",
             Refusal::TooManyContacts => "too_many_contacts",
             Refusal::ContactScheme => "contact_scheme",

@@ -327,6 +327,7 @@ impl Core {
         self.networks = Networks::new(networks.iter().cloned());
         self.domains = Domains::new(domains.clone());
         self.registrar.configure(registrar.clone());
+        self.hold_share(registrar.total_max);
         self.subscriptions.configure(registrar.into());
     }
 

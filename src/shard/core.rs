@@ -119,6 +119,7 @@ impl Shard {
             id, ownership, keys, registrar, auth, nat, liveness, networks, domains, ..
         } = setup;
         let shards = ownership.shards();
+        let total_max = registrar.total_max;
         let mut core = Core {
             probing: Probing::new(&liveness, &keys, id),
             listening: Listening::default(),
@@ -152,6 +153,7 @@ impl Shard {
             trace: None,
         };
         core.put_unreachable_last();
+        core.hold_share(total_max);
         Shard { slots: Slot::batch(), core }
     }
 
@@ -377,9 +379,13 @@ impl Core {
         slots: &mut [Slot],
         outlet: &mut impl Outlet,
     ) {
-        let entries = self.admit(batch, handed_over);
+        let mut entries = self.admit(batch, handed_over);
+        let shedding = self.guard.admission().is_shedding() && !handed_over;
+        if shedding {
+            self.shed_unread(batch, &mut entries);
+        }
         let reads = read_ahead(self, batch, &entries, slots);
-        for (datagram, read) in batch.iter().zip(&reads) {
+        for (nth, (datagram, read)) in batch.iter().zip(&reads).enumerate() {
             if let Some(reason) = read.dropped {
                 self.counters.drop(reason);
                 outlet.handled(datagram, Handled::Nothing);
@@ -405,21 +411,37 @@ impl Core {
                 continue;
             }
             let arrival = Arrival { now, datagram, handed_over };
-            let handled = self.answer(arrival, read, outlet.room());
+            let shed = shedding.then_some(nth);
+            let handled = self.answer(arrival, read, shed, outlet.room());
             outlet.handled(datagram, handled);
             if let Some(link) = datagram.link {
                 self.flows.touch(link.id, false);
             }
         }
+        if shedding {
+            self.guard.admission_mut().end_batch(batch.len());
+        }
     }
 
-    /// Answers a datagram, or says whose it is.
+    /// Answers a datagram, or says whose it is. While some are shed, `shed` is its place in the
+    /// batch.
     #[inline]
-    fn answer<'a>(&mut self, arrival: Arrival<'a>, read: &Read<'a>, out: &mut [u8]) -> Handled {
+    fn answer<'a>(
+        &mut self,
+        arrival: Arrival<'a>,
+        read: &Read<'a>,
+        shed: Option<usize>,
+        out: &mut [u8],
+    ) -> Handled {
         let bytes = arrival.datagram.bytes;
         if let Err(reason) = self.screen(&arrival, read) {
             self.counters.drop(reason);
             return Handled::Nothing;
+        }
+        if let Some(nth) = shed
+            && let Some(handled) = self.shed(&arrival, read, nth, out)
+        {
+            return handled;
         }
         match read.parsed {
             Parsed::Complete { message, .. } => {
@@ -467,6 +489,15 @@ impl Core {
     pub fn put_unreachable_last(&mut self) {
         let is_set = self.liveness.unreachable == config::Unreachable::Deprioritise;
         self.registrar.put_unreachable_last(is_set);
+    }
+
+    /// This shard holds its share of the bindings that all may hold together. The shares come to
+    /// just that; so a shard that happens to have a few accounts more than others is full a little
+    /// before all are, and nobody has to ask the others.
+    pub fn hold_share(&mut self, total_max: Option<u32>) {
+        let (shards, id) = (u64::from(self.ownership.shards()), u64::from(self.id.0));
+        let share = total_max.map(|total| (u64::from(total) + shards - 1 - id) / shards);
+        self.registrar.hold_at_most(share.map_or(usize::MAX, |share| share as usize));
     }
 
     /// Begins a call: what happened in the last one is gone.

@@ -40,6 +40,12 @@ pub enum DropReason {
     PrefixRate,
     /// Its network is over the limit of its own, and it proved nothing.
     NetworkRate,
+    /// Too much came, and it carried a fresh nonce of its source.
+    OverloadProven,
+    /// Too much came, and it was of somebody known.
+    OverloadKnown,
+    /// Too much came, and it was a newcomer.
+    OverloadNewcomer,
     /// A scanner's signature, or a walk through numbers.
     Scanner,
     /// A REGISTER of an endpoint that has never answered an OPTIONS.
@@ -54,7 +60,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [DropReason; 20] = [
+    pub const ALL: [DropReason; 23] = [
         DropReason::Keepalive,
         DropReason::Stun,
         DropReason::SourcePortZero,
@@ -70,6 +76,9 @@ impl DropReason {
         DropReason::SourceRate,
         DropReason::PrefixRate,
         DropReason::NetworkRate,
+        DropReason::OverloadProven,
+        DropReason::OverloadKnown,
+        DropReason::OverloadNewcomer,
         DropReason::Scanner,
         DropReason::NeverAnswers,
         DropReason::Unowned,
@@ -96,6 +105,9 @@ impl DropReason {
             DropReason::SourceRate => "source_rate",
             DropReason::PrefixRate => "prefix_rate",
             DropReason::NetworkRate => "network_rate",
+            DropReason::OverloadProven => "overload_proven",
+            DropReason::OverloadKnown => "overload_known",
+            DropReason::OverloadNewcomer => "overload_newcomer",
             DropReason::Scanner => "scanner",
             DropReason::NeverAnswers => "never_answers",
             DropReason::Unowned => "unowned",
@@ -234,6 +246,8 @@ counters! {
     interval_too_brief,
     /// Requests refused because the account holds as many bindings as it may.
     too_many_bindings,
+    /// Requests refused because all accounts together hold as many bindings as they may.
+    registrar_full,
     /// Subscriptions to registrations begun, prolonged or ended by their subscribers.
     subscribed,
     /// SUBSCRIBEs refused for what they ask, or because there are too many.

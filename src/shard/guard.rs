@@ -3,6 +3,7 @@
 
 use std::hint::black_box;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use memchr::memmem;
@@ -10,10 +11,11 @@ use memchr::memmem;
 use crate::auth::accounts::AorKey;
 use crate::auth::challenge::HeaderNames;
 use crate::auth::check::Verdict;
+use crate::auth::nonce::Judged;
 use crate::config;
 use crate::guard::bucket::Rate;
 use crate::guard::networks::{Said, Standing};
-use crate::guard::{Asked, Entry, Guard, Offence, SecurityKind, Silence, Told};
+use crate::guard::{Asked, Class, Entry, Guard, Offence, SecurityKind, Silence, Told};
 use crate::limits::BATCH_MAX;
 use crate::shard::batch::{Addressed, Read};
 use crate::shard::core::Core;
@@ -53,6 +55,9 @@ impl From<Silence> for DropReason {
             Silence::SourceRate => DropReason::SourceRate,
             Silence::PrefixRate => DropReason::PrefixRate,
             Silence::NetworkRate => DropReason::NetworkRate,
+            Silence::Overload(Class::Proven) => DropReason::OverloadProven,
+            Silence::Overload(Class::Known) => DropReason::OverloadKnown,
+            Silence::Overload(Class::Newcomer) => DropReason::OverloadNewcomer,
         }
     }
 }
@@ -63,6 +68,12 @@ impl Shard {
         let guard = &mut self.core_mut().guard;
         guard.begin(now);
         guard.take(told);
+    }
+
+    /// The reactor of this shard has measured how long what it received last had waited. To be told
+    /// again and again within some milliseconds while anything waits; without word, nothing does.
+    pub fn waited(&mut self, now: Now, waited: Duration) {
+        self.core_mut().guard.admission_mut().follow(now.mono, waited);
     }
 
     /// A connection of `source` has come to nothing.
@@ -77,6 +88,13 @@ impl Shard {
     pub fn guard(&self) -> &Guard {
         &self.core().guard
     }
+}
+
+/// Whether there may be a nonce in a message that nobody has read yet. Spelled otherwise than
+/// everybody spells it, it proves nothing: that costs a place within the limit, and only where
+/// somebody is over it.
+pub(super) fn may_carry_nonce(bytes: &[u8]) -> bool {
+    memmem::find(bytes, b"nonce").is_some()
 }
 
 impl Core {
@@ -118,9 +136,7 @@ impl Core {
                 }
                 true
             }
-            // Spelled otherwise than everybody spells it, it proves nothing: that costs a place
-            // within the limit, and only where somebody is over it.
-            _ => memmem::find(datagram.bytes, b"nonce").is_none(),
+            _ => !may_carry_nonce(datagram.bytes),
         };
         if unproved {
             self.guard.refused(source);
@@ -191,17 +207,24 @@ impl Core {
         message: Message<'_>,
         addressed: &Addressed<'_>,
     ) -> bool {
+        self.judge_nonce(arrival, message, addressed).session().is_some()
+    }
+
+    /// What the nonce of a message is worth to its source; without one, as much as one of somebody
+    /// else.
+    pub fn judge_nonce(
+        &self,
+        arrival: &Arrival<'_>,
+        message: Message<'_>,
+        addressed: &Addressed<'_>,
+    ) -> Judged {
         let names = HeaderNames::of(self.auth.challenge_code);
         let realm = addressed.aor.domain();
         let Ok(Some(credentials)) = message.credentials(names.credentials, realm) else {
-            return false;
+            return Judged::Foreign;
         };
         let (source, lifetime_s) = (arrival.datagram.source.ip(), self.auth.nonce_lifetime_s);
-        let nonces = &self.keys.nonce;
-        nonces
-            .judge(credentials.nonce, arrival.now.wall, source, realm, lifetime_s)
-            .session()
-            .is_some()
+        self.keys.nonce.judge(credentials.nonce, arrival.now.wall, source, realm, lifetime_s)
     }
 
     #[inline]

@@ -24,6 +24,7 @@ pub mod mesh;
 mod nat;
 mod negotiate;
 pub mod options;
+mod overload;
 pub mod owner;
 mod peer;
 mod ping;

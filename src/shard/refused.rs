@@ -1,6 +1,6 @@
 //! Why a request is refused, beyond what its status says. The metric uses the same words.
 
-/// The reason of a refusal that is the sender's fault. Each changes nothing.
+/// The reason of a refusal. Each changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefuseReason {
     /// A part of the message breaks its grammar, is missing, or stands twice: 400.
@@ -81,11 +81,17 @@ pub enum RefuseReason {
     TooManySubscriptions,
     /// The account is suspended for this source: 403.
     Suspended,
+    /// Too much comes, and it carries a fresh nonce of its source: 503.
+    OverloadProven,
+    /// Too much comes, and it is of somebody known: 503.
+    OverloadKnown,
+    /// Too much comes, and it is a newcomer: 503.
+    OverloadNewcomer,
 }
 
 impl RefuseReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [RefuseReason; 39] = [
+    pub const ALL: [RefuseReason; 42] = [
         RefuseReason::Malformed,
         RefuseReason::Version,
         RefuseReason::TooLarge,
@@ -125,6 +131,9 @@ impl RefuseReason {
         RefuseReason::SubscriptionTooBrief,
         RefuseReason::TooManySubscriptions,
         RefuseReason::Suspended,
+        RefuseReason::OverloadProven,
+        RefuseReason::OverloadKnown,
+        RefuseReason::OverloadNewcomer,
     ];
 
     /// Its name in metrics and in the final counters.
@@ -170,6 +179,9 @@ impl RefuseReason {
             RefuseReason::SubscriptionTooBrief => "subscription_too_brief",
             RefuseReason::TooManySubscriptions => "too_many_subscriptions",
             RefuseReason::Suspended => "suspended",
+            RefuseReason::OverloadProven => "overload_proven",
+            RefuseReason::OverloadKnown => "overload_known",
+            RefuseReason::OverloadNewcomer => "overload_newcomer",
         }
     }
 }

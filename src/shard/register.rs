@@ -206,6 +206,7 @@ fn refuse_register(
         Refusal::StaleCSeq => counters.stale_cseq += 1,
         Refusal::IntervalTooBrief { .. } => counters.interval_too_brief += 1,
         Refusal::TooManyBindings { .. } => counters.too_many_bindings += 1,
+        Refusal::Full { .. } => counters.registrar_full += 1,
         Refusal::WildcardExpires => counters.refuse(RefuseReason::Wildcard),
         Refusal::TooManyContacts => counters.refuse(RefuseReason::TooManyContacts),
         Refusal::ContactScheme => counters.refuse(RefuseReason::ContactScheme),
@@ -219,7 +220,7 @@ fn refuse_register(
         Refusal::IntervalTooBrief { min_expires_s } => {
             response.header_number("Min-Expires", min_expires_s.into())
         }
-        Refusal::TooManyBindings { retry_after_s } => {
+        Refusal::TooManyBindings { retry_after_s } | Refusal::Full { retry_after_s } => {
             response.header_number("Retry-After", retry_after_s.into())
         }
         _ => Ok(()),

@@ -144,8 +144,8 @@ impl Fleet {
         }
     }
 
-    /// A storm is where a server sheds load: who is told when to come back does so, within the
-    /// time a phone has (64*T1).
+    /// A storm is where a server sheds load: who is told when to come back does so, as long as his
+    /// patience lasts.
     fn on_unavailable(
         &mut self,
         id: AgentId,
@@ -155,7 +155,7 @@ impl Fleet {
         let after = answer.retry_after.ok_or(Wrong::Status)?;
         let agent = &self.agents[id as usize];
         let until = now + u64::from(after.max(1)) * SECOND;
-        if until >= agent.action_intended + self.habits.timeout {
+        if until.saturating_sub(agent.action_intended) >= self.habits.patience {
             return Err(Wrong::Status);
         }
         Ok(Next::Defer(until))

@@ -8,6 +8,7 @@
 
 pub mod check;
 mod judge;
+mod loss;
 pub mod request;
 pub mod wheel;
 
@@ -20,6 +21,7 @@ use crate::wire::scan::{Answer, Malformed};
 use crate::wire::unasked::{self, Unasked};
 use check::Wrong;
 use judge::Next;
+use loss::{Loss, Way};
 use request::{Credentials, Held, Line, Request, Stationery};
 use std::collections::{HashMap, VecDeque};
 use wheel::Wheel;
@@ -50,6 +52,10 @@ pub struct Habits {
     pub retransmit: bool,
     /// From the intended send to the loss.
     pub timeout: Nanos,
+    /// Percent of the datagrams of each direction that are lost by choice.
+    pub loss_percent: f64,
+    /// How long a phone that is told to come back later goes on doing so.
+    pub patience: Nanos,
     /// Sets this thread's identifiers apart.
     pub key: [u32; 3],
 }
@@ -87,6 +93,7 @@ struct Agent {
     action: Action,
     credentials: Credentials,
     challenges: u8,
+    way: Way,
 }
 
 /// The agents of one thread.
@@ -107,6 +114,7 @@ pub struct Fleet {
     warmed: Vec<AgentId>,
     /// Agents act when they are told, not in turn.
     led: bool,
+    loss: Loss,
 }
 
 impl Fleet {
@@ -136,6 +144,7 @@ impl Fleet {
             action: Action::Register,
             credentials: Credentials::Absent,
             challenges: 0,
+            way: Way::default(),
         };
         let agents: Vec<_> = (0..accounts * devices).map(agent).collect();
         let stationery = Stationery::new(
@@ -155,6 +164,10 @@ impl Fleet {
             abandoned_order: VecDeque::new(),
             warmed: Vec::new(),
             led: false,
+            loss: Loss::new(
+                habits.loss_percent,
+                (u64::from(habits.key[1]) << 32) | u64::from(habits.key[2]),
+            ),
             habits,
             stationery,
             lines,
@@ -292,6 +305,7 @@ impl Fleet {
         }
         agent.intended = intended;
         agent.sent = None;
+        agent.way = Way::default();
         agent.interval = 0;
         agent.wake_at = if self.habits.retransmit { now + T1 } else { Nanos::MAX };
         let at = agent.wake_at.min(intended + self.habits.timeout);
@@ -325,6 +339,11 @@ impl Fleet {
             self.recorder.tally.sent += 1;
         }
         written
+    }
+
+    /// Agents that are registered.
+    pub fn registered_count(&self, now: Nanos) -> u64 {
+        self.agents.iter().filter(|agent| agent.registered_until > now).count() as u64
     }
 
     /// Counts what the server sends unasked, and says what it is; `None` for an answer, which
@@ -362,6 +381,9 @@ impl Fleet {
             }
         };
         let id = self.locate(&answer)?;
+        if self.loses_answer(id, answer.status, now) {
+            return None;
+        }
         if answer.status < 200 {
             self.on_provisional(id, now);
             return None;
@@ -473,7 +495,9 @@ impl Fleet {
                     agent.interval += 1;
                     agent.wake_at = now + (T1 << agent.interval.min(3)).min(T2);
                     let at = agent.wake_at.min(lost_at);
-                    self.recorder.tally.retransmissions += 1;
+                    let tally = &mut self.recorder.tally;
+                    tally.retransmissions += 1;
+                    tally.retransmissions_explained += u64::from(agent.way.again());
                     self.arm(id, at);
                     return Some(id);
                 }

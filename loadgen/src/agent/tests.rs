@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use crate::stub::{Fault, Registrar, header};
 use crate::wire::unasked::Form;
 
+mod storms;
+
 const MILLISECOND: Nanos = 1_000_000;
 
 struct Lab {
@@ -30,6 +32,8 @@ impl Lab {
             algorithms: vec![Algorithm::Md5, Algorithm::Sha256],
             retransmit: true,
             timeout: 32 * SECOND,
+            loss_percent: 0.0,
+            patience: 120 * SECOND,
             key: [1, 2, 3],
         };
         adapt(&mut habits);
@@ -74,6 +78,9 @@ impl Lab {
         let mut buffer = [0u8; 3072];
         let Some(length) = self.fleet.write(id, self.now, &mut buffer) else { return };
         let request = &buffer[..length];
+        if self.fleet.loses_request(id, self.now) {
+            return;
+        }
         self.sent.push((self.now, String::from_utf8(request.to_vec()).unwrap()));
         for answer in self.server.answer(request) {
             self.count += 1;
@@ -425,32 +432,6 @@ fn an_answer_that_cannot_be_read_is_wrong() {
     lab.rounds(1);
     assert_eq!(lab.reasons(), [(Wrong::Malformed, 11)]);
     assert_eq!(lab.tally().lost, 1);
-}
-
-#[test]
-fn storm_is_once_for_everybody_and_obeys_retry_after() {
-    let mut lab = Lab::of(Scenario::STORM, Fault::BusyOnce(503));
-    while lab.begin() {}
-    assert_eq!(lab.fleet.outstanding(), 3);
-    lab.turn(40 * SECOND);
-    assert!(lab.is_clean(), "{:?}", lab.reasons());
-    assert_eq!(lab.statuses(), [(200, 3), (401, 3), (503, 3)]);
-    assert_eq!((lab.tally().deferred, lab.tally().given_up), (3, 0));
-    assert!(lab.now > 3 * SECOND && !lab.fleet.has_idle());
-    let whole = lab.fleet.recorder.latencies.registration.max();
-    assert!(whole > 2 * SECOND, "{whole}");
-}
-
-#[test]
-fn a_storm_that_is_refused_or_unanswered_is_given_up() {
-    for (fault, wrong, lost) in [(Fault::Silence, 0, 3), (Fault::Status(503), 3, 0)] {
-        let mut lab = Lab::of(Scenario::STORM, fault);
-        while lab.begin() {}
-        lab.turn(80 * SECOND);
-        let tally = lab.tally();
-        assert_eq!((tally.wrong, tally.lost, tally.given_up), (wrong, lost, 3), "{fault:?}");
-        assert_eq!(lab.fleet.outstanding(), 0);
-    }
 }
 
 #[test]

@@ -116,6 +116,7 @@ fn nothing(options: &AttackOptions) -> AttackOutcome {
         users: options.run.roster.len(),
         pace: options.run.pace,
         threads: options.run.threads,
+        loss_percent: 0.0,
         offload: false,
         started: SystemTime::now(),
         seconds: 0.0,

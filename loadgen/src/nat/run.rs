@@ -187,6 +187,8 @@ fn habits(options: &NatOptions, key: [u32; 3]) -> Habits {
         algorithms: options.run.algorithms(),
         retransmit: options.run.retransmit,
         timeout: nanos(options.run.timeout),
+        loss_percent: 0.0,
+        patience: Nanos::MAX,
         key,
     }
 }
@@ -282,6 +284,7 @@ impl Collected {
             users: options.run.roster.len(),
             pace: options.run.pace,
             threads: options.run.threads,
+            loss_percent: 0.0,
             offload: false,
             started,
             seconds: seconds(end),

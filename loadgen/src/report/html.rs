@@ -145,12 +145,17 @@ fn figures(out: &mut String, summary: &Summary) -> fmt::Result {
         row(&format!("wrong: {why}"), count.to_string())?;
     }
     row("retransmissions", summary.retransmissions.to_string())?;
+    if summary.loss_percent > 0.0 {
+        row("loss by choice", format!("{} %", summary.loss_percent))?;
+        row("retransmissions it explains", summary.retransmissions_explained.to_string())?;
+    }
     row("duplicates", summary.duplicates.to_string())?;
     row("stray datagrams", summary.stray.to_string())?;
     let keepalives: u64 = summary.keepalives.values().sum();
     row("keepalives of the server", keepalives.to_string())?;
     if summary.scenario == "storm" {
         row("last registration", format!("{:.3} s", summary.last_registration_seconds))?;
+        row("phones registered at the end", summary.registered.to_string())?;
         row("phones that gave up", summary.given_up.to_string())?;
     }
     row(

@@ -94,8 +94,25 @@ fn render(out: &mut String, outcome: &Outcome) -> std::fmt::Result {
     if outcome.scenario == "storm" {
         writeln!(
             out,
-            "  last registration after {:.3} s, {} phones gave up, {} sent away by Retry-After",
-            outcome.last_registration_seconds, tally.given_up, tally.deferred
+            "  last registration after {:.3} s, {} of {} registered, {} gave up, {} times told to \
+             come back later",
+            outcome.last_registration_seconds,
+            tally.registered,
+            outcome.users,
+            tally.given_up,
+            tally.deferred
+        )?;
+    }
+    if outcome.loss_percent > 0.0 {
+        writeln!(
+            out,
+            "  loss of {} % by choice: {} requests and {} answers; it explains {} of {} \
+             retransmissions",
+            outcome.loss_percent,
+            tally.requests_dropped,
+            tally.answers_dropped,
+            tally.retransmissions_explained,
+            tally.retransmissions
         )?;
     }
     write!(out, "\n  {:<34}", "latency, us")?;
@@ -107,6 +124,9 @@ fn render(out: &mut String, outcome: &Outcome) -> std::fmt::Result {
     row(out, "request, from intended send", &latencies.corrected)?;
     row(out, "request, from actual send", &latencies.uncorrected)?;
     row(out, "whole registration", &latencies.registration)?;
+    if outcome.loss_percent > 0.0 {
+        row(out, "from its arrival to the answer", &latencies.answer)?;
+    }
     out.push('\n');
     let statuses: Vec<_> =
         tally.statuses().map(|(status, count)| format!("{status}: {count}")).collect();

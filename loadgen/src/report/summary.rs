@@ -52,10 +52,22 @@ pub struct Summary {
     pub uncorrected_us: Quantiles,
     /// Registrations, from the intended send of the first request.
     pub registration_us: Quantiles,
+    /// From the first datagram of a request that was not lost by choice to its answer.
+    pub answer_us: Quantiles,
     /// Requests sent, retransmissions not counted.
     pub sent: u64,
     /// Requests sent again.
     pub retransmissions: u64,
+    /// Those of them that loss by choice explains.
+    pub retransmissions_explained: u64,
+    /// Percent of the datagrams of each direction that were to be lost by choice.
+    pub loss_percent: f64,
+    /// Requests that were.
+    pub requests_dropped: u64,
+    /// Answers that were.
+    pub answers_dropped: u64,
+    /// Phones registered at the end.
+    pub registered: u64,
     /// Further final answers to a request.
     pub duplicates: u64,
     /// Datagrams that answer nothing that was asked and are no keepalive.
@@ -161,8 +173,14 @@ impl From<&Outcome> for Summary {
             latency_us: (&outcome.latencies.corrected).into(),
             uncorrected_us: (&outcome.latencies.uncorrected).into(),
             registration_us: (&outcome.latencies.registration).into(),
+            answer_us: (&outcome.latencies.answer).into(),
             sent: tally.sent,
             retransmissions: tally.retransmissions,
+            retransmissions_explained: tally.retransmissions_explained,
+            loss_percent: outcome.loss_percent,
+            requests_dropped: tally.requests_dropped,
+            answers_dropped: tally.answers_dropped,
+            registered: tally.registered,
             duplicates: tally.duplicates,
             stray: tally.stray,
             keepalives: tally

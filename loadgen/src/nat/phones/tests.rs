@@ -36,6 +36,8 @@ impl Lab {
             algorithms: vec![Algorithm::Md5],
             retransmit: true,
             timeout: 32 * SECOND,
+            loss_percent: 0.0,
+            patience: Nanos::MAX,
             key: [1, 2, 3],
         };
         let roster = Roster::numbered("u{n}", "p{n}", "example.com", 1, 5).unwrap();
