@@ -224,7 +224,7 @@ fn icmp_brings_a_probe_at_once_and_never_a_verdict() {
     assert_eq!((counters.probes_urgent, counters.unreachable), (1, 0));
     assert_eq!(counters.icmp_unreachable, 151 * 3);
     // Somebody who is really gone is found out long before its turn.
-    field.pass(5);
+    field.pass(11);
     field.kill(A);
     field.icmp(A);
     let noticed = field.pass_until(20, |field| !field.is_reachable(1));
