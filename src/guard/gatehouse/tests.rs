@@ -29,7 +29,8 @@ impl Guards {
 
     /// Carries over what is to be told.
     fn spread(&mut self) {
-        for from in 0..self.guards.len() {
+        // Twice: what is told may make its hearer tell something.
+        for from in (0..self.guards.len()).chain(0..self.guards.len()) {
             while let Some((to, told)) = self.guards[from].poll_told() {
                 for (number, guard) in self.guards.iter_mut().enumerate() {
                     let is_meant = match to {
