@@ -78,6 +78,7 @@ const UNSAFE_ALLOWED: &[&str] = &[
     // The bare loops that the reactors are measured against.
     "bench/datagram.rs",
     "bench/keepalive.rs",
+    "bench/peer/datagram_loop.rs",
     "bench/blocked.rs",
 ];
 

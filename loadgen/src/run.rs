@@ -286,7 +286,7 @@ fn collect(
             Ok(Report::Ready) => {
                 ready += 1;
                 if ready == options.threads {
-                    started = SystemTime::now();
+                    started = SystemTime::now() + Duration::from_nanos(LEAD);
                     start = shared.epoch.elapsed().as_nanos() as Nanos + LEAD;
                     shared.start.store(start, Ordering::Release);
                 }

@@ -141,7 +141,7 @@ fn list_names_every_scenario_on_a_line() {
     let output = program(&["list"]);
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     assert_eq!(code(&output), 0);
-    for name in ["register", "refresh", "storm", "flap", "wrong", "mixed"] {
+    for name in ["register", "refresh", "storm", "flap", "wrong", "mixed", "challenge"] {
         assert!(text.lines().any(|line| line.starts_with(name)), "{name}");
     }
 }

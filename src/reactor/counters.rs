@@ -180,7 +180,8 @@ counters! {
     waits_measured,
     /// The sum of what was measured, microseconds; what was lost counts as having waited for T1.
     waited_us,
-    /// Datagrams the kernel dropped because a receive buffer was full.
+    /// Datagrams the kernel dropped at the sockets: a receive buffer was full, or a filter of
+    /// blocked sources said so.
     kernel_drops,
 }
 

@@ -68,6 +68,8 @@ levels! {
     sources_blocked,
     /// What the guard did not tell other shards because too much waited.
     guard_untold,
+    /// How long what comes waits to be received, as admission follows it, microseconds.
+    overload_waiting_us,
 }
 
 impl Core {
@@ -94,6 +96,7 @@ impl Core {
                 suspensions_bytes: count(self.suspensions.bytes_held()),
                 sources_blocked: count(self.guard.blocks_count()),
                 guard_untold: self.guard.untold(),
+                overload_waiting_us: self.guard.admission().waiting().as_micros() as u64,
             },
         }
     }

@@ -61,6 +61,10 @@ impl Fleet {
             (Action::WrongPassword, 401 | 407) => {
                 self.challenged(id, answer).map(|()| Next::Answer(Credentials::Wrong))
             }
+            (Action::Challenge, 401 | 407) => match self.usable(answer) {
+                Some(_) => Ok(Next::Done),
+                None => Err(Wrong::Challenge),
+            },
             (_, 401 | 407) => self.on_challenge(id, answer),
             (_, 200) if credentials == Credentials::Absent => Err(Wrong::Unchallenged),
             (action, 200) => self.on_granted(id, action, answer, now).map(|()| Next::Done),

@@ -227,6 +227,21 @@ fn flap_sees_a_binding_that_was_not_replaced_unless_more_are_allowed() {
 }
 
 #[test]
+fn a_challenge_is_the_end_of_a_request_that_never_answers_one() {
+    let mut lab = Lab::of(Scenario::CHALLENGE, Fault::None);
+    lab.rounds(6);
+    let tally = &lab.fleet.recorder.tally;
+    assert_eq!((tally.sent, tally.requests, tally.registrations, tally.wrong), (6, 6, 0, 0));
+    assert!(lab.sent.iter().all(|(_, request)| !request.contains("Authorization")));
+    let mut lab = Lab::of(Scenario::CHALLENGE, Fault::NeverChallenges);
+    lab.rounds(3);
+    assert_eq!(lab.reasons(), [(Wrong::Unchallenged, 3)]);
+    let mut lab = Lab::of(Scenario::CHALLENGE, Fault::NoChallenge);
+    lab.rounds(3);
+    assert_eq!(lab.reasons(), [(Wrong::Challenge, 3)]);
+}
+
+#[test]
 fn wrong_passwords_are_refused_and_a_200_is_wrong() {
     let mut lab = Lab::of(Scenario::WRONG, Fault::None);
     lab.rounds(3);

@@ -7,6 +7,7 @@ use crate::run::Outcome;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::time::UNIX_EPOCH;
 
 /// A run in figures; `summary.json` and `--json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,6 +22,10 @@ pub struct Summary {
     pub rate: Option<f64>,
     /// Actions kept under way, in the closed loop.
     pub window: Option<u32>,
+    /// When the first request that counts could leave, seconds since 1970 by the system's clock; a
+    /// warm-up is over then.
+    #[serde(default)]
+    pub started_unix_seconds: f64,
     /// What the rates are over: to the last answer, at least the time asked for.
     pub seconds: f64,
     /// Requests that got a final answer in time.
@@ -148,6 +153,10 @@ impl From<&Outcome> for Summary {
             users: outcome.users,
             rate: planned,
             window,
+            started_unix_seconds: round(
+                outcome.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
+                1e6,
+            ),
             seconds: round(outcome.seconds, 1e6),
             requests: tally.requests,
             requests_per_second: rate(tally.requests),

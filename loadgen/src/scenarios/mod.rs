@@ -1,6 +1,7 @@
 //! The library of scenarios: what each makes its phones do next. How a phone does it, and what
 //! it expects of the answers, is the agent's business.
 
+pub mod challenge;
 pub mod flap;
 pub mod mixed;
 pub mod refresh;
@@ -26,6 +27,8 @@ pub enum Action {
     WrongPassword,
     /// OPTIONS (RFC 3261 11).
     Options,
+    /// REGISTER without credentials; the challenge is its end.
+    Challenge,
 }
 
 /// What a scenario may know of the phone that is to do something.
@@ -58,8 +61,15 @@ pub struct Shape {
     pub next: fn(&Phone, &Weights) -> Action,
 }
 
-static SHAPES: [Shape; 6] =
-    [register::SHAPE, refresh::SHAPE, storm::SHAPE, flap::SHAPE, wrong::SHAPE, mixed::SHAPE];
+static SHAPES: [Shape; 7] = [
+    register::SHAPE,
+    refresh::SHAPE,
+    storm::SHAPE,
+    flap::SHAPE,
+    wrong::SHAPE,
+    mixed::SHAPE,
+    challenge::SHAPE,
+];
 
 /// A scenario, chosen by name from the library.
 #[derive(Clone, Copy)]
@@ -78,6 +88,8 @@ impl Scenario {
     pub const WRONG: Scenario = Scenario(&SHAPES[4]);
     /// Something of everything.
     pub const MIXED: Scenario = Scenario(&SHAPES[5]);
+    /// Requests that never answer the challenge.
+    pub const CHALLENGE: Scenario = Scenario(&SHAPES[6]);
 
     /// The whole library.
     pub fn all() -> impl Iterator<Item = Scenario> {
@@ -195,6 +207,7 @@ mod tests {
             (Scenario::FLAP, "flap"),
             (Scenario::WRONG, "wrong"),
             (Scenario::MIXED, "mixed"),
+            (Scenario::CHALLENGE, "challenge"),
         ];
         assert_eq!(constants.len(), Scenario::all().count());
         for (scenario, name) in constants {

@@ -1,12 +1,13 @@
 //! The guards of a process under any sequence of requests, offences, proofs and time: who is
 //! trusted is never stopped, a customer is never blocked for what others send in his name, nobody
-//! unproven gets more than all shards together allow, and every shard has the same list.
+//! unproven gets more than all shards together allow, every shard has the same list, and nobody is
+//! shed before those who have shown less.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use aorta::config;
-use aorta::guard::{Asked, Entry, Guard, Offence, Silence, To};
+use aorta::guard::{Admitted, Asked, Class, Entry, Guard, Offence, Silence, To};
 use aorta::time::{Instant, Now};
 
 const OFFENCES: [Offence; 7] = [
@@ -87,6 +88,26 @@ impl World {
         self.guards.iter_mut().for_each(|guard| guard.begin(self.now));
     }
 
+    /// What comes has waited so long at one of them, and more comes. Nobody is shed before those
+    /// who have shown less, and the customer has shown more than a stranger.
+    fn wait(&mut self, at: usize, waited_ms: u64) {
+        self.pass(2);
+        let (now, customer) = (self.now, self.people[CUSTOMER]);
+        let guard = &mut self.guards[at];
+        assert_eq!(guard.class_of(customer, Asked::Register), Class::Known);
+        let admission = guard.admission_mut();
+        admission.follow(now.mono, Duration::from_millis(waited_ms));
+        let draw = admission.draw(at);
+        let ranks = Class::ALL.map(|class| match admission.admit(class, draw) {
+            Admitted::Yes => 0,
+            Admitted::Later => 1,
+            Admitted::Dropped => 2,
+        });
+        admission.end_batch(1);
+        assert!(ranks.is_sorted(), "{ranks:?}");
+        assert!(admission.is_shedding() || ranks == [0; 3]);
+    }
+
     fn spread(&mut self) {
         for _ in 0..3 {
             for from in 0..self.guards.len() {
@@ -114,7 +135,8 @@ impl World {
                     self.ask(who, at, ASKED[usize::from(what % 8)]);
                 }
             }
-            3 => self.pass(u64::from(much) * 100),
+            3 if much.is_multiple_of(2) => self.pass(u64::from(much) * 100),
+            3 => self.wait(at, u64::from(much) * 8),
             4 => {
                 let offence = OFFENCES[usize::from(much) % OFFENCES.len()];
                 self.guards[at].offend(source, offence, account, true);
