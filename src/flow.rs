@@ -1,8 +1,10 @@
 //! Where a message came from and where one can be sent back: transports, connections, flows
-//! (RFC 5626 2). Values only: sockets and streams are the reactor's.
+//! (RFC 5626 2), and who stands behind an address. Values only: sockets and streams are the reactor's.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// What carries SIP messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -118,6 +120,31 @@ impl Flow {
             Flow::Connection { id, .. } => Some(*id),
         }
     }
+}
+
+/// What stands for a source where failures and offences are counted and blocks set: itself, or its
+/// /64, since whoever has one address of IPv6 has them all.
+#[must_use]
+pub fn culprit(source: IpAddr) -> IpAddr {
+    match source {
+        IpAddr::V4(_) => source,
+        IpAddr::V6(v6) => prefix_64(v6).into(),
+    }
+}
+
+/// The network that `culprit` stands for.
+#[must_use]
+pub fn network(culprit: IpAddr) -> IpNet {
+    match culprit {
+        IpAddr::V4(v4) => Ipv4Net::from(v4).into(),
+        IpAddr::V6(v6) => Ipv6Net::new_assert(v6, 64).into(),
+    }
+}
+
+/// The first address of the /64 an address is in.
+#[must_use]
+pub fn prefix_64(v6: Ipv6Addr) -> Ipv6Addr {
+    Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)
 }
 
 #[cfg(test)]

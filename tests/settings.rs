@@ -93,7 +93,7 @@ const OTHER: [(&str, &str); 107] = [
     ("shield.kernel", "socket"),
     ("shield.helper", "nft.sock"),
     ("shield.loopback", "On"),
-    ("shield.rate", "off"),
+    ("shield.rate", "2000"),
     ("shield.burst", "500"),
     ("shield.register_rate", "50"),
     ("shield.register_burst", "200"),

@@ -17,6 +17,7 @@ mod serve;
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -87,7 +88,8 @@ fn inside() {
     let _helper = lab.one_command_loads_the_table_and_the_registrar_takes_it_up(&mut server);
     lab.a_blocked_source_reaches_nobody_until_its_time_ends_or_it_is_lifted();
     lab.what_is_trusted_passes_and_networks_of_the_configuration_do_not();
-    lab.rates_and_strings_hold_in_the_kernel();
+    lab.who_forges_a_customers_address_costs_him_no_refresh();
+    lab.rates_where_they_are_set_and_strings_hold_in_the_kernel();
     lab.whoever_restarts_the_sets_are_as_they_should_be(&mut server);
     lab.what_is_removed_leaves_nothing_behind();
 }
@@ -125,8 +127,6 @@ impl Lab {
             format!("shield.helper={}", self.socket().display()),
             "guard.trusted=203.0.113.12/32".to_owned(),
             "guard.blocked=203.0.113.12/31".to_owned(),
-            "shield.register_rate=1".to_owned(),
-            "shield.register_burst=10".to_owned(),
             "guard.rate=off".to_owned(),
             "guard.register_rate=off".to_owned(),
         ];
@@ -277,7 +277,35 @@ impl Lab {
         assert_eq!(self.counted("blocked"), dropped + 1);
     }
 
-    fn rates_and_strings_hold_in_the_kernel(&self) {
+    /// With the table as it is delivered. Whoever is on another socket of the same address is to
+    /// the kernel what a forger is: a source, and nothing else. The guard's own limits are off.
+    fn who_forges_a_customers_address_costs_him_no_refresh(&self) {
+        let (customer, forger) = (self.phone_at(SPARE[0]), self.phone_at(SPARE[0]));
+        let forged = Phone::new(7, "forged", "192.0.2.1:5060").register(60);
+        let noise = "MESSAGE sip:a SIP/2.0\r\n\r\n";
+        let contact = customer.local_addr().expect("bound").to_string();
+        let mut phone = Phone::new(6, "desk", &contact);
+        // As many forged ones as are more than any burst of the table's rates.
+        for round in 0..60 {
+            for _ in 0..50 {
+                forger.send(forged.as_bytes()).expect("a route");
+                forger.send(noise.as_bytes()).expect("a route");
+            }
+            let mut answer = refresh(&customer, &mut phone).unwrap_or_else(|| {
+                panic!("round {round}: {:#}", self.shield_done(&["show"]));
+            });
+            if answer.status == 401 {
+                assert!(phone.take_challenge(&answer));
+                answer = refresh(&customer, &mut phone).expect("an answer to credentials");
+            }
+            assert_eq!(answer.status, 200, "round {round}");
+        }
+        assert_eq!((self.counted("register_rate"), self.counted("request_rate")), (0, 0));
+    }
+
+    fn rates_where_they_are_set_and_strings_hold_in_the_kernel(&self) {
+        let rates = ["--set", "shield.register_rate=1", "--set", "shield.register_burst=10"];
+        self.shield_done(&[&rates[..], &["apply"]].concat());
         // More REGISTERs at once than may be; a trusted source has no such limit.
         for (ip, limited) in [(SPARE[0], true), (SPARE[2], false)] {
             let before = self.counted("register_rate");
@@ -363,6 +391,24 @@ fn ask(socket: &UdpSocket, number: u32) -> Option<Response> {
     }
 }
 
+/// Registers as the phone can by now; `None` where nothing comes back, however often it is sent.
+fn refresh(socket: &UdpSocket, phone: &mut Phone) -> Option<Response> {
+    let request = phone.register(60);
+    let mut buffer = [0; 4096];
+    socket.set_read_timeout(Some(SILENCE)).expect("a timeout");
+    // A datagram that met a full buffer is sent again, as phones do (RFC 3261 17.1.2.2).
+    for _ in 0..3 {
+        socket.send(request.as_bytes()).expect("a route to the registrar");
+        while let Ok(length) = socket.recv(&mut buffer) {
+            let answer = Response::parse(&buffer[..length]);
+            if answer.header("cseq") == Some(format!("{} REGISTER", phone.cseq).as_str()) {
+                return Some(answer);
+            }
+        }
+    }
+    None
+}
+
 /// A directory of this test's own, gone with it.
 struct Scratch(PathBuf);
 
@@ -370,7 +416,8 @@ impl Scratch {
     fn new() -> Scratch {
         let path =
             Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("shield-{}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("a directory");
+        // aorta-nft takes no directory that others may write.
+        std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&path).expect("a directory");
         Scratch(path)
     }
 }

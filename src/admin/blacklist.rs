@@ -7,16 +7,14 @@ use std::net::IpAddr;
 
 use axum::extract::{Path, RawQuery, State, rejection::PathRejection};
 use axum::response::Response;
-use ipnet::IpNet;
 use serde::Serialize;
 
 use super::api::{Api, From, json};
 use super::keep::{BlockChange, keep};
 use super::pages::{Key, side_by_side};
 use super::problem::Problem;
-use super::query::{Query, decimal};
+use super::query::{self, Query, decimal};
 use super::registrations::unexpected;
-use crate::guard::address::{culprit, network};
 use crate::shard::ShardId;
 use crate::shard::blocks::{BlockItem, BlockPage};
 use crate::shard::control::{Control, Reply};
@@ -162,13 +160,7 @@ async fn at_each(api: &Api, order: impl Fn() -> Control) -> Result<bool, Problem
 /// An address, or the network that a listing gave.
 fn source_of(path: Result<Path<String>, PathRejection>) -> Result<IpAddr, Problem> {
     let text = path.map(|Path(text)| text).unwrap_or_default();
-    let listed = |text: &str| {
-        // What covers more, or less, than a block does is not meant.
-        let net = text.parse::<IpNet>().ok()?;
-        (network(culprit(net.addr())) == net.trunc()).then(|| net.addr())
-    };
-    let address: Option<IpAddr> = text.parse().ok().or_else(|| listed(&text));
-    address.map(|address| address.to_canonical()).ok_or_else(|| {
+    query::source_of(&text).ok_or_else(|| {
         let detail = "expected an address such as 192.0.2.7; networks belong in guard.blocked";
         Problem::parameter("source", detail)
     })

@@ -9,6 +9,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::problem::Problem;
 use crate::auth::suspension;
+use crate::flow;
 use crate::limits::FIND_TEXT_BYTES_MAX;
 use crate::registrar::BindingId;
 use crate::shard::ShardId;
@@ -116,13 +117,13 @@ impl Query {
         })
     }
 
-    /// One source address: `ip`.
-    pub fn address(&self) -> Result<Option<IpAddr>, Problem> {
+    /// One source, as [`source_of`] reads it: `ip`.
+    pub fn source(&self) -> Result<Option<IpAddr>, Problem> {
         let Some(text) = self.value("ip") else { return Ok(None) };
-        match text.parse::<IpAddr>() {
-            Ok(ip) => Ok(Some(ip.to_canonical())),
-            Err(_) => Err(Problem::parameter("ip", "ip: expected an address such as 192.0.2.7")),
-        }
+        source_of(text).map(Some).ok_or_else(|| {
+            let detail = "ip: expected an address such as 192.0.2.7, or a /64 of IPv6";
+            Problem::parameter("ip", detail)
+        })
     }
 
     /// The name of a binding: `binding`.
@@ -138,6 +139,16 @@ impl Query {
 /// unescaped means it.
 fn with_plus(text: &str) -> Cow<'_, str> {
     if text.contains(' ') { text.replace(' ', "+").into() } else { text.into() }
+}
+
+/// A source: an address, or the network that a listing gave for it. What covers more, or less, than
+/// a source does is not meant.
+pub(super) fn source_of(text: &str) -> Option<IpAddr> {
+    let listed = || {
+        let net = text.parse::<IpNet>().ok()?;
+        (flow::network(flow::culprit(net.addr())) == net.trunc()).then(|| net.addr())
+    };
+    text.parse().ok().or_else(listed).map(|ip: IpAddr| ip.to_canonical())
 }
 
 fn network(text: &str) -> Option<IpNet> {
@@ -290,6 +301,20 @@ mod tests {
         assert_eq!(ip("::/0"), net("::/0"));
         for bad in ["", "192.0.2", "192.0.2.7/33", "192.0.2.7:5060", "x", "192.0.2.7 "] {
             assert!(query(&format!("ip={bad}")).ip().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_source_is_an_address_or_the_network_it_is_listed_as() {
+        let source = |text: &str| query(&format!("ip={text}")).source().ok().flatten();
+        let ip = |text: &str| text.parse::<IpAddr>().ok();
+        assert_eq!(source("192.0.2.7"), ip("192.0.2.7"));
+        assert_eq!(source("192.0.2.7/32"), ip("192.0.2.7"));
+        assert_eq!(source("::ffff:192.0.2.7"), ip("192.0.2.7"));
+        assert_eq!(source("2001:db8::1"), ip("2001:db8::1"));
+        assert_eq!(source("2001:db8:0:1::/64"), ip("2001:db8:0:1::"));
+        for bad in ["192.0.2.0/24", "2001:db8::/32", "2001:db8::1/128", "x", ""] {
+            assert!(query(&format!("ip={bad}")).source().is_err(), "{bad}");
         }
     }
 

@@ -1,5 +1,7 @@
 //! `/api/v1/suspensions`: accounts that are suspended for a source, and lifting that.
 
+use std::net::IpAddr;
+
 use axum::extract::{Path, RawQuery, State, rejection::PathRejection};
 use axum::response::Response;
 use serde::Serialize;
@@ -10,6 +12,7 @@ use super::problem::Problem;
 use super::query::Query;
 use super::registrations::{account_of, unexpected, unfound, uri};
 use crate::auth::suspension;
+use crate::flow::network;
 use crate::limits::SUSPENSIONS_PER_CALL_MAX;
 use crate::shard::control::{Control, Reply};
 use crate::shard::suspend::{Lifted, SuspensionItem, SuspensionPage};
@@ -19,7 +22,7 @@ use crate::shard::suspend::{Lifted, SuspensionItem, SuspensionPage};
 struct Row {
     /// Whose; not known where a name without an account is treated alike.
     aor: Option<String>,
-    /// For requests from here, and from nowhere else.
+    /// For requests from here, and from nowhere else: an address, or of IPv6 a /64.
     source_ip: String,
     /// What was counted: `registers` or `checks`.
     cause: &'static str,
@@ -56,10 +59,17 @@ pub(super) async fn list(
 fn row(shard: u8, item: &SuspensionItem) -> Row {
     Row {
         aor: item.aor.as_ref().map(|aor| uri(aor)),
-        source_ip: item.source.to_string(),
+        source_ip: shown(item.source),
         cause: item.cause.name(),
         remaining_s: item.left_s,
         shard,
+    }
+}
+
+fn shown(source: IpAddr) -> String {
+    match source {
+        IpAddr::V4(_) => source.to_string(),
+        IpAddr::V6(_) => network(source).to_string(),
     }
 }
 
@@ -71,7 +81,7 @@ pub(super) async fn lift(
     path: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let source = Query::read(query.as_deref(), &["ip"])?.address()?;
+    let source = Query::read(query.as_deref(), &["ip"])?.source()?;
     let located = api.shards.order_owner(Control::Locate(account_of(path)?), |reply| match reply {
         Reply::Located(located) => Some(located),
         _ => None,
@@ -96,4 +106,16 @@ pub(super) async fn lift(
         api.tell(from, &format!("lifted {lifted} suspensions of {aor}, for {source}"));
     }
     Ok(json(&Done { aor, lifted }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_of_ipv6_is_shown_as_its_network() {
+        let source = |text: &str| shown(text.parse().unwrap());
+        assert_eq!(source("192.0.2.7"), "192.0.2.7");
+        assert_eq!(source("2001:db8:0:1::"), "2001:db8:0:1::/64");
+    }
 }

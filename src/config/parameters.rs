@@ -436,8 +436,8 @@ pub static PARAMETERS: [Parameter; 107] = table![
     "Blocked sources of loopback are dropped by the kernel too";
     "shield.rate", "", None,
     {optional "off" 1-1000000 shield.rate_per_s},
-    "Datagrams a second from one source that nftables lets through; holds from the next \
-     `aorta shield apply` on, as the next three do";
+    "Datagrams a second from one source that nftables lets through, which whoever forges its \
+     address can use up; holds from the next `aorta shield apply` on, as the next three do";
     "shield.burst", "", None,
     {whole 1-1000000 shield.burst},
     "As many of them at once";

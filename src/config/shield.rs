@@ -15,12 +15,12 @@ pub struct Shield {
     /// The kernel drops what comes from blocked sources of loopback too. Default false.
     pub loopback: bool,
     /// Datagrams a second from one source that nftables lets through, 1-1000000; `None` sets no
-    /// limit. Default 1000.
+    /// limit: over UDP an address can be forged, and its owner would pay for it. Default `None`.
     pub rate_per_s: Option<u32>,
     /// As many at once, 1-1000000. Default 3000.
     pub burst: u32,
     /// REGISTERs a second from one source that nftables lets through, 1-1000000; `None` sets no
-    /// limit. Default 300.
+    /// limit. Default `None`.
     pub register_rate_per_s: Option<u32>,
     /// As many at once, 1-1000000. Default 1500.
     pub register_burst: u32,
@@ -32,9 +32,9 @@ impl Default for Shield {
             kernel: Kernel::Auto,
             helper: Some(PathBuf::from("/run/aorta-nft/socket")),
             loopback: false,
-            rate_per_s: Some(1000),
+            rate_per_s: None,
             burst: 3000,
-            register_rate_per_s: Some(300),
+            register_rate_per_s: None,
             register_burst: 1500,
         }
     }

@@ -5,12 +5,14 @@
 //! every message would pay. Nothing that leaves the process depends on it, and whoever found two
 //! addresses that fall together had gained little: tables have fixed sets, never chains.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use siphasher::sip::SipHasher13;
 
+pub use crate::flow::{culprit, network};
+
 use super::table::Hashed;
+use crate::flow::prefix_64;
 
 /// Hashes addresses under the key of the process, the same on all of its shards.
 #[derive(Clone, Copy)]
@@ -74,29 +76,6 @@ pub fn prefix(source: IpAddr) -> IpAddr {
         IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() & !0xff).into(),
         IpAddr::V6(v6) => prefix_64(v6).into(),
     }
-}
-
-/// What stands for a source where offences are counted and blocks set: itself, or its /64, since
-/// whoever has one address of IPv6 has them all.
-#[must_use]
-pub fn culprit(source: IpAddr) -> IpAddr {
-    match source {
-        IpAddr::V4(_) => source,
-        IpAddr::V6(v6) => prefix_64(v6).into(),
-    }
-}
-
-/// The network that a block of `culprit` covers.
-#[must_use]
-pub fn network(culprit: IpAddr) -> IpNet {
-    match culprit {
-        IpAddr::V4(v4) => Ipv4Net::from(v4).into(),
-        IpAddr::V6(v6) => Ipv6Net::new_assert(v6, 64).into(),
-    }
-}
-
-fn prefix_64(v6: Ipv6Addr) -> Ipv6Addr {
-    Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ pub use self::group::{
 };
 pub use self::huge_pages::HugePages;
 pub use self::interfaces::Interfaces;
-pub use self::peer::peer_user;
+pub use self::peer::{bind_for_group, own_user, peer_user};
 pub use self::plane::Plane;
 pub use self::signals::{Signal, Signals};
 pub use self::socket::{Bound, interface_number};

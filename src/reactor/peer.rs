@@ -1,8 +1,10 @@
-//! Who is at the other end of a socket of this host, by the kernel's word.
+//! Sockets of this host: who is at the other end, by the kernel's word, and who can reach one.
 
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 /// The user who has connected (SO_PEERCRED), by number.
 ///
@@ -24,6 +26,31 @@ pub fn peer_user(stream: &UnixStream) -> io::Result<u32> {
     if outcome == 0 { Ok(peer.uid) } else { Err(io::Error::last_os_error()) }
 }
 
+/// The user this process acts as, by number.
+#[must_use]
+pub fn own_user() -> u32 {
+    // SAFETY: it takes nothing and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// Listens at a path that its owner and its group can reach and nobody else, from its first moment
+/// on. What other threads create meanwhile is no wider either.
+///
+/// # Errors
+/// What the kernel said.
+pub fn bind_for_group(path: &Path) -> io::Result<UnixListener> {
+    const MASK: libc::mode_t = 0o117;
+    // Two at once would put back each other's.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    // SAFETY: it takes a number and cannot fail.
+    let before = unsafe { libc::umask(MASK) };
+    let bound = UnixListener::bind(path);
+    // SAFETY: as above.
+    unsafe { libc::umask(before) };
+    bound
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -31,8 +58,7 @@ mod tests {
     #[test]
     fn both_ends_of_a_pair_are_this_user() {
         let (one, other) = UnixStream::pair().unwrap();
-        // SAFETY: it takes nothing and cannot fail.
-        let user = unsafe { libc::geteuid() };
+        let user = own_user();
         assert_eq!((peer_user(&one).unwrap(), peer_user(&other).unwrap()), (user, user));
     }
 }

@@ -25,7 +25,7 @@ pub struct SuspensionEvent {
     /// Whose: as the request named it, or as the account is called. Not known where the suspension
     /// of a name that has no account ends.
     pub aor: Option<AorText>,
-    /// For requests from here.
+    /// For requests from here: an address, or of IPv6 the first one of a /64.
     pub source: IpAddr,
     /// There is such an account.
     pub known: bool,
@@ -52,7 +52,7 @@ pub enum Change {
 pub struct SuspensionItem {
     /// The account, where there is one.
     pub aor: Option<AorText>,
-    /// For requests from here.
+    /// For requests from here: an address, or of IPv6 the first one of a /64.
     pub source: IpAddr,
     /// What was counted.
     pub cause: Cause,
@@ -106,8 +106,8 @@ impl Core {
             true => self.counters.suspensions += 1,
             false => self.counters.suspensions_unknown += 1,
         }
-        self.guard.record(SecurityKind::Suspended, begun.source, aor, user_agent);
-        self.guard.note_suspension(begun.source, failure.aor.0);
+        self.guard.record(SecurityKind::Suspended, failure.source, aor, user_agent);
+        self.guard.note_suspension(failure.source, failure.aor.0);
         self.suspension_events.push(SuspensionEvent {
             aor: AorText::try_from(aor).ok(),
             source: begun.source,

@@ -2,29 +2,30 @@
 //! from a server over a socket of this host, and lets nftables hold what they say, in the sets of
 //! one table and nowhere else.
 //!
-//! Whoever connects is asked for by the kernel and must be the one user it serves; whatever is not
+//! Who may connect is [`door`](super::door)'s. Whatever is not
 //! exactly a line of the protocol ends the connection. What a server before has said holds until
 //! the next one has said `flush` and all it has to, so both may restart at any time.
 
 #![allow(clippy::disallowed_methods, reason = "how often nftables is changed is real time")]
 
+use std::convert::Infallible;
 use std::fmt;
-use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::door::{self, Bench};
 use super::line::{Answer, LINE_BYTES_MAX, Order};
 use super::nft::{Nft, NftError};
 use super::sets::Sets;
-use crate::reactor::{Clock, peer_user};
+use crate::reactor::Clock;
 use crate::time;
 
-/// A server that has said nothing for so long is gone; it pings more often.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// A server that has said nothing for so long is gone, and whoever waits is served; it pings three
+/// times as often.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// How long an answer may wait to be read.
 const WRITE_MAX: Duration = Duration::from_secs(10);
 /// Between the end of one transaction and the beginning of the next lies at least this, and so
@@ -46,12 +47,20 @@ pub struct Settings {
 /// Takes lines for good.
 ///
 /// # Errors
-/// The socket cannot be made, or is another's.
+/// The socket cannot be made, or is another's, or its directory is not safe.
 pub fn run(
     settings: &Settings,
-    told: &dyn Fn(&dyn fmt::Display),
-) -> io::Result<std::convert::Infallible> {
-    let listener = listen(&settings.socket, settings.user)?;
+    told: &(dyn Fn(&dyn fmt::Display) + Sync),
+) -> io::Result<Infallible> {
+    run_with(settings, SILENCE_MAX, told)
+}
+
+pub(super) fn run_with(
+    settings: &Settings,
+    silence_max: Duration,
+    told: door::Told<'_>,
+) -> io::Result<Infallible> {
+    let listener = door::listen(&settings.socket, settings.user)?;
     told(&format_args!(
         "aorta-nft: serving user {} at {}, by {}",
         settings.user,
@@ -59,51 +68,17 @@ pub fn run(
         settings.nft.path().display()
     ));
     let clock = Clock::start();
-    loop {
-        let stream = match listener.accept() {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                told(&format_args!("aorta-nft: a connection could not be taken up: {error}"));
-                thread::sleep(REST_MIN);
-                continue;
-            }
-        };
-        match peer_user(&stream) {
-            Ok(user) if user == settings.user => {}
-            Ok(user) => {
-                told(&format_args!("aorta-nft: user {user} is not served"));
-                // As many strangers a second as this lets through are no load.
-                thread::sleep(REST_MIN);
-                continue;
-            }
-            Err(error) => {
-                told(&format_args!("aorta-nft: nobody knows who connects: {error}"));
-                continue;
-            }
+    let bench = Bench::default();
+    // Who is let in does not wait for what is said inside.
+    thread::scope(|scope| {
+        scope.spawn(|| door::keep(&listener, settings.user, &bench, told));
+        loop {
+            let stream = bench.next();
+            let mut desk = Desk::new(|text| settings.nft.carry_out(text), || clock.now().mono);
+            let ended = serve(&stream, silence_max, &mut desk);
+            told(&format_args!("aorta-nft: the server is gone: {ended}"));
         }
-        let mut desk = Desk::new(|text| settings.nft.carry_out(text), || clock.now().mono);
-        let ended = serve(&stream, &mut desk);
-        told(&format_args!("aorta-nft: the server is gone: {ended}"));
-    }
-}
-
-fn listen(path: &Path, user: u32) -> io::Result<UnixListener> {
-    let listener = match UnixListener::bind(path) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            let is_socket = fs::symlink_metadata(path)?.file_type().is_socket();
-            if !is_socket || UnixStream::connect(path).is_ok() {
-                return Err(error);
-            }
-            fs::remove_file(path)?;
-            UnixListener::bind(path)?
-        }
-        other => other?,
-    };
-    // Reachable for the user where this may give it to him, else for the group both share; who may
-    // speak is asked of the kernel at each connection.
-    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
-    let _ = chown(path, Some(user), None);
-    Ok(listener)
+    })
 }
 
 /// Why a connection has ended.
@@ -125,13 +100,13 @@ impl fmt::Display for Ended {
     }
 }
 
-fn serve<C, T>(stream: &UnixStream, desk: &mut Desk<C, T>) -> Ended
+fn serve<C, T>(stream: &UnixStream, silence_max: Duration, desk: &mut Desk<C, T>) -> Ended
 where
     C: FnMut(&str) -> Result<(), NftError>,
     T: FnMut() -> time::Instant,
 {
     let timeouts = stream
-        .set_read_timeout(Some(SILENCE_MAX))
+        .set_read_timeout(Some(silence_max))
         .and_then(|()| stream.set_write_timeout(Some(WRITE_MAX)));
     if let Err(error) = timeouts {
         return Ended::Closed(Some(error));

@@ -6,8 +6,9 @@
 //!   `counts`: what became of it
 //! - `by_nftables`, `by_filter`: the two means
 //! - `line`: what the server and `aorta-nft` say to each other; `link`, `mirror`: the server's end
-//! - [`daemon`]: `aorta-nft` itself, which alone holds the privilege; `sets`: what it was told;
-//!   [`nft`]: running nftables' own program; `table`: the table it works in
+//! - [`daemon`]: `aorta-nft` itself, which alone holds the privilege; `door`: whom it lets in;
+//!   `sets`: what it was told; [`nft`]: running nftables' own program; `table`: the table it works
+//!   in
 //!
 //! Whom to block is the guard's to say. Nothing here is on the way of a datagram.
 
@@ -15,6 +16,7 @@ mod by_filter;
 mod by_nftables;
 pub mod counts;
 pub mod daemon;
+mod door;
 mod follow;
 pub mod line;
 mod link;

@@ -14,6 +14,8 @@ const TEMPLATE: &str = include_str!("../../tuning/nftables.d/aorta.nft");
 /// How its rates stand there.
 const REQUEST_RATE: &str = "1000/second burst 3000 packets";
 const REGISTER_RATE: &str = "300/second burst 1500 packets";
+/// How the way to them stands there: nobody goes it.
+const RATES_OFF: &str = "# jump rates";
 
 /// The table for these settings, as text for `nft -f`.
 #[must_use]
@@ -32,6 +34,7 @@ pub fn table(settings: &Settings) -> String {
         (REQUEST_RATE, shield.rate_per_s, shield.burst),
         (REGISTER_RATE, shield.register_rate_per_s, shield.register_burst),
     ];
+    let any_rate = rates.iter().any(|(_, per_s, _)| per_s.is_some());
     let mut text = String::with_capacity(TEMPLATE.len());
     'lines: for line in TEMPLATE.lines() {
         for (name, value) in &defines {
@@ -44,8 +47,12 @@ pub fn table(settings: &Settings) -> String {
                 continue 'lines;
             }
         }
+        if any_rate && line.trim() == RATES_OFF {
+            let _ = writeln!(text, "{}", line.replace(RATES_OFF, "jump rates"));
+            continue;
+        }
         for (written, per_s, burst) in rates {
-            if line.contains(written) {
+            if any_rate && line.contains(written) {
                 if let Some(per_s) = per_s {
                     let rate = format!("{per_s}/second burst {burst} packets");
                     let _ = writeln!(text, "{}", line.replace(written, &rate));
@@ -87,8 +94,22 @@ mod tests {
         let text = table(&Settings::default());
         let delivered = TEMPLATE.replace("define sip_tcp = { 5060, 5061 }", "define sip_tcp = { }");
         assert_eq!(text, delivered);
+        assert_eq!(lines_with(TEMPLATE, RATES_OFF).len(), 1);
         assert_eq!(lines_with(TEMPLATE, REQUEST_RATE).len(), 2);
         assert_eq!(lines_with(TEMPLATE, REGISTER_RATE).len(), 2);
+    }
+
+    /// Over UDP whoever forges a source would use up what is its owner's.
+    #[test]
+    fn no_rate_is_reached_unless_one_is_set() {
+        let is_on = |text: &str| text.lines().any(|line| line.trim() == "jump rates");
+        assert!(!is_on(TEMPLATE) && !is_on(&table(&Settings::default())));
+        for key in ["shield.rate", "shield.register_rate"] {
+            let mut settings = Settings::default();
+            settings.apply(key, "50", Origin::Default).unwrap();
+            let text = table(&settings);
+            assert!(is_on(&text) && lines_with(&text, "50/second burst").len() == 2, "{text}");
+        }
     }
 
     #[test]
@@ -115,6 +136,7 @@ mod tests {
         ];
         assert_eq!(lines_with(&text, "define trusted"), trusted);
         assert_eq!(lines_with(&text, "name request_rate"), [""; 0]);
+        assert!(text.lines().any(|line| line.trim() == "jump rates"));
         let registers = lines_with(&text, "name register_rate");
         assert!(registers.len() == 2 && registers.iter().all(|l| l.contains("7/second burst 9 ")));
     }

@@ -13,7 +13,8 @@
 //! - An account is known by the hash of its name, so whatever happens to accounts happens to no
 //!   suspension.
 //!
-//! The source is an address without a port. Times are the caller's; what is answered is, too.
+//! The source is an address of IPv4 without a port, or the /64 of one of IPv6: whoever has one of
+//! its addresses has them all, and would have as many tries. Times are the caller's; what is answered is, too.
 
 mod table;
 
@@ -27,6 +28,7 @@ use siphasher::sip::SipHasher13;
 use self::table::{Entry, Pair, Place, Table};
 use crate::auth::accounts::AorKey;
 use crate::config;
+use crate::flow::culprit;
 use crate::limits::SUSPENSION_PAIRS_MAX;
 use crate::time::Instant;
 
@@ -78,7 +80,8 @@ impl End {
 pub struct Suspended {
     /// Hash of the account's name.
     pub aor: AorKey,
-    /// For requests from here.
+    /// For requests from here: an address, or of IPv6 the first one of a /64
+    /// ([`network`](crate::flow::network)).
     pub source: IpAddr,
     /// The name had an account when its failures began.
     pub known: bool,
@@ -299,7 +302,7 @@ impl Suspensions {
 
     #[inline]
     fn pair(&self, AorKey(aor): AorKey, source: IpAddr) -> Pair {
-        let source = source.to_canonical();
+        let source = culprit(source.to_canonical());
         let address = match source {
             IpAddr::V4(v4) => v4.to_ipv6_mapped(),
             IpAddr::V6(v6) => v6,

@@ -99,6 +99,40 @@ fn the_set_number_of_failures_suspends_the_account_for_that_source_alone() {
     assert_eq!(world.standing(2, 7), Standing::Clear, "the neighbour behind the same address");
 }
 
+/// Whoever has one address of a /64 has them all, and no more tries for it.
+#[test]
+fn addresses_of_one_slash_64_share_their_tries_and_those_of_two_do_not() {
+    let mut suspensions = suspensions();
+    let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+    let guess_from = |suspensions: &mut Suspensions, source: IpAddr, number: u64| {
+        let failure = Failure {
+            aor: AorKey(1),
+            source,
+            known: true,
+            is_register: true,
+            nonce: b"nonce",
+            response: &guess(number),
+        };
+        suspensions.failed(START, &failure, &limits()).begun
+    };
+    let neighbours = ["2001:db8:0:1::1", "2001:db8:0:1::2", "2001:db8:0:1:f00d:1:2:3"].map(ip);
+    let elsewhere = ip("2001:db8:0:2::1");
+    for number in 0..5 {
+        assert_eq!(guess_from(&mut suspensions, neighbours[number as usize % 3], number), None);
+        assert_eq!(guess_from(&mut suspensions, elsewhere, 100 + number), None);
+        suspensions.lift(AorKey(1), ip("2001:db8:0:2::ffff"));
+    }
+    let begun = guess_from(&mut suspensions, neighbours[2], 5).expect("the sixth of them");
+    assert_eq!(begun.source, ip("2001:db8:0:1::"));
+    for source in neighbours.into_iter().chain([ip("2001:db8:0:1:9::9")]) {
+        assert_eq!(suspensions.standing(AorKey(1), source), Standing::Suspended);
+    }
+    assert_eq!(suspensions.standing(AorKey(1), elsewhere), Standing::Clear);
+    let listed: Vec<IpAddr> = suspensions.list(None).map(|(_, one)| one.source).collect();
+    assert_eq!(listed, [ip("2001:db8:0:1::")]);
+    assert!(suspensions.lift(AorKey(1), neighbours[1]).is_some() && suspensions.is_empty());
+}
+
 #[test]
 fn a_success_sets_the_count_to_zero() {
     let mut world = World::new(limits());
