@@ -159,8 +159,10 @@ pub const SCANNER_WORDS_MAX: usize = 64;
 pub const SCANNER_WORD_BYTES_MIN: usize = 3;
 /// Longest such word, bytes.
 pub const SCANNER_WORD_BYTES_MAX: usize = 64;
-/// Sources that are blocked, or whose past blocks are remembered, at a time.
+/// Sources that are blocked whole, or whose past blocks are remembered, at a time.
 pub const BLACKLIST_MAX: usize = 65_536;
+/// Sources that are restrained beside them, and were never blocked.
+pub const RESTRAINTS_MAX: usize = 16_384;
 /// Blocked sources of one page.
 pub const BLOCKS_PER_CALL_MAX: usize = 256;
 /// Networks that are told to the kernel, and all that its table takes.

@@ -106,7 +106,7 @@ pub(super) async fn add(
         api.tell(from, &format!("blocked {source} {time}"));
     }
     if !changed {
-        let warning = Some("the list is full of blocks without an end".to_owned());
+        let warning = Some("the list is full of blocks by operators".to_owned());
         return Ok(json(&Done { source: source.to_string(), changed, kept: false, warning }));
     }
     let done = keep(api.keep.as_ref(), source, BlockChange::Blocked(for_s)).await;

@@ -1,5 +1,9 @@
 //! Sources that are blocked for a time. It owns who is blocked, until when, and how often before;
 //! why is the score's to say, and every shard has the whole list.
+//!
+//! Anybody can have others restrained by what he sends in their name, so restraints have places of
+//! their own and push out nothing but each other. Among the rest the memory of repeaters makes room
+//! first, then the guard's blocks; an operator's makes room for nothing.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -10,7 +14,7 @@ use ipnet::IpNet;
 
 use super::address::{Addresses, culprit, network};
 use super::table::Hashed;
-use crate::limits::BLACKLIST_MAX;
+use crate::limits::{BLACKLIST_MAX, RESTRAINTS_MAX};
 use crate::time::Instant;
 
 /// A block as it is listed.
@@ -54,12 +58,52 @@ struct Block {
     times: u8,
 }
 
+/// How dear a place is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// A restraint of somebody who was never blocked. These have places of their own.
+    Restraint,
+    /// How often there was a block, be the source restrained now or not.
+    Memory,
+    /// A block of the guard's.
+    Guard,
+    /// A block of an operator's.
+    Operator,
+}
+
+const RANKS: usize = 4;
+
+impl Block {
+    fn rank(&self) -> Rank {
+        match self {
+            Block { active: true, by_operator: true, .. } => Rank::Operator,
+            Block { active: true, whole: true, .. } => Rank::Guard,
+            Block { active: true, times: 0, .. } => Rank::Restraint,
+            _ => Rank::Memory,
+        }
+    }
+}
+
+/// What made room for another before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PushedOut {
+    /// Whose place it was.
+    pub source: IpAddr,
+    /// It was blocked whole; otherwise restrained, or only remembered.
+    pub whole: bool,
+}
+
 /// The list.
 #[derive(Default)]
 pub struct Blacklist {
     blocks: HashTable<(Hashed, Block)>,
-    /// Sources by the end of their block, or of the memory of it; not those without an end.
-    ends: BTreeSet<(Instant, IpAddr)>,
+    /// Sources by the end of their block, or of the memory of it; not those without an end. A set
+    /// for each [`Rank`].
+    ends: [BTreeSet<(Instant, IpAddr)>; RANKS],
+    /// Places that each rank holds, with those without an end.
+    held: [usize; RANKS],
+    /// What the last block has pushed out.
+    pushed_out: Option<PushedOut>,
     /// Blocked sources in the order they are listed.
     listed: BTreeSet<IpAddr>,
     /// Counts changes, so that whoever has a copy knows that it is old.
@@ -133,21 +177,64 @@ impl Blacklist {
         {
             return false;
         }
-        self.forget(addresses, source);
-        if self.blocks.len() >= BLACKLIST_MAX {
-            // Whoever would be free soonest, or is so already, makes room.
-            match self.ends.first().copied() {
-                Some((_, soonest)) => self.forget(addresses, soonest),
-                None => return false,
-            }
-        }
         let block = Block { source, since: now, until, active: true, whole, by_operator, times };
+        if !self.make_room(addresses, &block) {
+            return false;
+        }
+        self.forget(addresses, source);
         let hashed = addresses.hash(source);
         self.blocks.insert_unique(hashed.0, (hashed, block), |(hashed, _)| hashed.0);
-        self.ends.extend(until.map(|until| (until, source)));
+        self.hold(&block);
         self.listed.insert(source);
         self.version += 1;
         true
+    }
+
+    /// Makes room for a block that takes the place of what there is of its source. Returns whether
+    /// there is room.
+    fn make_room(&mut self, addresses: &Addresses, new: &Block) -> bool {
+        let is_restraint = |rank| rank == Rank::Restraint;
+        let rank = new.rank();
+        let old = self.find(addresses, new.source).map(Block::rank);
+        let restraints = self.held[Rank::Restraint as usize];
+        let (held, most) = match is_restraint(rank) {
+            true => (restraints, RESTRAINTS_MAX),
+            false => (self.blocks.len() - restraints, BLACKLIST_MAX),
+        };
+        if held < most || old.is_some_and(|old| is_restraint(old) == is_restraint(rank)) {
+            return true;
+        }
+        let cheaper: &[Rank] = match rank {
+            Rank::Restraint => &[Rank::Restraint],
+            Rank::Memory => &[Rank::Memory],
+            Rank::Guard | Rank::Operator => &[Rank::Memory, Rank::Guard],
+        };
+        // Of the cheapest, whoever would be free soonest.
+        let soonest = cheaper.iter().find_map(|&rank| self.ends[rank as usize].first().copied());
+        let Some((_, source)) = soonest else { return false };
+        let whole = self.find(addresses, source).is_some_and(|block| block.active && block.whole);
+        self.pushed_out = Some(PushedOut { source, whole });
+        self.forget(addresses, source);
+        true
+    }
+
+    /// What has made room for the last block, told once.
+    pub fn take_pushed_out(&mut self) -> Option<PushedOut> {
+        self.pushed_out.take()
+    }
+
+    fn hold(&mut self, block: &Block) {
+        let rank = block.rank() as usize;
+        self.held[rank] += 1;
+        self.ends[rank].extend(block.until.map(|until| (until, block.source)));
+    }
+
+    fn release(&mut self, block: &Block) {
+        let rank = block.rank() as usize;
+        self.held[rank] -= 1;
+        if let Some(until) = block.until {
+            self.ends[rank].remove(&(until, block.source));
+        }
     }
 
     /// Takes a source off the list. With `only_restraints`, a whole block stays. Returns whether
@@ -168,7 +255,7 @@ impl Blacklist {
         let entry = self.blocks.find_entry(hashed.0, |(_, block)| block.source == source);
         let Ok(entry) = entry else { return };
         let ((_, block), _) = entry.remove();
-        self.ends.remove(&(block.until.unwrap_or_default(), source));
+        self.release(&block);
         if self.listed.remove(&source) {
             self.version += 1;
         }
@@ -178,7 +265,12 @@ impl Blacklist {
     #[inline]
     #[must_use]
     pub fn next_end(&self) -> Option<Instant> {
-        self.ends.first().map(|&(end, _)| end)
+        self.first_end().map(|(end, _)| end)
+    }
+
+    #[inline]
+    fn first_end(&self) -> Option<(Instant, IpAddr)> {
+        self.ends.iter().filter_map(|ends| ends.first().copied()).min()
     }
 
     /// Ends blocks whose time is over, a bounded number at a time. How often there was one is
@@ -186,21 +278,23 @@ impl Blacklist {
     pub fn expire(&mut self, now: Instant, addresses: &Addresses, memory_s: u32) {
         const MOST: usize = 256;
         for _ in 0..MOST {
-            let Some(&(end, source)) = self.ends.first().filter(|(end, _)| *end <= now) else {
+            let Some((end, source)) = self.first_end().filter(|(end, _)| *end <= now) else {
                 return;
             };
             let Some(block) = self.find(addresses, source).copied() else { return };
-            if !block.active {
+            // There is nothing to remember of who was never blocked.
+            if !block.active || block.rank() == Rank::Restraint {
                 self.forget(addresses, source);
                 continue;
             }
+            let until = Some(super::told::until(end, memory_s));
+            let remembered = Block { active: false, until, ..block };
+            self.release(&block);
+            self.hold(&remembered);
             let hashed = addresses.hash(source);
             let found = self.blocks.find_mut(hashed.0, |(_, block)| block.source == source);
-            let Some((_, block)) = found else { return };
-            let forgotten = super::told::until(end, memory_s);
-            (block.active, block.until) = (false, Some(forgotten));
-            self.ends.remove(&(end, source));
-            self.ends.insert((forgotten, source));
+            let Some((_, place)) = found else { return };
+            *place = remembered;
             self.listed.remove(&source);
             self.version += 1;
         }
@@ -246,6 +340,8 @@ pub struct NewBlock {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn addresses() -> Addresses {
@@ -327,6 +423,122 @@ mod tests {
         assert_eq!(list.len(), BLACKLIST_MAX);
         assert_eq!(list.standing(s(1), &addresses, ip(9)), Standing::Free);
         assert_eq!(list.standing(s(1), &addresses, ip(10)), Standing::Blocked);
+    }
+
+    fn restraint(from: u64, to: u64) -> NewBlock {
+        NewBlock { whole: false, times: 0, ..new(from, to) }
+    }
+
+    fn operators(from: u64, to: u64) -> NewBlock {
+        NewBlock { by_operator: true, ..new(from, to) }
+    }
+
+    #[test]
+    fn a_flood_of_restraints_pushes_out_nothing_but_restraints() {
+        let addresses = addresses();
+        let mut list = Blacklist::default();
+        assert!(list.block(&addresses, ip(1), operators(0, 100)));
+        assert!(list.block(&addresses, ip(2), new(0, 100)));
+        list.block(&addresses, ip(3), new(0, 5));
+        list.expire(s(5), &addresses, 50);
+        for number in 0..70_000 {
+            assert!(list.block(&addresses, ip(1000 + number), restraint(5, 605)));
+            let pushed_out = list.take_pushed_out();
+            assert_eq!(pushed_out.is_some(), number as usize >= RESTRAINTS_MAX);
+            assert!(pushed_out.is_none_or(|pushed| !pushed.whole));
+        }
+        assert_eq!(list.len(), RESTRAINTS_MAX + 2);
+        assert_eq!(list.standing(s(99), &addresses, ip(1)), Standing::Blocked);
+        assert_eq!(list.standing(s(99), &addresses, ip(2)), Standing::Blocked);
+        assert_eq!(list.next_block(&addresses, ip(3), 600, 86_400).1, 2, "it is remembered");
+    }
+
+    #[test]
+    fn memory_makes_room_first_then_the_guards_blocks_and_never_an_operators() {
+        let addresses = addresses();
+        let mut list = Blacklist::default();
+        list.block(&addresses, ip(0), new(0, 5));
+        list.expire(s(5), &addresses, 10_000);
+        list.block(&addresses, ip(1), new(5, 900));
+        for number in 2..BLACKLIST_MAX as u32 {
+            list.block(&addresses, ip(number), operators(5, 100));
+        }
+        assert_eq!(list.take_pushed_out(), None);
+        let more = ip(BLACKLIST_MAX as u32);
+        assert!(list.block(&addresses, more, operators(5, 1000)));
+        assert_eq!(list.take_pushed_out(), Some(PushedOut { source: ip(0), whole: false }));
+        let more = ip(BLACKLIST_MAX as u32 + 1);
+        assert!(list.block(&addresses, more, operators(5, 1000)));
+        assert_eq!(list.take_pushed_out(), Some(PushedOut { source: ip(1), whole: true }));
+        let more = ip(BLACKLIST_MAX as u32 + 2);
+        assert!(list.block(&addresses, more, restraint(5, 600)), "it has a place of its own");
+        assert!(!list.block(&addresses, more, new(5, 600)));
+        assert!(!list.block(&addresses, more, operators(5, 600)));
+        assert_eq!(list.take_pushed_out(), None);
+        assert_eq!(list.standing(s(6), &addresses, more), Standing::Restrained, "it stays so");
+        assert!(list.block(&addresses, ip(2), operators(5, 2000)), "its own place");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Places, sets of ends and the list agree whatever is said in whatever order, and what an
+        /// operator said stands until it ends or is lifted.
+        #[test]
+        fn what_is_held_adds_up_after_any_orders(
+            orders in proptest::collection::vec((0u8..6, 0u32..12, 1u64..60, 0u64..8), 0..200),
+        ) {
+            let addresses = addresses();
+            let mut list = Blacklist::default();
+            let mut said = std::collections::BTreeMap::new();
+            let mut now = 0;
+            for (order, number, length, step) in orders {
+                now += step;
+                list.expire(s(now), &addresses, 30);
+                let source = ip(number);
+                match order {
+                    0 | 1 => {
+                        let (_, times) = list.next_block(&addresses, source, 1, 1);
+                        let new = restraint(now, now + length);
+                        list.block(&addresses, source, NewBlock { times: times - 1, ..new });
+                    }
+                    2 | 3 => {
+                        let (_, times) = list.next_block(&addresses, source, 1, 1);
+                        list.block(&addresses, source, NewBlock { times, ..new(now, now + length) });
+                    }
+                    4 => {
+                        let until = (length > 9).then_some(s(now + length));
+                        let forever = NewBlock { until, ..operators(now, 0) };
+                        prop_assert!(list.block(&addresses, source, forever));
+                        said.insert(number, until);
+                    }
+                    _ => {
+                        list.lift(&addresses, source, length > 30);
+                        if length <= 30 {
+                            said.remove(&number);
+                        }
+                    }
+                }
+                let mut held = [0; RANKS];
+                let mut ends = [0; RANKS];
+                for (_, block) in &list.blocks {
+                    held[block.rank() as usize] += 1;
+                    if let Some(until) = block.until {
+                        ends[block.rank() as usize] += 1;
+                        let end = (until, block.source);
+                        prop_assert!(list.ends[block.rank() as usize].contains(&end));
+                    }
+                }
+                prop_assert_eq!(list.held, held);
+                prop_assert_eq!(list.ends.each_ref().map(BTreeSet::len), ends);
+                for (&number, &until) in &said {
+                    if until.is_none_or(|until| until > s(now)) {
+                        let standing = list.standing(s(now), &addresses, ip(number));
+                        prop_assert_eq!(standing, Standing::Blocked);
+                    }
+                }
+            }
+        }
     }
 
     #[test]

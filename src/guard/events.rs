@@ -66,6 +66,9 @@ kinds! {
     ManySources = "many_sources",
     /// One account registers far more often than its expiry asks.
     RapidRegistration = "rapid_registration",
+    /// A place of the blacklist was given to another before its time: listed for a block, counted
+    /// for a restraint, or the memory of past blocks, as well.
+    PushedOut = "pushed_out",
 }
 
 impl SecurityKind {

@@ -19,7 +19,7 @@ use super::by_nftables::Nftables;
 use super::counts::{Counts, Means};
 use super::rules::{Drops, Rules};
 use crate::config::{Kernel, Settings};
-use crate::limits::{BLACKLIST_MAX, BLOCKS_PER_CALL_MAX};
+use crate::limits::{BLACKLIST_MAX, BLOCKS_PER_CALL_MAX, RESTRAINTS_MAX};
 use crate::reactor::{Clock, ControlError, Controller, FilteredSockets};
 use crate::shard::Shard;
 use crate::shard::blocks::{BlockItem, BlockPage};
@@ -311,7 +311,7 @@ fn all_blocks(controllers: &[Controller<Shard>]) -> Result<Vec<BlockItem>, Contr
     for shard in controllers {
         let mut after = None;
         // As many pages as a full list has, whatever happens to it meanwhile.
-        for _ in 0..=BLACKLIST_MAX / BLOCKS_PER_CALL_MAX {
+        for _ in 0..=(BLACKLIST_MAX + RESTRAINTS_MAX) / BLOCKS_PER_CALL_MAX {
             let Reply::Blocks(BlockPage { items, next, .. }) = ask(shard, Control::Blocks(after))?
             else {
                 return Err(ControlError::Stopped);

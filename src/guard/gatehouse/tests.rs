@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::guard::bucket::Rate;
+use crate::guard::events::{Kinds, Wanted};
+use crate::limits::BLACKLIST_MAX;
 
 /// The guards of one process, and the way between them.
 struct Guards {
@@ -449,4 +451,28 @@ fn a_flood_over_the_limit_is_one_record_of_the_list_and_counted_whole() {
     assert_eq!(journal.counted(SecurityKind::RateLimited), 1000);
     let wanted = super::super::events::Wanted::default();
     assert_eq!(journal.newest(&wanted, None).count(), 1);
+}
+
+#[test]
+fn a_block_that_makes_room_is_an_event_and_an_operators_makes_none_but_is_refused() {
+    let mut guards = Guards::new(1, &defaults(), &[]);
+    let guard = &mut guards.guards[0];
+    let first = ip("192.0.2.1");
+    guard.take(Told::Blocked {
+        source: first,
+        until: Instant::from_secs(9),
+        whole: true,
+        times: 1,
+    });
+    let last = BLACKLIST_MAX as u32;
+    for number in 0..last {
+        guard.restore_block(IpAddr::from((0x0a00_0000 + number).to_be_bytes()), Some(100));
+    }
+    assert_eq!(guard.journal().counted(SecurityKind::PushedOut), 1);
+    let kinds = Kinds::NONE.with(SecurityKind::PushedOut);
+    let wanted = Wanted { kinds, ..Wanted::default() };
+    let listed: Vec<_> = guard.journal().newest(&wanted, None).map(|one| one.source).collect();
+    assert_eq!(listed, [first]);
+    assert!(!guard.block(first, None), "there are operators' blocks only");
+    assert_eq!(guard.blocks_count(), BLACKLIST_MAX);
 }
