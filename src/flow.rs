@@ -1,5 +1,6 @@
 //! Where a message came from and where one can be sent back: transports, connections, flows
-//! (RFC 5626 2), and who stands behind an address. Values only: sockets and streams are the reactor's.
+//! (RFC 5626 2), and who stands behind an address. Values only: sockets and streams are the
+//! reactor's.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};

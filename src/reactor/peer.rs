@@ -1,5 +1,7 @@
 //! Sockets of this host: who is at the other end, by the kernel's word, and who can reach one.
 
+#![allow(clippy::disallowed_types, reason = "held while a socket is bound, once a process")]
+
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};

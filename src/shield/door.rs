@@ -4,6 +4,7 @@
 //! [`daemon`](super::daemon)'s.
 
 #![allow(clippy::disallowed_methods, reason = "how often strangers are told of is real time")]
+#![allow(clippy::disallowed_types, reason = "two threads of a program that is no reactor")]
 
 use std::convert::Infallible;
 use std::ffi::OsStr;

@@ -14,7 +14,8 @@
 //!   suspension.
 //!
 //! The source is an address of IPv4 without a port, or the /64 of one of IPv6: whoever has one of
-//! its addresses has them all, and would have as many tries. Times are the caller's; what is answered is, too.
+//! its addresses has them all, and would have as many tries. Times are the caller's; what is
+//! answered is, too.
 
 mod table;
 
