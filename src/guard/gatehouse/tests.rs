@@ -396,7 +396,7 @@ fn a_flood_over_the_limit_is_one_record_of_the_list_and_counted_whole() {
     }
     let journal = guards.guards[0].journal();
     assert_eq!(journal.counted(SecurityKind::RateLimited), 1000);
-    let wanted = super::super::events::Wanted::default();
+    let wanted = Wanted::default();
     assert_eq!(journal.newest(&wanted, None).count(), 1);
 }
 
