@@ -152,9 +152,12 @@ fn a_file_of_blocks_that_is_broken_is_one_line_and_the_registrar_serves() {
         office.server.process.err.iter().filter(|line| line.contains("blocks.broken")).collect();
     assert_eq!(said.len(), 1, "{:?}", office.server.process.err);
     assert!(said[0].contains("line 3") && !said[0].contains('\x1b'));
-    assert!(blocks(&office).is_empty() && data.0.join("blocks.broken").exists());
+    let held: Vec<String> = blocks(&office).into_iter().map(|(network, _)| network).collect();
+    assert_eq!(held, ["192.0.2.1/32"], "what is understood holds");
+    assert!(data.0.join("blocks.broken").exists());
     ask(office.http, "PUT", &format!("{LIST}/192.0.2.9")).good();
-    assert_eq!(fs::read_to_string(&file).unwrap(), "aorta blocks 1\n192.0.2.9 -\nend 1\n");
+    let written = "aorta blocks 1\n192.0.2.1 -\n192.0.2.9 -\nend 2\n";
+    assert_eq!(fs::read_to_string(&file).unwrap(), written);
     office.server.stop();
 }
 

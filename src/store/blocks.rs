@@ -3,9 +3,9 @@
 //! for a disk.
 //!
 //! The file is text: a head with its version, a line for each source with the second its block ends
-//! or `-` where it does not, and a last line with their number, so that a half one is noticed. A
-//! file that cannot be understood is put aside: a registrar that does not start for the sake of its
-//! blocks would shut out everybody.
+//! or `-` where it does not, and a last line with their number, so that a half one is noticed. Of a
+//! file that is not whole the lines that are understood hold, and it is put aside: a registrar that
+//! does not start for the sake of its blocks would shut out everybody.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -30,6 +30,8 @@ const LINE_BYTES_MAX: u64 = 64;
 const FILE_BYTES_MAX: u64 = (BLACKLIST_MAX as u64 + 2) * LINE_BYTES_MAX;
 /// Changes that may wait to be written.
 const WAITING_MAX: usize = 256;
+/// Files that are kept aside; then the last one's place is taken again.
+const ASIDE_MAX: usize = 16;
 
 /// Blocked sources, as they stand for their networks, and when each is free again: `None` until
 /// somebody lifts it.
@@ -40,7 +42,7 @@ pub type Blocks = BTreeMap<IpAddr, Option<UnixTime>>;
 pub struct Kept {
     /// The blocks, those left out that have ended.
     pub blocks: Blocks,
-    /// One line about a file that could not be understood.
+    /// One line about a file that was not whole.
     pub complaint: Option<String>,
 }
 
@@ -65,50 +67,115 @@ pub fn restore(directory: &Path, now: UnixTime) -> Result<Kept, KeyError> {
         let file = File::open(&path).map_err(io("open", &path))?;
         file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(io("read", &path))?;
     }
-    match parse(&bytes) {
-        Ok(mut blocks) => {
-            blocks.retain(|_, until| until.is_none_or(|until| until > now));
-            Ok(Kept { blocks, complaint: None })
-        }
-        Err(wrong) => {
-            let aside = directory.join(format!("{FILE}.broken"));
-            fs::rename(&path, &aside).map_err(io("put aside", &path))?;
-            let (path, aside) = (path.display(), aside.display());
-            let complaint =
-                format!("{path}: {wrong}; it is {aside} now, and none of its blocks holds");
-            Ok(Kept { blocks: Blocks::new(), complaint: Some(complaint) })
-        }
+    let Parsed { mut blocks, wrong, not_taken } = parse(&bytes);
+    blocks.retain(|_, until| until.is_none_or(|until| until > now));
+    let Some(wrong) = wrong else { return Ok(Kept { blocks, complaint: None }) };
+    let aside = aside(directory);
+    fs::rename(&path, &aside).map_err(io("put aside", &path))?;
+    // What was understood is written anew, so that it is there after the next start too.
+    let taken = blocks.len();
+    let file = BlockFile { directory: directory.to_owned(), blocks };
+    let unwritten = match file.write() {
+        Ok(()) => String::new(),
+        Err(why) => format!("; {why}"),
+    };
+    let (path, aside) = (path.display(), aside.display());
+    let complaint = format!(
+        "{path}: {wrong}; {taken} blocks of it hold, {not_taken} lines are not understood; it is \
+         {aside} now{unwritten}"
+    );
+    Ok(Kept { blocks: file.blocks, complaint: Some(complaint) })
+}
+
+/// A name that no file has yet, as long as there are few.
+fn aside(directory: &Path) -> PathBuf {
+    let name = |number: usize| match number {
+        1 => directory.join(format!("{FILE}.broken")),
+        _ => directory.join(format!("{FILE}.broken.{number}")),
+    };
+    let is_free = |path: &PathBuf| fs::symlink_metadata(path).is_err();
+    (1..ASIDE_MAX).map(name).find(is_free).unwrap_or_else(|| name(ASIDE_MAX))
+}
+
+/// What a file says.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Parsed {
+    blocks: Blocks,
+    /// The first thing that is wrong.
+    wrong: Option<String>,
+    /// Lines that are not understood, but for the first and the last.
+    not_taken: usize,
+}
+
+impl Parsed {
+    fn complain(&mut self, wrong: String) {
+        self.wrong.get_or_insert(wrong);
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<Blocks, String> {
+/// Takes every line that is a block. Nothing is taken of a file of another version: its lines may
+/// mean something else.
+fn parse(bytes: &[u8]) -> Parsed {
+    let mut parsed = Parsed::default();
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(format!("more than {FILE_BYTES_MAX} bytes"));
+        parsed.complain(format!("more than {FILE_BYTES_MAX} bytes"));
     }
-    let text = std::str::from_utf8(bytes).map_err(|_| "no text".to_owned())?;
-    let mut lines = (1..).zip(text.split_terminator('\n'));
-    if lines.next().map(|(_, line)| line) != Some(HEAD) {
-        return Err(format!("line 1: expected {HEAD:?}"));
+    // A line that breaks off may say another time than was written.
+    let whole = bytes.iter().rposition(|&byte| byte == b'\n');
+    let (text, rest) = whole.map_or((&[][..], bytes), |end| (&bytes[..end], &bytes[end + 1..]));
+    let mut lines = (1..).zip(text.split(|&byte| byte == b'\n'));
+    if lines.next().map(|(_, line)| line) != Some(HEAD.as_bytes()) {
+        parsed.complain(format!("line 1: expected {HEAD:?}"));
+        parsed.not_taken = lines.count();
+        return parsed;
     }
-    let mut blocks = Blocks::new();
-    for (number, line) in lines.by_ref() {
-        let wrong = || format!("line {number}: expected an address and the second it is free");
-        let (first, second) = line.split_once(' ').ok_or_else(wrong)?;
-        if first == "end" {
-            let is_last = lines.next().is_none() && text.ends_with('\n');
-            return match second.parse() == Ok(blocks.len()) && is_last {
-                true => Ok(blocks),
-                false => Err(format!("line {number}: expected the number of blocks, at the end")),
-            };
+    let mut ended = false;
+    for (number, line) in lines {
+        if ended {
+            parsed.complain(format!("line {number}: there is more behind the end"));
         }
-        let source: IpAddr = first.parse().map_err(|_| wrong())?;
+        match Line::read(line) {
+            Some(Line::End(count)) => {
+                ended = true;
+                if count != parsed.blocks.len() + parsed.not_taken {
+                    parsed.complain(format!("line {number}: expected the number of blocks"));
+                }
+            }
+            // What a broken disk adds makes the list no longer than it may be.
+            Some(Line::Block(source, until)) if parsed.blocks.len() < BLACKLIST_MAX => {
+                parsed.blocks.insert(source, until);
+            }
+            _ => {
+                parsed.not_taken += 1;
+                let wanted = "expected an address and the second it is free";
+                parsed.complain(format!("line {number}: {wanted}"));
+            }
+        }
+    }
+    if !ended || !rest.is_empty() {
+        parsed.complain("it breaks off".to_owned());
+    }
+    parsed
+}
+
+enum Line {
+    Block(IpAddr, Option<UnixTime>),
+    End(usize),
+}
+
+impl Line {
+    fn read(line: &[u8]) -> Option<Line> {
+        let (first, second) = std::str::from_utf8(line).ok()?.split_once(' ')?;
+        if first == "end" {
+            return second.parse().ok().map(Line::End);
+        }
+        let source: IpAddr = first.parse().ok()?;
         let until = match second {
             "-" => None,
-            seconds => Some(UnixTime(seconds.parse().map_err(|_| wrong())?)),
+            seconds => Some(UnixTime(seconds.parse().ok()?)),
         };
-        blocks.insert(culprit(source.to_canonical()), until);
+        Some(Line::Block(culprit(source.to_canonical()), until))
     }
-    Err("it breaks off".to_owned())
 }
 
 fn text(blocks: &Blocks) -> String {
@@ -321,33 +388,52 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_understood_is_put_aside_with_one_line() {
-        for (name, bytes) in [
-            ("empty", &b""[..]),
-            ("binary", b"\xff\x00\x01"),
-            ("version", b"aorta blocks 2\nend 0\n"),
-            ("half", b"aorta blocks 1\n192.0.2.1 -\n"),
-            ("cut", b"aorta blocks 1\n192.0.2.1 -\nend 1"),
-            ("count", b"aorta blocks 1\n192.0.2.1 -\nend 2\n"),
-            ("behind", b"aorta blocks 1\n192.0.2.1 -\nend 1\n192.0.2.2 -\n"),
-            ("address", b"aorta blocks 1\n192.0.2 -\nend 1\n"),
-            ("network", b"aorta blocks 1\n0.0.0.0/0 -\nend 1\n"),
-            ("time", b"aorta blocks 1\n192.0.2.1 soon\nend 1\n"),
-            ("nothing", b"aorta blocks 1\n192.0.2.1\nend 1\n"),
+    fn of_a_broken_file_what_is_understood_holds_and_it_is_put_aside_with_one_line() {
+        for (name, bytes, taken) in [
+            ("empty", &b""[..], 0),
+            ("binary", b"\xff\x00\x01", 0),
+            ("version", b"aorta blocks 2\n192.0.2.1 -\nend 1\n", 0),
+            ("half", b"aorta blocks 1\n192.0.2.1 -\n", 1),
+            ("cut", b"aorta blocks 1\n192.0.2.1 -\nend 1", 1),
+            ("broken", b"aorta blocks 1\n192.0.2.1 -\n192.0.2.2 18", 1),
+            ("count", b"aorta blocks 1\n192.0.2.1 -\nend 2\n", 1),
+            ("behind", b"aorta blocks 1\n192.0.2.1 -\nend 1\n192.0.2.2 -\n", 2),
+            ("address", b"aorta blocks 1\n192.0.2 -\n192.0.2.1 -\nend 2\n", 1),
+            ("network", b"aorta blocks 1\n0.0.0.0/0 -\nend 1\n", 0),
+            ("time", b"aorta blocks 1\n192.0.2.1 soon\n192.0.2.2 -\n192.0.2.3 -\nend 3\n", 2),
+            ("nothing", b"aorta blocks 1\n192.0.2.1\nend 1\n", 0),
+            ("bytes", b"aorta blocks 1\n\xff\xfe\n192.0.2.1 -\nend 2\n", 1),
         ] {
             let scratch = Scratch::new(name);
             fs::write(scratch.0.join(FILE), bytes).unwrap();
             let kept = scratch.restore();
             let said = kept.complaint.expect(name);
             assert!(said.contains("blocks.broken") && !said.contains('\n'), "{said}");
-            assert!(kept.blocks.is_empty(), "{name}: all or nothing");
+            assert!(said.contains(&format!("{taken} blocks of it hold")), "{said}");
+            assert_eq!(kept.blocks.len(), taken, "{name}");
             assert_eq!(fs::read(scratch.0.join("blocks.broken")).unwrap(), bytes);
-            assert!(scratch.restore().complaint.is_none(), "it is said once");
+            let again = scratch.restore();
+            assert!(again.complaint.is_none(), "it is said once");
+            assert_eq!(again.blocks, kept.blocks, "and what was taken stays");
         }
     }
 
     #[test]
-    fn what_is_too_long_or_no_file_at_all_is_not_read() {
+    fn one_bad_line_costs_one_block_and_files_put_aside_do_not_fall_on_each_other() {
+        let scratch = Scratch::new("aside");
+        let blocks: Blocks = (0..1000u32).map(|n| (IpAddr::from(n.to_be_bytes()), None)).collect();
+        let broken = text(&blocks).replacen("0.0.0.7 -", "0.0.0.7 x", 1);
+        for time in 1..=ASIDE_MAX + 3 {
+            fs::write(scratch.0.join(FILE), format!("{broken}{time}\n")).unwrap();
+            assert_eq!(scratch.restore().blocks.len(), 999);
+        }
+        assert_eq!(fs::read_dir(&scratch.0).unwrap().count(), ASIDE_MAX + 1, "a bounded number");
+        let first = fs::read_to_string(scratch.0.join("blocks.broken")).unwrap();
+        assert!(first.ends_with("\n1\n"), "the first is there still");
+    }
+
+    #[test]
+    fn what_is_too_long_or_no_file_at_all_is_not_taken_for_one() {
         let scratch = Scratch::new("long");
         let file = File::create(scratch.0.join(FILE)).unwrap();
         file.set_len(FILE_BYTES_MAX + 10).unwrap();
@@ -389,13 +475,14 @@ mod tests {
             proptest::option::of(any::<u64>().prop_map(UnixTime)),
             0..40,
         )) {
-            prop_assert_eq!(parse(text(&blocks).as_bytes()), Ok(blocks));
+            let whole = Parsed { blocks: blocks.clone(), ..Parsed::default() };
+            prop_assert_eq!(parse(text(&blocks).as_bytes()), whole);
         }
 
         #[test]
         fn no_bytes_are_too_strange(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let whole = [HEAD.as_bytes(), b"\n", &bytes].concat();
-            prop_assert!(parse(&bytes).is_err());
+            prop_assert!(parse(&bytes).wrong.is_some());
             // Whatever it is, it is decided.
             let _ = parse(&whole);
         }
