@@ -1,5 +1,5 @@
-//! More than a real server can answer, over real sockets: newcomers come as fast as the kernel takes
-//! them, and a phone that was challenged before is served all the same. What is asserted are
+//! More than a real server can answer, over real sockets: newcomers come as fast as the kernel
+//! takes them, and a phone that was challenged before is served all the same. What is asserted are
 //! counts, whatever the machine's speed.
 
 // The shell's clock is allowed here: deadlines of processes are real time.

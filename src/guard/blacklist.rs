@@ -504,7 +504,8 @@ mod tests {
                     }
                     2 | 3 => {
                         let (_, times) = list.next_block(&addresses, source, 1, 1);
-                        list.block(&addresses, source, NewBlock { times, ..new(now, now + length) });
+                        let new = new(now, now + length);
+                        list.block(&addresses, source, NewBlock { times, ..new });
                     }
                     4 => {
                         let until = (length > 9).then_some(s(now + length));
