@@ -197,8 +197,8 @@ fn what_cannot_be_framed_is_refused_and_closed() {
     }
     let counters = server.stop();
     assert_eq!(counters.answered(513), 2);
-    assert_eq!(counters.of("closed_faulty"), 4);
-    assert_eq!(counters.of("closed_garbage"), 2);
+    assert_eq!(counters.of("closed_faulty"), 3);
+    assert_eq!(counters.of("closed_garbage"), 3);
 }
 
 #[test]
