@@ -164,7 +164,8 @@ impl Budget {
         if full { self.tell() } else { Spent::Paid }
     }
 
-    /// Pays for a REGISTER of a source that is held to `little`. The budget of proofs fills as ever.
+    /// Pays for a REGISTER of a source that is held to `little`. The budget of proofs fills as
+    /// ever.
     pub fn pay_little(&mut self, now: Tick, limits: &Limits, little: Rate) -> bool {
         self.fill(now, &Limits { registers: little, ..*limits });
         // Full of another rate, it is cut even where no time has passed.

@@ -5,8 +5,8 @@
 //! nonce that was given to the source counts in full. So does what came over a connection, but a
 //! page that somebody in an office opens makes connections too: where accounts have proved
 //! themselves it can only restrain. What anybody may have done in the source's name (a lone
-//! datagram) adds a quarter of the threshold at most, and alone never blocks: it can only restrain a
-//! source from which nobody has proved himself.
+//! datagram) adds a quarter of the threshold at most, and alone never blocks: it can only restrain
+//! a source from which nobody has proved himself.
 
 use std::net::IpAddr;
 

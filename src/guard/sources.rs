@@ -220,8 +220,8 @@ impl Sources {
     }
 
     /// Takes a REGISTER of a restrained source from a rate of so little; what proofs may spend is
-    /// not cut. Returns whether there was enough. Each shard keeps that limit for itself: what could be gained by
-    /// many flows is a challenge a second.
+    /// not cut. Returns whether there was enough. Each shard keeps that limit for itself: what
+    /// could be gained by many flows is a challenge a second.
     pub fn spend_little(
         &mut self,
         now: Moment,
