@@ -126,5 +126,5 @@ fn what_the_guard_could_not_make_sense_of_is_one_line() {
     assert!(refusal("[guard]\nblocked = [\"10.0.0.0/8\", \"10.0.0.0/8\"]\n").contains("once"));
     assert!(refusal("[guard]\nblock_time = \"1d\"\nblock_time_max = 60\n").contains("above"));
     assert!(refusal("[overload]\nwait_newcomers = \"1s\"\n").contains("above overload.wait_known"));
-    assert!(refusal("[overload]\nwait_proven = 79\n").contains("above overload.wait_proven"));
+    assert!(refusal("[overload]\nwait_proven = 199\n").contains("above overload.wait_proven"));
 }

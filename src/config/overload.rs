@@ -25,9 +25,9 @@ impl Default for Overload {
     fn default() -> Self {
         Overload {
             admission: true,
-            wait_newcomers_ms: 10,
-            wait_known_ms: 80,
-            wait_proven_ms: 200,
+            wait_newcomers_ms: 100,
+            wait_known_ms: 200,
+            wait_proven_ms: 400,
             retry_after_s: 4,
         }
     }
