@@ -29,7 +29,13 @@ fn from(ip: &str, port: u16) -> SocketAddr {
 
 /// Admission as it is by default, and no other limit.
 fn admitting() -> Options {
-    let guard = Guard { overload: Overload::default(), ..Guard::off() };
+    let overload = Overload {
+        wait_newcomers_ms: 10,
+        wait_known_ms: 80,
+        wait_proven_ms: 200,
+        ..Overload::default()
+    };
+    let guard = Guard { overload, ..Guard::off() };
     Options { guard, accounts: 300, ..Options::default() }
 }
 

@@ -221,7 +221,8 @@ impl World {
 #[test]
 fn honest_phones_get_through_a_flood_of_newcomers() {
     for shards in [1, 2] {
-        let mut world = World::new(shards, Overload::default());
+        let soon = Overload { wait_newcomers_ms: 10, wait_known_ms: 80, ..Overload::default() };
+        let mut world = World::new(shards, soon);
         world.run(3);
         // A refresh each 300 ms, while it lasts.
         let fewest = world.phones(true).map(|honest| honest.registered).min();
