@@ -198,7 +198,8 @@ fn a_nonce_that_is_forged_or_of_another_source_opens_nothing() {
 #[test]
 fn an_old_nonce_and_a_proven_source_count_as_known() {
     let mut options = admitting();
-    options.guard = Guard { sources_max: 1024, ..Guard::default() };
+    let overload = options.guard.overload;
+    options.guard = Guard { sources_max: 1024, overload, ..Guard::default() };
     each_way(&options, |desk| {
         let mut old = desk.registered(1, "old", 3600);
         desk.pass(u64::from(Auth::default().nonce_lifetime_s) + 10);

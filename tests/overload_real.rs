@@ -43,6 +43,12 @@ fn each(admission: &str, test: impl Fn(&Server, SocketAddr)) {
             &admission,
             "--set",
             &backend,
+            "--set",
+            "overload.wait_newcomers=10ms",
+            "--set",
+            "overload.wait_known=80ms",
+            "--set",
+            "overload.wait_proven=200ms",
         ];
         let Some(server) = Server::start(&arguments) else { return };
         let admin = *server.targets.last().expect("it listens");
