@@ -2,9 +2,9 @@
 //! from a server over a socket of this host, and lets nftables hold what they say, in the sets of
 //! one table and nowhere else.
 //!
-//! Who may connect is `door`'s. Whatever is not
-//! exactly a line of the protocol ends the connection. What a server before has said holds until
-//! the next one has said `flush` and all it has to, so both may restart at any time.
+//! Who may connect is `door`'s. Whatever is not exactly a line of the protocol ends the
+//! connection. What a server before has said holds until the next one has said `flush` and all it
+//! has to, so both may restart at any time.
 
 #![allow(clippy::disallowed_methods, reason = "how often nftables is changed is real time")]
 
