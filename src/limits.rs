@@ -161,6 +161,8 @@ pub const SCANNER_WORD_BYTES_MIN: usize = 3;
 pub const SCANNER_WORD_BYTES_MAX: usize = 64;
 /// Sources that are blocked whole, or whose past blocks are remembered, at a time.
 pub const BLACKLIST_MAX: usize = 65_536;
+/// The longest block with an end, seconds: ten years.
+pub const BLOCK_S_MAX: u32 = 315_360_000;
 /// Sources that are restrained beside them, and were never blocked.
 pub const RESTRAINTS_MAX: usize = 16_384;
 /// Blocked sources of one page.

@@ -153,6 +153,7 @@ fn sources_are_blocked_by_an_operator_listed_and_freed() {
             ("PUT", "example.com"),
             ("PUT", "192.0.2.1?seconds=0"),
             ("PUT", "192.0.2.1?seconds=-1"),
+            ("PUT", "192.0.2.1?seconds=315360001"),
             ("PUT", "192.0.2.1?seconds=4294967296"),
             ("PUT", "192.0.2.1?second=1"),
             ("DELETE", "x"),

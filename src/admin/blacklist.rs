@@ -15,6 +15,7 @@ use super::pages::{Key, side_by_side};
 use super::problem::Problem;
 use super::query::{self, Query, decimal};
 use super::registrations::unexpected;
+use crate::limits::BLOCK_S_MAX;
 use crate::shard::ShardId;
 use crate::shard::blocks::{BlockItem, BlockPage};
 use crate::shard::control::{Control, Reply};
@@ -94,9 +95,11 @@ pub(super) async fn add(
     let query = Query::read(query.as_deref(), &["seconds"])?;
     let for_s = match query.value("seconds").map(decimal::<u32>) {
         None => None,
-        Some(Some(seconds)) if seconds > 0 => Some(seconds),
+        Some(Some(seconds)) if (1..=BLOCK_S_MAX).contains(&seconds) => Some(seconds),
         Some(_) => {
-            return Err(Problem::parameter("seconds", "seconds: expected a number above 0"));
+            let expected =
+                format!("1 to {BLOCK_S_MAX} (ten years), or none for a block without end");
+            return Err(Problem::parameter("seconds", format!("seconds: expected {expected}")));
         }
     };
     let source = source_of(path)?;

@@ -14,7 +14,7 @@ use crate::auth::nonce::NonceKey;
 use crate::config::parameters::find;
 use crate::config::{self, Settings};
 use crate::flow::Transport;
-use crate::limits::SHARDS_MAX;
+use crate::limits::{BLOCK_S_MAX, SHARDS_MAX};
 use crate::reactor::{self, Finished, Reactors, Running};
 use crate::shard::control::Control;
 use crate::shard::counters::Counters;
@@ -251,10 +251,13 @@ fn restore_blocks(data: Option<&Path>, now: UnixTime) -> Result<Kept, Failure> {
     Ok(kept)
 }
 
-/// The seconds that kept blocks have left.
+/// The seconds that kept blocks have left; none where the file says more than an order may.
 fn left(blocks: &Blocks, now: UnixTime) -> Arc<[(IpAddr, Option<u32>)]> {
-    let left = |until: UnixTime| u32::try_from(until.0.saturating_sub(now.0)).unwrap_or(u32::MAX);
-    blocks.iter().map(|(&source, until)| (source, until.map(left))).collect()
+    let left = |until: UnixTime| {
+        let left = u32::try_from(until.0.saturating_sub(now.0)).ok();
+        left.filter(|&left| left <= BLOCK_S_MAX)
+    };
+    blocks.iter().map(|(&source, until)| (source, until.and_then(left))).collect()
 }
 
 fn secrets(data: Option<&Path>) -> Result<Keys, Failure> {

@@ -8,13 +8,13 @@
 pub struct Overload {
     /// Whether anybody is shed. Default true.
     pub admission: bool,
-    /// Newcomers are shed from this waiting time on, milliseconds, 1-10000. Default 10.
+    /// Newcomers are shed from this waiting time on, milliseconds, 1-10000. Default 100.
     pub wait_newcomers_ms: u32,
     /// The same for registrations from where somebody has proved himself, and for nonces that are
-    /// old. Not below that of newcomers. Default 80.
+    /// old. Not below that of newcomers. Default 200.
     pub wait_known_ms: u32,
     /// The same for what carries a fresh nonce that was given to its source. Not below that of the
-    /// known. Default 200.
+    /// known. Default 400.
     pub wait_proven_ms: u32,
     /// Who is shed with an answer is told to come back after this time at least, and after three
     /// times as long at most; seconds, 1-600. Default 4.

@@ -35,6 +35,15 @@ fn come_in(admission: &mut Admission, come: [u32; 3]) {
     admission.end_batch(100);
 }
 
+/// Waiting times of the tests' own, whatever the defaults are.
+const SETTINGS: Overload = Overload {
+    admission: true,
+    wait_newcomers_ms: 10,
+    wait_known_ms: 80,
+    wait_proven_ms: 200,
+    retry_after_s: 4,
+};
+
 /// As many of each as make every class worth shedding.
 const EVEN: [u32; 3] = [3, 0, 1];
 
@@ -44,7 +53,7 @@ fn shares(admission: &Admission) -> [u64; 3] {
 
 #[test]
 fn nobody_is_shed_while_nothing_waits() {
-    let admission = settled(Overload::default(), ms(9), EVEN);
+    let admission = settled(SETTINGS, ms(9), EVEN);
     assert!(!admission.is_shedding());
     assert_eq!(shares(&admission), [0; 3]);
 }
@@ -52,7 +61,7 @@ fn nobody_is_shed_while_nothing_waits() {
 #[test]
 fn newcomers_go_first_then_the_known_then_those_with_a_nonce() {
     const ALL: u64 = 1 << 32;
-    let at = |waited| settled(Overload::default(), ms(waited), EVEN);
+    let at = |waited| settled(SETTINGS, ms(waited), EVEN);
     let [proven, known, newcomers] = shares(&at(20));
     assert_eq!((proven, known), (0, 0));
     assert!(newcomers > ALL / 3 && newcomers < ALL / 2, "{newcomers}");
@@ -65,7 +74,7 @@ fn newcomers_go_first_then_the_known_then_those_with_a_nonce() {
 
 #[test]
 fn where_not_even_a_refusal_is_affordable_nothing_is_said() {
-    let dropped = |waited| settled(Overload::default(), ms(waited), EVEN).shed(Class::Newcomer);
+    let dropped = |waited| settled(SETTINGS, ms(waited), EVEN).shed(Class::Newcomer);
     assert_eq!(dropped(40).dropped, 0);
     assert!(dropped(60).dropped.abs_diff(1 << 31) < 1 << 26, "{:?}", dropped(60));
     assert_eq!(dropped(90), Shed { shed: 1 << 32, dropped: 1 << 32 });
@@ -73,7 +82,7 @@ fn where_not_even_a_refusal_is_affordable_nothing_is_said() {
 
 #[test]
 fn a_draw_is_admitted_told_to_wait_or_dropped_by_the_shares() {
-    let mut admission = settled(Overload::default(), ms(60), EVEN);
+    let mut admission = settled(SETTINGS, ms(60), EVEN);
     let Shed { shed, dropped } = admission.shed(Class::Newcomer);
     assert!(dropped > 0 && shed == 1 << 32);
     assert_eq!(admission.admit(Class::Newcomer, 0), Admitted::Dropped);
@@ -87,7 +96,7 @@ fn a_draw_is_admitted_told_to_wait_or_dropped_by_the_shares() {
 
 #[test]
 fn the_share_that_is_let_in_is_what_was_asked_for() {
-    let mut admission = settled(Overload::default(), ms(20), EVEN);
+    let mut admission = settled(SETTINGS, ms(20), EVEN);
     let shed = admission.shed(Class::Newcomer).shed;
     let mut refused = 0u64;
     for batch in 0..1000 {
@@ -104,15 +113,15 @@ fn the_share_that_is_let_in_is_what_was_asked_for() {
 
 #[test]
 fn to_shed_a_few_helps_nobody() {
-    let flood = settled(Overload::default(), ms(900), [1, 1, 50]);
+    let flood = settled(SETTINGS, ms(900), [1, 1, 50]);
     assert_eq!(shares(&flood), [0, 0, 1 << 32], "a flood of newcomers costs newcomers alone");
-    let [proven, known, _] = shares(&settled(Overload::default(), ms(900), [1, 19, 20]));
+    let [proven, known, _] = shares(&settled(SETTINGS, ms(900), [1, 19, 20]));
     assert_eq!((proven, known), (0, 1 << 32), "who is known goes where the known are the load");
 }
 
 #[test]
 fn shedding_goes_on_until_the_queue_is_half_as_long_and_ends_then() {
-    let mut admission = settled(Overload::default(), ms(11), EVEN);
+    let mut admission = settled(SETTINGS, ms(11), EVEN);
     assert!(admission.is_shedding());
     let mut clock = 1000;
     let mut tell = |admission: &mut Admission, waited_us: u64| {
@@ -130,7 +139,7 @@ fn shedding_goes_on_until_the_queue_is_half_as_long_and_ends_then() {
 
 #[test]
 fn without_word_nothing_waits() {
-    let mut admission = settled(Overload::default(), ms(900), EVEN);
+    let mut admission = settled(SETTINGS, ms(900), EVEN);
     admission.begin(at(1001));
     assert!(admission.is_shedding(), "word is not late yet");
     for step in 0..400 {
@@ -138,14 +147,14 @@ fn without_word_nothing_waits() {
     }
     assert!(!admission.is_shedding());
     assert_eq!(admission.waiting(), Duration::ZERO);
-    let mut admission = settled(Overload::default(), ms(900), EVEN);
+    let mut admission = settled(SETTINGS, ms(900), EVEN);
     admission.begin(at(60_000));
     assert_eq!(admission.waiting(), Duration::ZERO, "after a long silence at once");
 }
 
 #[test]
 fn one_hiccup_sheds_nobody() {
-    let mut admission = Admission::new(Overload::default(), 7);
+    let mut admission = Admission::new(SETTINGS, 7);
     admission.follow(at(0), ms(25));
     assert!(!admission.is_shedding());
     assert!(admission.waiting() < ms(10));
@@ -155,7 +164,7 @@ fn one_hiccup_sheds_nobody() {
 fn switched_off_it_sheds_nobody_and_forgets() {
     let off = settled(Overload::off(), ms(10_000), EVEN);
     assert!(!off.is_shedding());
-    let mut admission = settled(Overload::default(), ms(900), EVEN);
+    let mut admission = settled(SETTINGS, ms(900), EVEN);
     admission.configure(Overload::off());
     assert!(!admission.is_shedding());
     assert_eq!(shares(&admission), [0; 3]);
@@ -164,7 +173,7 @@ fn switched_off_it_sheds_nobody_and_forgets() {
 
 #[test]
 fn those_sent_away_come_back_spread_over_twice_the_least_time() {
-    let mut admission = Admission::new(Overload { retry_after_s: 4, ..Overload::default() }, 7);
+    let mut admission = Admission::new(SETTINGS, 7);
     let mut counts = [0u32; 20];
     for _ in 0..1000 {
         for nth in 0..32 {
@@ -182,7 +191,7 @@ fn any_settings() -> impl Strategy<Value = Overload> {
     prop::array::uniform3(1u32..=10_000).prop_map(|mut waits| {
         waits.sort_unstable();
         let [wait_newcomers_ms, wait_known_ms, wait_proven_ms] = waits;
-        Overload { wait_newcomers_ms, wait_known_ms, wait_proven_ms, ..Overload::default() }
+        Overload { wait_newcomers_ms, wait_known_ms, wait_proven_ms, ..SETTINGS }
     })
 }
 
@@ -254,7 +263,7 @@ proptest! {
     fn what_is_followed_is_never_beyond_what_was_measured(
         waits in prop::collection::vec((0u64..5000, 0u64..500), 1..100),
     ) {
-        let mut admission = Admission::new(Overload::default(), 3);
+        let mut admission = Admission::new(SETTINGS, 3);
         let (mut clock, mut longest) = (0, 0);
         for (waited, passed) in waits {
             clock += passed;
