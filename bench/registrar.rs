@@ -11,6 +11,8 @@ mod in_process;
 mod loopback;
 #[path = "registrar/phones.rs"]
 mod phones;
+#[path = "registrar/set_up.rs"]
+mod set_up;
 #[path = "registrar/stages.rs"]
 mod stages;
 

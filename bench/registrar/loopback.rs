@@ -18,8 +18,8 @@ use aorta::time::{Instant, Now};
 use aorta_load::{Options, Pace, Roster, Scenario, report, run};
 
 use super::figures::median;
-use super::in_process::{keys, shard};
 use super::phones::DOMAIN;
+use super::set_up::{keys, shard};
 
 /// The registrar is to reach this share of the datagram ceiling.
 const OF_THE_CEILING_MIN: f64 = 0.75;

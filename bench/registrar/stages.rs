@@ -19,8 +19,9 @@ use aorta::sip::{Framing, HeaderName, HeaderTable, Parsed, parse};
 use aorta::time::{Instant, Now, UnixTime};
 
 use super::figures::per_message;
-use super::in_process::{LIMITS_NS, keys};
+use super::in_process::LIMITS_NS;
 use super::phones::{Ask, DOMAIN, Phones, REALM};
+use super::set_up::keys;
 
 const LIFETIME_S: u32 = 3600;
 
