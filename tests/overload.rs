@@ -33,6 +33,7 @@ fn admitting() -> Options {
         wait_newcomers_ms: 10,
         wait_known_ms: 80,
         wait_proven_ms: 200,
+        strangers_percent: 100,
         ..Overload::default()
     };
     let guard = Guard { overload, ..Guard::off() };

@@ -85,6 +85,13 @@ pub struct Shared<'a> {
     pub timeout: Nanos,
 }
 
+/// What a thread does beside its agents, a little at a time: returns how long it may wait for its
+/// next turn, nanoseconds. So one thread has both, and neither takes the CPU from the other.
+pub type Turn<'a> = Box<dyn FnMut() -> Nanos + 'a>;
+
+/// Makes it, in its thread.
+pub type Beside<'a> = Box<dyn FnOnce() -> Turn<'a> + Send + 'a>;
+
 /// One thread's sockets and agents.
 pub struct Worker<'a> {
     fleet: Fleet,
@@ -102,6 +109,7 @@ pub struct Worker<'a> {
     spares: (Sender<Latencies>, Receiver<Latencies>),
     /// End of the current second and its number; none while warming up.
     second: Option<(Nanos, u64)>,
+    beside: Option<Turn<'a>>,
 }
 
 impl<'a> Worker<'a> {
@@ -131,7 +139,14 @@ impl<'a> Worker<'a> {
             begun: 0,
             unsent: 0,
             second: None,
+            beside: None,
         }
+    }
+
+    /// Has it do something else too.
+    pub fn beside(mut self, turn: Option<Turn<'a>>) -> Self {
+        self.beside = turn;
+        self
     }
 
     /// Warms up with `window` actions under way, waits for the start, runs at the pace that
@@ -209,7 +224,8 @@ impl<'a> Worker<'a> {
             if self.second.is_some_and(|(end, _)| now >= end) {
                 self.deliver();
             }
-            let wait = if worked { 0 } else { self.pause(pace, now) };
+            let next = self.beside.as_mut().map_or(NAP_MAX, |turn| turn());
+            let wait = if worked || next < SPIN { 0 } else { self.pause(pace, now).min(next) };
             self.waiter.wait(wait);
         }
     }

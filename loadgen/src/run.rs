@@ -3,7 +3,7 @@
 
 use crate::agent::request::Line;
 use crate::agent::{Fleet, Habits};
-use crate::drive::{Done, Interval, Pacing, Report, Shared, Worker};
+use crate::drive::{Beside, Done, Interval, Pacing, Report, Shared, Worker};
 use crate::options::{Error, Options, Pace};
 use crate::plan::{Nanos, Plan, SECOND};
 use crate::record::{Latencies, Sample, Tally};
@@ -128,6 +128,16 @@ pub fn run(
     stop: &AtomicBool,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Outcome, Error> {
+    run_beside(options, stop, None, progress)
+}
+
+/// The same; the first thread does something else beside it.
+pub(crate) fn run_beside<'a>(
+    options: &'a Options,
+    stop: &'a AtomicBool,
+    mut beside: Option<Beside<'a>>,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Outcome, Error> {
     options.check()?;
     let threads = options.threads;
     let seed = RandomState::new();
@@ -148,6 +158,7 @@ pub fn run(
         let mut handles = Vec::with_capacity(threads);
         for (thread, roster, ports, key) in crews {
             let (sender, shared) = (sender.clone(), &shared);
+            let beside = beside.take();
             let work = move || {
                 if let Some(cpu) = options.cpus.get(thread % options.cpus.len().max(1)) {
                     // Checked before: only a hot-unplugged CPU can fail here.
@@ -157,7 +168,8 @@ pub fn run(
                 let lines = ports.iter().map(|port| Line::new(port.local())).collect();
                 let fleet = Fleet::new(habits(options, key), roster, lines);
                 let window = share(warm_up_window(options), thread, threads);
-                let worker = Worker::new(fleet, ports, shared, sender);
+                let turn = beside.map(|make| make());
+                let worker = Worker::new(fleet, ports, shared, sender).beside(turn);
                 worker.run(window, |start| pacing(options, thread, users, start));
             };
             let name = format!("load-{thread}");

@@ -16,6 +16,10 @@ pub struct Overload {
     /// The same for what carries a fresh nonce that was given to its source. Not below that of the
     /// known. Default 400.
     pub wait_proven_ms: u32,
+    /// Requests that lead to nothing, of sources that nobody has proved himself from, may take this
+    /// share of a reactor's time, percent, 1-100; what is more is dropped unread. 100: no limit.
+    /// Default 10.
+    pub strangers_percent: u32,
     /// Who is shed with an answer is told to come back after this time at least, and after three
     /// times as long at most; seconds, 1-600. Default 4.
     pub retry_after_s: u32,
@@ -28,6 +32,7 @@ impl Default for Overload {
             wait_newcomers_ms: 100,
             wait_known_ms: 200,
             wait_proven_ms: 400,
+            strangers_percent: 10,
             retry_after_s: 4,
         }
     }

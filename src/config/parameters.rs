@@ -175,7 +175,7 @@ macro_rules! table {
 }
 
 /// Every parameter there is.
-pub static PARAMETERS: [Parameter; 107] = table![
+pub static PARAMETERS: [Parameter; 108] = table![
     "registrar.replace", "SS_ENDPOINT_REGISTER_REPLACE", None,
     {word Replace registrar.replace},
     "A REGISTER over the limit of bindings removes a binding (On), is refused (Off), or removes \
@@ -400,6 +400,10 @@ pub static PARAMETERS: [Parameter; 107] = table![
     OVERLOAD_PROVEN, "", Milliseconds,
     {whole 1-10000 guard.overload.wait_proven_ms},
     "The same for requests with a fresh nonce that was given to their source";
+    "overload.strangers", "", Percent,
+    {whole 1-100 guard.overload.strangers_percent},
+    "Share of a reactor's time for requests that lead to nothing from where nobody has proved \
+     himself; more of them are dropped unread; 100 is no limit";
     "overload.retry_after", "", Seconds,
     {whole 1-600 guard.overload.retry_after_s},
     "Retry-After of the 503 to those who are turned away; drawn from once to three times as much";

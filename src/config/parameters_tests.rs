@@ -91,6 +91,7 @@ fn the_defaults_are_the_documented_ones() {
         ("overload.wait_newcomers", "100"),
         ("overload.wait_known", "200"),
         ("overload.wait_proven", "400"),
+        ("overload.strangers", "10"),
         ("overload.retry_after", "4"),
         ("security.alert_window", "600"),
         ("security.alert_suspensions", "20"),

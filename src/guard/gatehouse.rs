@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use siphasher::sip::SipHasher24;
 
+use self::shedding::time_of_strangers;
 use super::address::Addresses;
 use super::admission::{Admission, Class};
 use super::blacklist::{Blacklist, NewBlock, Standing as Block};
@@ -19,6 +20,7 @@ use super::patterns::Patterns;
 use super::scanner::Words;
 use super::score::{Offence, Points, Reached, Scores, Surety};
 use super::sources::{Concerns, Met, Moment, Sources};
+use super::strangers::Strangers;
 use super::told::{Telling, To, Told, until};
 use crate::config;
 use crate::time::{Instant, Now, UnixTime};
@@ -84,6 +86,8 @@ pub enum Silence {
     PrefixRate,
     /// The network it is in is over its own limit.
     NetworkRate,
+    /// Strangers take more time than they may.
+    Stranger,
     /// More comes than can be answered, and it has shown no more than this.
     Overload(Class),
 }
@@ -112,11 +116,12 @@ pub struct Guard {
     pub(super) alerts: Patterns,
     pub(super) telling: Telling,
     admission: Admission,
+    strangers: Strangers,
     /// Messages of networks that are not served.
     excluded: u64,
     /// No limits are set and no network has one.
     unlimited: bool,
-    /// Nor is anybody ever blocked for what he did: nobody need prove himself.
+    /// Nor is anybody ever blocked for what he did, or a stranger: nobody need prove himself.
     indifferent: bool,
     pub(super) now: Instant,
     pub(super) moment: Moment,
@@ -153,6 +158,7 @@ impl Guard {
             alerts: Patterns::new(&config.alerts),
             telling: Telling::default(),
             admission: Admission::new(config.overload, seed.finish()),
+            strangers: Strangers::new(time_of_strangers(config)),
             excluded: 0,
             unlimited: false,
             indifferent: false,
@@ -175,13 +181,14 @@ impl Guard {
         self.sources.configure(self.moment, limits(config, shards), config.prefix_factor, own);
         self.scores.configure(config.block_score);
         self.admission.configure(config.overload);
+        self.strangers.configure(time_of_strangers(config));
         self.agents = Words::new(&config.scanners);
         self.patterns = Words::new(&config.scanner_patterns);
         self.alerts.configure(&config.alerts);
         self.unlimited = config.rate_per_s.is_none()
             && config.register_rate_per_s.is_none()
             && self.networks.limits().is_empty();
-        self.indifferent = self.unlimited && !config.blacklist;
+        self.indifferent = self.unlimited && !config.blacklist && time_of_strangers(config) >= 100;
     }
 
     /// The time of what follows; once a batch.
@@ -263,36 +270,6 @@ impl Guard {
         if self.journal.counted(SecurityKind::RateLimited) % LISTED_EVERY == 1 {
             // It is counted already.
             self.journal.list(self.wall, SecurityKind::RateLimited, source, b"", b"");
-        }
-    }
-
-    /// Who is let in when more comes than can be answered.
-    #[inline]
-    #[must_use]
-    pub fn admission(&self) -> &Admission {
-        &self.admission
-    }
-
-    /// The same, to tell it what was measured and to ask it.
-    #[inline]
-    pub fn admission_mut(&mut self) -> &mut Admission {
-        &mut self.admission
-    }
-
-    /// What a message has shown by its source alone.
-    #[must_use]
-    pub fn class_of(&self, source: IpAddr, asked: Asked) -> Class {
-        let proven = asked == Asked::Register && self.is_proven(source);
-        if proven || self.is_trusted(source) { Class::Known } else { Class::Newcomer }
-    }
-
-    /// A message was shed.
-    #[cold]
-    pub fn shed(&mut self, source: IpAddr) {
-        self.journal.count(SecurityKind::Overload);
-        if self.journal.counted(SecurityKind::Overload) % LISTED_EVERY == 1 {
-            // It is counted already.
-            self.journal.list(self.wall, SecurityKind::Overload, source, b"", b"");
         }
     }
 
@@ -574,5 +551,6 @@ fn limits(config: &config::Guard, shards: u8) -> Limits {
 }
 
 mod blocks;
+mod shedding;
 #[cfg(test)]
 mod tests;

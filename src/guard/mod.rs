@@ -14,6 +14,7 @@
 //! | [`scanner`] | words of scanners, walks through numbers |
 //! | [`score`], [`blacklist`] | what offences weigh, who is blocked for how long |
 //! | [`admission`] | who is shed when more comes than can be answered |
+//! | [`strangers`] | how much time those may take who never prove themselves |
 //! | [`events`], [`journal`] | the vocabulary of security events, and their list |
 //! | [`patterns`], [`alert`] | many events that mean something together |
 //! | [`filter`] | blocked networks as a program of the kernel's packet filter |
@@ -35,6 +36,7 @@ pub mod scanner;
 pub mod score;
 pub mod sketch;
 pub mod sources;
+pub mod strangers;
 pub mod table;
 pub mod told;
 
@@ -43,4 +45,5 @@ pub use blacklist::Blocked;
 pub use events::{Kinds, SecurityKind, SecurityRecord};
 pub use gatehouse::{Asked, Entry, Guard, Silence};
 pub use score::Offence;
+pub use strangers::{Strangers, Window};
 pub use told::{To, Told};

@@ -19,6 +19,7 @@ use super::plane::Plane;
 use super::send::Sender;
 use super::stream::{self, Streams};
 use super::wake::Waker;
+use super::work::Work;
 use crate::flow::Flow;
 use crate::guard::To;
 use crate::limits::{BATCH_MAX, ORDERS_PER_TURN_MAX, RING_BATCHES_PER_TURN_MAX};
@@ -72,6 +73,7 @@ pub(super) struct DataPlane<P: Plane, D> {
     /// Sources to try before asking which are ready, a bit each.
     pub(super) hot: u32,
     pub(super) kernel_drops_due: Instant,
+    pub(super) work: Work,
 }
 
 /// What becomes of datagrams from the network: answers are queued, what others own is handed over.
@@ -210,6 +212,7 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
         self.publish();
         // The clock of the last batch is young enough.
         let now = received_at.unwrap_or_else(|| self.clock.now());
+        self.work.woke(now.mono);
         self.hearsay.note_errors(self.path.take_errors() | self.sender.take_errors());
         if self.hearsay.has_errors() {
             let DataPlane { plane, hearsay, endpoint, counters, .. } = self;
@@ -397,7 +400,9 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
         self.counters.sleeps += 1;
         self.publish_counters(turned.now);
         // The turn took its time, which the timer must not add to the deadline.
-        let readiness = self.idle.sleep(self.clock.now().mono, turned.deadline);
+        let before = self.clock.now().mono;
+        let readiness = self.idle.sleep(before, turned.deadline);
+        self.work.slept(before);
         self.endpoint.awake();
         Some(self.take(readiness))
     }
@@ -418,6 +423,9 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
     }
 
     fn publish_counters(&mut self, now: Now) {
+        if let Some((busy, passed)) = self.work.take(now.mono) {
+            self.plane.worked(busy, passed);
+        }
         if now.mono >= self.kernel_drops_due {
             self.kernel_drops_due = now.mono + KERNEL_DROPS_EVERY;
             self.counters.kernel_drops = self.path.kernel_drops();

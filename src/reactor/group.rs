@@ -30,6 +30,7 @@ use super::start_check::{
 use super::stream::{self, Certificates, NewCertificates, StreamListener, Streams};
 use super::uring::Uring;
 use super::wake::Waker;
+use super::work::Work;
 use crate::config;
 use crate::limits::LISTENERS_MAX;
 use crate::shard::ShardId;
@@ -330,6 +331,7 @@ impl<P: Plane> Seat<P> {
             counters: Counters::default(),
             shared: self.shared,
             kernel_drops_due: Instant::ZERO,
+            work: Work::default(),
         };
         let _ = self.report.send(Ok(()));
         drop(self.report);

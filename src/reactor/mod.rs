@@ -35,6 +35,7 @@ mod told;
 mod uring;
 mod waiting;
 mod wake;
+mod work;
 
 pub use self::clock::Clock;
 pub use self::control::{ControlError, Controller, Pending};

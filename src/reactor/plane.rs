@@ -87,6 +87,12 @@ pub trait Plane: 'static {
         let _ = (now, waited);
     }
 
+    /// The reactor has worked for so much of the time that has passed, and slept the rest. Told
+    /// some fifty times a second while there is anything to do.
+    fn worked(&mut self, busy: Duration, passed: Duration) {
+        let _ = (busy, passed);
+    }
+
     /// Whether connections of `source` are not accepted.
     fn is_blocked(&self, now: Now, source: IpAddr) -> bool {
         let _ = (now, source);
@@ -156,6 +162,10 @@ impl Plane for Shard {
 
     fn told(&mut self, now: Now, told: Told) {
         Shard::told(self, now, told);
+    }
+
+    fn worked(&mut self, busy: Duration, passed: Duration) {
+        Shard::worked(self, busy, passed);
     }
 
     fn waited(&mut self, now: Now, waited: Duration) {

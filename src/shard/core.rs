@@ -28,6 +28,7 @@ use crate::shard::keepalive::Keepalives;
 use crate::shard::keys::Keys;
 use crate::shard::listening::Listening;
 use crate::shard::liveness::Probing;
+use crate::shard::overload::Worked;
 use crate::shard::owner::Ownership;
 use crate::shard::ping::Ping;
 use crate::shard::request::{self, Arrival};
@@ -97,6 +98,7 @@ pub(super) struct Core {
     pub suspensions: Suspensions,
     pub suspension_events: Vec<SuspensionEvent>,
     pub counters: Counters,
+    pub worked: Worked,
     pub events: Vec<Event>,
     pub flows: Flows,
     pub subscriptions: SubscriptionTable,
@@ -149,6 +151,7 @@ impl Shard {
             lanes: Md5Lanes::new(),
             nonces: NonceSequence::interleaved(id.0, shards),
             counters: Counters::default(),
+            worked: Worked::default(),
             events: Vec::new(),
             flows: Flows::default(),
             now: Now::default(),
@@ -383,7 +386,7 @@ impl Core {
         outlet: &mut impl Outlet,
     ) {
         let mut entries = self.admit(batch, handed_over);
-        let shedding = self.guard.admission().is_shedding() && !handed_over;
+        let shedding = self.is_shedding() && !handed_over;
         if shedding {
             self.shed_unread(batch, &mut entries);
         }

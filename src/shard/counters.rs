@@ -40,6 +40,8 @@ pub enum DropReason {
     PrefixRate,
     /// Its network is over the limit of its own, and it proved nothing.
     NetworkRate,
+    /// Strangers took more time than they may, and it was one's.
+    OverloadStranger,
     /// Too much came, and it carried a fresh nonce of its source.
     OverloadProven,
     /// Too much came, and it was of somebody known.
@@ -60,7 +62,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [DropReason; 23] = [
+    pub const ALL: [DropReason; 24] = [
         DropReason::Keepalive,
         DropReason::Stun,
         DropReason::SourcePortZero,
@@ -76,6 +78,7 @@ impl DropReason {
         DropReason::SourceRate,
         DropReason::PrefixRate,
         DropReason::NetworkRate,
+        DropReason::OverloadStranger,
         DropReason::OverloadProven,
         DropReason::OverloadKnown,
         DropReason::OverloadNewcomer,
@@ -105,6 +108,7 @@ impl DropReason {
             DropReason::SourceRate => "source_rate",
             DropReason::PrefixRate => "prefix_rate",
             DropReason::NetworkRate => "network_rate",
+            DropReason::OverloadStranger => "overload_stranger",
             DropReason::OverloadProven => "overload_proven",
             DropReason::OverloadKnown => "overload_known",
             DropReason::OverloadNewcomer => "overload_newcomer",

@@ -55,6 +55,7 @@ impl From<Silence> for DropReason {
             Silence::SourceRate => DropReason::SourceRate,
             Silence::PrefixRate => DropReason::PrefixRate,
             Silence::NetworkRate => DropReason::NetworkRate,
+            Silence::Stranger => DropReason::OverloadStranger,
             Silence::Overload(Class::Proven) => DropReason::OverloadProven,
             Silence::Overload(Class::Known) => DropReason::OverloadKnown,
             Silence::Overload(Class::Newcomer) => DropReason::OverloadNewcomer,
@@ -74,6 +75,11 @@ impl Shard {
     /// again and again within some milliseconds while anything waits; without word, nothing does.
     pub fn waited(&mut self, now: Now, waited: Duration) {
         self.core_mut().guard.admission_mut().follow(now.mono, waited);
+    }
+
+    /// The reactor of this shard has done its work for a while, of which it slept the rest.
+    pub fn worked(&mut self, busy: Duration, passed: Duration) {
+        self.core_mut().worked(busy, passed);
     }
 
     /// A connection of `source` has come to nothing.

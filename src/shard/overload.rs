@@ -8,13 +8,19 @@
 //!   server put one into it. Without one, a REGISTER counts by its source, and so does whatever
 //!   comes from a network that is trusted or may watch everybody; any other request is a
 //!   newcomer's.
+//! - A stranger, while strangers take more time than they may, is dropped unread over UDP, unless
+//!   there may be a nonce in what he says; read, if it is not one of ours. Who has connected has
+//!   shown where he is.
 //! - Over a connection nobody is left without an answer, since nothing would be repeated there.
 //! - Where those who are not known hear nothing, newcomers do not hear that there is too much.
+
+use std::net::IpAddr;
+use std::time::Duration;
 
 use arrayvec::ArrayVec;
 
 use crate::auth::nonce::Judged;
-use crate::guard::{Admitted, Asked, Class, Entry, Silence};
+use crate::guard::{Admitted, Asked, Class, Entry, Silence, Window};
 use crate::limits::BATCH_MAX;
 use crate::shard::batch::Read;
 use crate::shard::core::Core;
@@ -28,6 +34,14 @@ use crate::shard::{Datagram, Handled, silence};
 use crate::sip::write::Responder;
 use crate::sip::{Message, Method, Parsed};
 
+/// The counters as they were when the reactor last said how long it worked.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Worked {
+    answered: u64,
+    proved: u64,
+    handed_over: u64,
+}
+
 impl From<Class> for RefuseReason {
     fn from(class: Class) -> RefuseReason {
         match class {
@@ -39,6 +53,30 @@ impl From<Class> for RefuseReason {
 }
 
 impl Core {
+    /// The reactor has worked for so long of the time that has passed: what came of it decides
+    /// which strangers are let in next.
+    pub fn worked(&mut self, busy: Duration, passed: Duration) {
+        let counters = &self.counters;
+        let proved = counters.authenticated + counters.admitted;
+        let before = std::mem::replace(
+            &mut self.worked,
+            Worked { answered: counters.requests, proved, handed_over: counters.handoffs_in },
+        );
+        self.guard.strangers_mut().follow(Window {
+            passed,
+            busy,
+            answered: self.worked.answered - before.answered,
+            proved: self.worked.proved - before.proved,
+            handed_over: self.worked.handed_over - before.handed_over,
+        });
+    }
+
+    /// Whether somebody may have to be shed now.
+    #[inline]
+    pub fn is_shedding(&self) -> bool {
+        self.guard.admission().is_shedding() || self.guard.strangers().is_watching()
+    }
+
     /// Drops what need not be read: messages without a nonce of classes that are so far over that
     /// not even a refusal is affordable.
     #[cold]
@@ -47,7 +85,9 @@ impl Core {
         datagrams: &[Datagram<'_>],
         entries: &mut ArrayVec<Entry, BATCH_MAX>,
     ) {
-        if self.guard.admission().shed(Class::Newcomer).dropped == 0 {
+        let watching = self.guard.strangers().is_watching();
+        let dropping = self.guard.admission().shed(Class::Newcomer).dropped != 0;
+        if !dropping && !watching {
             return;
         }
         for (nth, (datagram, entry)) in datagrams.iter().zip(entries).enumerate() {
@@ -60,16 +100,29 @@ impl Core {
                 continue;
             }
             let source = datagram.source.ip();
+            let draw = self.guard.admission().draw(nth);
+            if watching && self.turns_away(source, draw) {
+                self.guard.shed(source);
+                *entry = Entry::Silent(Silence::Stranger);
+                continue;
+            }
             let mut class = self.guard.class_of(source, asked);
             if class == Class::Newcomer && watches_all(self, source) {
                 class = Class::Known;
             }
-            let admission = self.guard.admission_mut();
-            if admission.drops(class, admission.draw(nth)) {
+            if self.guard.admission_mut().drops(class, draw) {
                 self.guard.shed(source);
                 *entry = Entry::Silent(Silence::Overload(class));
             }
         }
+    }
+
+    /// Whether what a stranger says is dropped. Those who are let in are not those whom admission
+    /// drops first.
+    fn turns_away(&mut self, source: IpAddr, draw: u32) -> bool {
+        self.guard.is_stranger(source)
+            && !watches_all(self, source)
+            && !self.guard.strangers_mut().admit(!draw)
     }
 
     /// Sheds a message that has been read, if it is to be: `nth` of its batch. `None` lets it in.
@@ -92,10 +145,25 @@ impl Core {
             Parsed::Invalid { .. } | Parsed::Partial { .. } => None,
         };
         let class = self.class_of(arrival, message, read);
-        let admission = self.guard.admission_mut();
-        let draw = admission.draw(nth);
-        let admitted = admission.admit(class, draw);
         let over_connection = arrival.datagram.link.is_some();
+        let draw = self.guard.admission().draw(nth);
+        if self.guard.strangers().is_watching() && !over_connection {
+            // Without what may be a nonce it has been let in already, unread.
+            if class == Class::Newcomer
+                && may_carry_nonce(arrival.datagram.bytes)
+                && self.turns_away(arrival.datagram.source.ip(), draw)
+            {
+                self.counters.drop(DropReason::OverloadStranger);
+                self.guard.shed(arrival.datagram.source.ip());
+                return Some(Handled::Nothing);
+            }
+            self.guard.strangers_mut().saw(class == Class::Proven);
+        }
+        let admission = self.guard.admission_mut();
+        if !admission.is_shedding() {
+            return None;
+        }
+        let admitted = admission.admit(class, draw);
         match (admitted, message) {
             (Admitted::Yes, _) => return None,
             (Admitted::Later, Some(message)) => {

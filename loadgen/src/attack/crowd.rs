@@ -120,7 +120,7 @@ pub(super) fn sources(
             progress(&format!("{second:>4} s  {number} sources"));
         }
         if due == 0 {
-            gun.wait(pacer.pause());
+            gun.wait(pacer.pause(1));
         }
     }
     let milliseconds = pacer.elapsed() / (SECOND / 1000);
@@ -154,7 +154,7 @@ pub(super) fn failures(
             progress(&format!("{second:>4} s  {} failures", failing.figures.failed));
         }
         if !worked {
-            gun.wait(pacer.pause().max(SECOND / 10_000));
+            gun.wait(pacer.pause(1).max(SECOND / 10_000));
         }
     }
     let mut figures = failing.figures;

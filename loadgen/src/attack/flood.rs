@@ -7,19 +7,27 @@ use super::forge::{Forged, Method, domain};
 use super::gun::{Gun, Pacer};
 use super::options::AttackOptions;
 use super::server::{Metrics, Server};
+use crate::drive::Beside;
 use crate::options::{Error, Options};
+use crate::plan::{Nanos, SECOND};
 use crate::record::Latencies;
 use crate::report::microseconds;
 use crate::roster::Roster;
-use crate::run::{Outcome, Second};
+use crate::run::{Outcome, Second, run_beside};
 use crate::scenarios::Scenario;
+use crate::socket::go_first;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
-/// Most requests that leave between two looks at the clock.
-const BURST: u64 = 128;
+/// So many requests leave together, as a network card that gathers interrupts would bring them:
+/// between two of these the thread looks at the honest, or sleeps.
+const BURST: u64 = 32;
+/// How long it may wait for its turn before it begins and after it has ended.
+const IDLE: Nanos = SECOND / 1000;
 /// A flood that reached less than this share of its rate has shown nothing.
 const REACHED_MIN: f64 = 0.9;
 
@@ -97,40 +105,28 @@ pub(super) fn run(
     let target = options.remote()?;
     let half = options.run.duration.as_secs() + u64::from(options.run.duration.subsec_nanos() > 0);
     let begin = AtomicBool::new(false);
-    let end = AtomicBool::new(false);
     let before = server.metrics()?;
-    let (outcome, (sent, refused, answered, seconds)) = std::thread::scope(|scope| {
-        let roster = &options.run.roster;
-        let rate = options.flood_rate;
-        let (begin, end) = (&begin, &end);
-        let flooding = scope.spawn(move || {
-            while !begin.load(Ordering::Acquire) && !end.load(Ordering::Relaxed) {
-                std::thread::sleep(Duration::from_micros(200));
-            }
-            let mut gun = Gun::deaf(target)?;
-            // To the end of the second half: what was asked before is waited for in peace.
-            let most = Duration::from_secs(half + 1);
-            let seconds = flood(&mut gun, roster, rate, most, end);
-            Ok::<_, Error>((gun.sent, gun.refused, gun.answered(), seconds))
-        });
-        let outcome = crate::run::run(&honest_run(options, half), stop, &mut |seen| {
-            let second = seen.elapsed.as_secs();
-            let under_way = !seen.warming && second >= half;
-            if under_way {
-                begin.store(true, Ordering::Release);
-            }
-            progress(&format!(
-                "{second:>4} s  honest: {} requests/s, p99 {:.0} us, lost {}{}",
-                seen.requests_per_second,
-                seen.latency_us.1,
-                seen.tally.lost,
-                if under_way && second <= 2 * half + 1 { "   FLOOD" } else { "" }
-            ));
-        });
-        end.store(true, Ordering::Relaxed);
-        let flooded = flooding.join().map_err(|_| Error::Thread)?;
-        Ok::<_, Error>((outcome?, flooded?))
+    let (report, fired) = channel();
+    // To the end of the second half: what was asked before is waited for in peace.
+    let most = Duration::from_secs(half + 1);
+    let (roster, rate) = (&options.run.roster, options.flood_rate);
+    let flood = Flood { begin: &begin, most, roster, rate, report };
+    let honest = honest_run(options, half);
+    let outcome = run_beside(&honest, stop, Some(flood.beside(target)), &mut |seen| {
+        let second = seen.elapsed.as_secs();
+        let under_way = !seen.warming && second >= half;
+        if under_way {
+            begin.store(true, Ordering::Release);
+        }
+        progress(&format!(
+            "{second:>4} s  honest: {} requests/s, p99 {:.0} us, lost {}{}",
+            seen.requests_per_second,
+            seen.latency_us.1,
+            seen.tally.lost,
+            if under_way && second <= 2 * half + 1 { "   FLOOD" } else { "" }
+        ));
     })?;
+    let Fired { sent, refused, answered, seconds } = fired.recv().map_err(|_| Error::Thread)??;
     let after = server.metrics()?;
     let half = half as usize;
     // The first second is that of cold caches, the one after the first half that of the beginning.
@@ -180,24 +176,90 @@ fn honest_run(options: &AttackOptions, half: u64) -> Options {
     run
 }
 
-/// Sends for so long, or until told to end. Returns how long that was, seconds.
-fn flood(gun: &mut Gun, roster: &Roster, rate: f64, most: Duration, end: &AtomicBool) -> f64 {
-    let mut pacer = Pacer::new(rate);
-    let mut number = 0u32;
-    let most = crate::run::nanos(most);
-    while pacer.elapsed() < most && !end.load(Ordering::Relaxed) {
+/// The flood as it is to be.
+struct Flood<'a> {
+    begin: &'a AtomicBool,
+    most: Duration,
+    roster: &'a Roster,
+    rate: f64,
+    report: Sender<Result<Fired, Error>>,
+}
+
+/// What became of it.
+struct Fired {
+    sent: u64,
+    refused: u64,
+    answered: u64,
+    seconds: f64,
+}
+
+impl<'a> Flood<'a> {
+    /// A part of the honest phones' thread: with threads of its own it would take the CPU from
+    /// them, or from the server, where there are but two.
+    fn beside(self, target: SocketAddrV4) -> Beside<'a> {
+        Box::new(move || match Gun::deaf(target) {
+            Ok(gun) => {
+                go_first();
+                let mut flooding = Flooding { flood: self, gun, pacer: None, number: 0 };
+                Box::new(move || flooding.turn())
+            }
+            Err(error) => {
+                // Who waits for it is there until the end.
+                let _ = self.report.send(Err(error));
+                Box::new(|| IDLE)
+            }
+        })
+    }
+}
+
+/// The flood under way. What became of it is told when it is dropped.
+struct Flooding<'a> {
+    flood: Flood<'a>,
+    gun: Gun,
+    /// None before it begins.
+    pacer: Option<Pacer>,
+    number: u32,
+}
+
+impl Flooding<'_> {
+    /// Sends what is due, within a burst. Returns how long nothing will be, nanoseconds.
+    fn turn(&mut self) -> Nanos {
+        let Some(pacer) = &mut self.pacer else {
+            if self.flood.begin.load(Ordering::Acquire) {
+                self.pacer = Some(Pacer::new(self.flood.rate));
+            }
+            return IDLE;
+        };
+        let is_over = pacer.elapsed() >= crate::run::nanos(self.flood.most);
+        if is_over || pacer.is_stopped() {
+            pacer.stop();
+            return IDLE;
+        }
+        let pause = pacer.pause(BURST);
+        if pause > 0 {
+            return pause;
+        }
         let due = pacer.take(BURST);
         for _ in 0..due {
+            let number = self.number;
             let method = if number.is_multiple_of(2) { Method::Register } else { Method::Options };
-            send(gun, roster, method, number);
-            number = number.wrapping_add(1);
+            send(&mut self.gun, self.flood.roster, method, number);
+            self.number = number.wrapping_add(1);
         }
-        gun.flush();
-        if due == 0 {
-            std::thread::sleep(Duration::from_nanos(pacer.pause().min(200_000)));
-        }
+        self.gun.flush();
+        pacer.pause(BURST)
     }
-    pacer.elapsed() as f64 / 1e9
+}
+
+impl Drop for Flooding<'_> {
+    fn drop(&mut self) {
+        let nanos = self.pacer.as_ref().map_or(0, Pacer::elapsed);
+        let (sent, refused) = (self.gun.sent, self.gun.refused);
+        let fired =
+            Fired { sent, refused, answered: self.gun.answered(), seconds: nanos as f64 / 1e9 };
+        // Nobody may be left who wants to know.
+        let _ = self.flood.report.send(Ok(fired));
+    }
 }
 
 /// Sends request `number`, from another source each time, for accounts in no order.

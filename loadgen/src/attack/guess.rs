@@ -344,7 +344,7 @@ fn storm(
         }
         gun.flush();
         if !heard {
-            gun.wait(pacer.pause().max(100_000));
+            gun.wait(pacer.pause(1).max(100_000));
         }
     }
     pacer.elapsed() as f64 / SECOND as f64

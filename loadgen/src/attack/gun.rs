@@ -10,8 +10,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Instant;
 
 /// What is behind its pace by more than this share of a second, and by more than a batch, is given
-/// up: it would be a burst, not a rate.
-const BEHIND_MAX: f64 = 0.01;
+/// up: it would be a burst, not a rate, and the honest would wait behind it.
+const BEHIND_MAX: f64 = 0.001;
 const BEHIND_LEAST: u64 = 32;
 /// Longest sleep between looks.
 const NAP_MAX: Nanos = SECOND / 1000;
@@ -118,12 +118,14 @@ pub(super) struct Pacer {
     rate: f64,
     /// Requests that have had their time.
     done: u64,
+    /// When it was over, if it is.
+    stopped: Option<Nanos>,
 }
 
 impl Pacer {
     /// So many a second from now on.
     pub(super) fn new(rate: f64) -> Pacer {
-        Pacer { begun: Instant::now(), rate, done: 0 }
+        Pacer { begun: Instant::now(), rate, done: 0, stopped: None }
     }
 
     /// How many are due, which are taken as sent.
@@ -131,9 +133,19 @@ impl Pacer {
         self.take_at(self.elapsed(), most)
     }
 
-    /// Nanoseconds so far.
+    /// Nanoseconds so far, or until it was over.
     pub(super) fn elapsed(&self) -> Nanos {
-        self.begun.elapsed().as_nanos() as Nanos
+        self.stopped.unwrap_or_else(|| self.begun.elapsed().as_nanos() as Nanos)
+    }
+
+    /// It is over.
+    pub(super) fn stop(&mut self) {
+        self.stopped = Some(self.elapsed());
+    }
+
+    /// Whether it is.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.is_some()
     }
 
     fn take_at(&mut self, elapsed: Nanos, most: u64) -> u64 {
@@ -145,9 +157,9 @@ impl Pacer {
         due
     }
 
-    /// How long none will be due.
-    pub(super) fn pause(&self) -> Nanos {
-        let next = ((self.done + 1) as f64 / self.rate * SECOND as f64) as Nanos;
+    /// How long fewer than so many will be due.
+    pub(super) fn pause(&self, count: u64) -> Nanos {
+        let next = ((self.done + count) as f64 / self.rate * SECOND as f64) as Nanos;
         next.saturating_sub(self.elapsed())
     }
 }
@@ -162,7 +174,7 @@ mod tests {
         let millisecond = SECOND / 1000;
         let sent: u64 = (1..=100).map(|ms| pacer.take_at(ms * millisecond, 100)).sum();
         assert_eq!(sent, 1000);
-        assert_eq!(pacer.take_at(5 * SECOND, 1000), 100, "of 49,000 that had their time");
+        assert_eq!(pacer.take_at(5 * SECOND, 1000), 32, "of 49,000 that had their time");
         assert_eq!(pacer.take_at(5 * SECOND, 1000), 0);
         assert_eq!(pacer.take_at(5 * SECOND + 9 * millisecond, 4), 4, "not more than is wanted");
         let mut slow = Pacer::new(20.0);

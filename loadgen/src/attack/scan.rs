@@ -138,7 +138,7 @@ pub(super) fn run(
                 _ => over_at = over_at.or(Some(pacer.elapsed() + LINGER)),
             }
         } else {
-            gun.wait(pacer.pause());
+            gun.wait(pacer.pause(1));
         }
     }
     let harmless = asking.pop().map_or_else(KitFigures::default, |one| one.figures);

@@ -8,7 +8,7 @@ pub mod outside;
 mod process;
 
 pub use batch::{BATCH, Outgoing, REQUEST_MAX, Received, SendTrouble};
-pub use process::{interrupt_flag, pin, thread_cpu, wake_on_time};
+pub use process::{go_first, interrupt_flag, pin, thread_cpu, wake_on_time};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io;

@@ -47,6 +47,9 @@ impl Outside {
         let outside = Outside::open()?;
         // The kernel raises it to its least, which holds a datagram or two.
         outside.socket.set_recv_buffer_size(0)?;
+        // Never fragmented, so they need no number of their own each (RFC 6864 4.1): that number is
+        // a good part of the cost of a datagram to or from an address that was never used before.
+        set_option(&outside.socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO)?;
         Ok(outside)
     }
 

@@ -23,6 +23,14 @@ pub fn wake_on_time() {
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong) };
 }
 
+/// Lets the calling thread go before what else wants its CPU, where this process may ask for that;
+/// it may as root. What the host does beside would be measured otherwise.
+pub fn go_first() {
+    const NICE: libc::c_int = -10;
+    // SAFETY: takes three numbers and touches no memory; a refusal does no harm.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+}
+
 /// CPU time of the calling thread, nanoseconds.
 pub fn thread_cpu() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };

@@ -41,6 +41,7 @@ const SETTINGS: Overload = Overload {
     wait_newcomers_ms: 10,
     wait_known_ms: 80,
     wait_proven_ms: 200,
+    strangers_percent: 100,
     retry_after_s: 4,
 };
 
