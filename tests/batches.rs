@@ -6,11 +6,12 @@ mod common;
 
 use std::net::SocketAddr;
 
+use aorta::config::{AccountAuthentication, AccountPolicy, Algorithms};
 use aorta::limits::BATCH_MAX;
 use aorta::shard::Handled;
 use common::batch::{give, handed_over};
 use common::cluster::{Cluster, DOMAIN, Options};
-use common::{Phone, Response};
+use common::{Challenge, Phone, Response, hash};
 use proptest::prelude::*;
 
 const ACCOUNTS: u32 = 5;
@@ -24,6 +25,10 @@ enum Ask {
     Unregister,
     Fetch,
     WrongPassword,
+    /// A wrong password that was not tried before.
+    Guess,
+    /// A right answer over a cnonce of so many bytes.
+    Cnonce(usize),
     WithoutCredentials,
     UnknownDomain,
     Options,
@@ -41,6 +46,8 @@ fn ask() -> impl Strategy<Value = Ask> {
         1 => Just(Ask::Unregister),
         1 => Just(Ask::Fetch),
         1 => Just(Ask::WrongPassword),
+        3 => Just(Ask::Guess),
+        2 => (0..240usize).prop_map(Ask::Cnonce),
         2 => Just(Ask::WithoutCredentials),
         1 => Just(Ask::UnknownDomain),
         1 => Just(Ask::Options),
@@ -77,6 +84,22 @@ impl Device {
                 stranger.call_id += "-stranger";
                 stranger.register(600)
             }
+            Ask::Guess => {
+                phone.nc += 1;
+                let mut stranger = phone.clone();
+                stranger.password = format!("guess {}", phone.nc);
+                stranger.call_id += "-stranger";
+                stranger.register(600)
+            }
+            Ask::Cnonce(bytes) => {
+                let challenge = phone.challenge.take();
+                let text = phone.register(600);
+                let Some(challenge) = challenge else { return text.into_bytes() };
+                phone.nc += 1;
+                let answer = answer_over(phone, &challenge, phone.nc, &"c".repeat(bytes));
+                phone.challenge = Some(challenge);
+                text.replace("\r\nContent-Length", &format!("\r\n{answer}\r\nContent-Length"))
+            }
             Ask::WithoutCredentials => {
                 let mut fresh = phone.clone();
                 fresh.challenge = None;
@@ -101,26 +124,62 @@ impl Device {
     }
 }
 
+/// The answer to a challenge over a cnonce of one's own choice.
+fn answer_over(phone: &Phone, challenge: &Challenge, nc: u32, cnonce: &str) -> String {
+    let Challenge { realm, nonce, algorithm, .. } = challenge;
+    let Phone { user, password, domain, .. } = phone;
+    let uri = format!("sip:{user}@{domain}");
+    let ha1 = hash(algorithm, &format!("{user}:{realm}:{password}"));
+    let ha2 = hash(algorithm, &format!("REGISTER:{uri}"));
+    let response = hash(algorithm, &format!("{ha1}:{nonce}:{nc:08x}:{cnonce}:auth:{ha2}"));
+    format!(
+        "Authorization: Digest username=\"{user}\", realm=\"{realm}\", nonce=\"{nonce}\", \
+         uri=\"{uri}\", response=\"{response}\", algorithm={algorithm}, qop=auth, nc={nc:08x}, \
+         cnonce=\"{cnonce}\""
+    )
+}
+
+/// One of the last account's two devices may register without a digest, the other not at all.
+fn policy() -> AccountPolicy {
+    AccountPolicy {
+        authentication: AccountAuthentication::Network,
+        allow: vec!["192.0.2.4".parse().unwrap()],
+        ..AccountPolicy::default()
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn a_batch_is_answered_as_its_datagrams_would_be_one_by_one(
         shards in 1..=3u8,
+        tries in 1..=6u16,
+        algorithms in prop_oneof![Just(Algorithms::MD5), Just(Algorithms::BOTH)],
+        has_policy: bool,
         rounds in prop::collection::vec(
             prop::collection::vec((0..DEVICES as usize, ask()), 1..=BATCH_MAX + 8),
             1..5,
         ),
     ) {
-        let options = Options { shards, accounts: ACCOUNTS - 1, ..Options::default() };
+        let mut options =
+            Options { shards, accounts: ACCOUNTS - 1, algorithms, ..Options::default() };
+        options.auth.suspension.registers_max = tries;
+        if has_policy {
+            options.policies.push((ACCOUNTS - 1, policy()));
+        }
         let (mut single, mut batched) = (Cluster::new(&options), Cluster::new(&options));
         let mut devices: Vec<Device> = (0..DEVICES).map(Device::new).collect();
-        for Device { phone, home, .. } in &mut devices {
+        for (number, Device { phone, home, .. }) in devices.iter_mut().enumerate() {
             let request = phone.register(600);
             let one = single.give(0, *home, request.as_bytes()).expect("a challenge");
             let other = batched.give(0, *home, request.as_bytes()).expect("a challenge");
             prop_assert_eq!(&one.bytes, &other.bytes);
-            prop_assert!(phone.take_challenge(&Response::parse(&one.bytes)));
+            let challenged = Response::parse(&one.bytes);
+            // Where there are two, every other device takes the one for MD5.
+            let challenges: Vec<_> = challenged.all("www-authenticate").collect();
+            let taken = challenges.iter().cycle().nth(number % 2);
+            phone.challenge = taken.map(|value| Challenge::parse(value));
         }
         for round in rounds {
             let sent: Vec<_> = round

@@ -16,8 +16,9 @@
 //! What is answered, and who is suspended after how many failures, is the caller's.
 
 use crate::auth::accounts::{AccountId, Accounts};
+use crate::auth::claim::{Answered, Claim};
 use crate::auth::counts::Counted;
-use crate::auth::digest::{Digest, HashName, response};
+use crate::auth::digest::{Digest, HashName};
 use crate::auth::ha2::Ha2Cache;
 use crate::auth::malformed::{Malformed, malformed, proof};
 use crate::auth::nonce::Judged;
@@ -95,37 +96,67 @@ pub fn authenticate(
     account: Option<AccountId>,
     ha2s: &mut Ha2Cache,
 ) -> Verdict {
+    match claim(check, accounts, account) {
+        Ok(claim) => conclude(check, accounts, account, claim.answer(ha2s)),
+        Err(verdict) => verdict,
+    }
+}
+
+/// What of [`authenticate`] comes before the digest. It changes nothing, and so may be asked ahead
+/// for all credentials of a batch.
+///
+/// # Errors
+/// The verdict, where no digest is looked at.
+#[inline]
+pub fn claim<'a>(
+    check: &Check<'a>,
+    accounts: &Accounts,
+    account: Option<AccountId>,
+) -> Result<Claim<'a>, Verdict> {
     let credentials = check.credentials;
     if !unescaped_eq(credentials.realm, check.realm) {
-        return Verdict::OtherRealm;
+        return Err(Verdict::OtherRealm);
     }
     if let Some(malformed) = malformed(credentials) {
-        return Verdict::Malformed(malformed);
+        return Err(Verdict::Malformed(malformed));
     }
     let Some(form) = form_of(credentials.username, check.aor) else {
-        return Verdict::AccountMismatch;
+        return Err(Verdict::AccountMismatch);
     };
     let name = match HashName::of(credentials.algorithm) {
         Some(HashName::Md5) if check.offered.md5 => HashName::Md5,
         Some(HashName::Sha256) if check.offered.sha256 => HashName::Sha256,
-        _ => return Verdict::AlgorithmNotOffered,
+        _ => return Err(Verdict::AlgorithmNotOffered),
     };
-    let (qop, nc) = match proof(credentials, name) {
-        Ok(proof) => proof,
-        Err(malformed) => return Verdict::Malformed(malformed),
-    };
+    let (qop, nc) = proof(credentials, name).map_err(Verdict::Malformed)?;
     if check.nonce == Judged::Foreign {
-        return Verdict::Stale;
+        return Err(Verdict::Stale);
     }
 
     // An account that is not there, or has no secret for this algorithm, costs the same hashes.
     // Nobody's digest over the stand-in is ever right: `known` decides together with it.
     let ha1 = account.and_then(|id| accounts.ha1(id, name, form));
-    let (known, ha1) = (ha1.is_some(), ha1.unwrap_or_else(|| stand_in(name)));
-    let ha2 = ha2s.ha2(name, check.method, credentials.uri);
-    let expected = response(&ha1, credentials.nonce, qop, &ha2);
-    let right = expected.matches_hex(credentials.response) & known;
+    let &Credentials { uri, nonce, response, .. } = credentials;
+    Ok(Claim {
+        ha1: ha1.unwrap_or_else(|| stand_in(name)),
+        known: ha1.is_some(),
+        method: check.method,
+        uri,
+        nonce,
+        qop,
+        nc,
+        response,
+    })
+}
 
+/// What of [`authenticate`] comes after the digest.
+#[inline]
+pub fn conclude(
+    check: &Check<'_>,
+    accounts: &mut Accounts,
+    account: Option<AccountId>,
+    Answered { right, nc }: Answered,
+) -> Verdict {
     let Some(id) = account else { return Verdict::UnknownAccount };
     if !right {
         return Verdict::Wrong;

@@ -156,13 +156,24 @@ pub struct QopAuth<'a> {
 /// qop by RFC 2069 2.1.2.
 #[must_use]
 pub fn response(ha1: &Digest, nonce: &[u8], qop: Option<QopAuth<'_>>, ha2: &HexDigest) -> Digest {
-    let ha1_text = ha1.hex();
-    let (secret, ha2_text) = (ha1_text.as_bytes(), ha2.as_bytes());
+    response_parts(&ha1.hex(), nonce, qop, ha2, |parts| hash(ha1.name, parts))
+}
+
+/// Hands what the response is the hash of to `hash`, piece by piece.
+#[inline]
+pub(super) fn response_parts<T>(
+    ha1: &HexDigest,
+    nonce: &[u8],
+    qop: Option<QopAuth<'_>>,
+    ha2: &HexDigest,
+    hash: impl FnOnce(&[&[u8]]) -> T,
+) -> T {
+    let (secret, ha2) = (ha1.as_bytes(), ha2.as_bytes());
     match qop {
         Some(QopAuth { nc, cnonce }) => {
-            hash(ha1.name, &[secret, b":", nonce, b":", nc, b":", cnonce, b":auth:", ha2_text])
+            hash(&[secret, b":", nonce, b":", nc, b":", cnonce, b":auth:", ha2])
         }
-        None => hash(ha1.name, &[secret, b":", nonce, b":", ha2_text]),
+        None => hash(&[secret, b":", nonce, b":", ha2]),
     }
 }
 

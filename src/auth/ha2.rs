@@ -37,27 +37,42 @@ impl Ha2Cache {
 
     /// HA2 of a method and a digest-uri, both as they stood.
     pub fn ha2(&mut self, name: HashName, method: &[u8], uri: &[u8]) -> HexDigest {
+        if let Some(known) = self.known(name, method, uri) {
+            return known;
+        }
+        let hex = ha2(name, method, uri);
+        self.remember(name, method, uri, hex);
+        hex
+    }
+
+    /// The same, if it is remembered.
+    #[inline]
+    #[must_use]
+    pub fn known(&self, name: HashName, method: &[u8], uri: &[u8]) -> Option<HexDigest> {
         let len = method.len() + 1 + uri.len();
         if len > A2_BYTES_MAX {
-            return ha2(name, method, uri);
+            return None;
         }
-        let slot = &mut self.slots[slot_of(name, method, uri)];
-        if let Some(known) = slot
-            && known.name == name
+        let known = self.slots[slot_of(name, method, uri)].as_ref()?;
+        let is_it = known.name == name
             && usize::from(known.len) == len
             && known.a2[..method.len()] == *method
             && known.a2[method.len()] == b':'
-            && known.a2[method.len() + 1..len] == *uri
-        {
-            return known.hex;
+            && known.a2[method.len() + 1..len] == *uri;
+        is_it.then_some(known.hex)
+    }
+
+    /// Remembers what was computed elsewhere, if it is short enough.
+    pub fn remember(&mut self, name: HashName, method: &[u8], uri: &[u8], hex: HexDigest) {
+        let len = method.len() + 1 + uri.len();
+        if len > A2_BYTES_MAX {
+            return;
         }
         let mut a2 = [0; A2_BYTES_MAX];
         a2[..method.len()].copy_from_slice(method);
         a2[method.len()] = b':';
         a2[method.len() + 1..len].copy_from_slice(uri);
-        let hex = ha2(name, method, uri);
-        *slot = Some(Slot { hex, name, len: len as u8, a2 });
-        hex
+        self.slots[slot_of(name, method, uri)] = Some(Slot { hex, name, len: len as u8, a2 });
     }
 }
 

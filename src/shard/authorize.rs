@@ -3,7 +3,7 @@
 
 use crate::auth::accounts::{AccountId, AorKey};
 use crate::auth::challenge::{HeaderNames, strongest_first, write_next_nonce, write_value};
-use crate::auth::check::{Check, Verdict, authenticate};
+use crate::auth::check::{Check, Verdict, authenticate, conclude};
 use crate::auth::gate::Gate;
 use crate::auth::nonce::Judged;
 use crate::auth::session::{AfterWrong, Session, SessionLimits, after_wrong_answer};
@@ -22,6 +22,7 @@ use crate::shard::{Handled, silence};
 use crate::sip::header::authorization::Credentials;
 use crate::sip::write::{Full, Response};
 use crate::sip::{Fault, HeaderName, Method, ParseError, RequestHead};
+use crate::time::Now;
 
 /// Who sent a request: the account that its address-of-record belongs to.
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +109,11 @@ fn find_caller(
     }
     // Without credentials every shard can challenge: a nonce needs no account.
     let names = HeaderNames::of(core.auth.challenge_code);
-    let credentials = match message.credentials(names.credentials, aor.domain()) {
+    let presented = match &addressed.presented {
+        Some(presented) => presented.credentials,
+        None => message.credentials(names.credentials, aor.domain()),
+    };
+    let credentials = match presented {
         Ok(Some(credentials)) => credentials,
         Ok(None) => {
             core.counters.challenged += 1;
@@ -228,21 +233,20 @@ fn judge<'a>(
     account: Option<AccountId>,
 ) -> (Verdict, Check<'a>) {
     let &Arrival { now, datagram, .. } = arrival;
-    let &Addressed { aor, offered, .. } = addressed;
-    let lifetime = core.auth.nonce_lifetime_s;
-    let source = datagram.source.ip();
-    let check = Check {
-        credentials,
-        method: request.head.method_bytes,
-        aor: aor.text(),
-        realm: aor.domain(),
-        offered,
-        nonce: core.keys.nonce.judge(credentials.nonce, now.wall, source, aor.domain(), lifetime),
-        nonce_lifetime_s: lifetime,
-        bindings_max: core.bindings_max,
-        now: now.wall,
+    let presented = addressed.presented.as_ref();
+    let nonce = match presented {
+        Some(presented) => presented.nonce,
+        None => {
+            let (source, realm) = (datagram.source.ip(), addressed.aor.domain());
+            let lifetime_s = core.auth.nonce_lifetime_s;
+            core.keys.nonce.judge(credentials.nonce, now.wall, source, realm, lifetime_s)
+        }
     };
-    let verdict = authenticate(&check, &mut core.accounts, account, &mut core.ha2s);
+    let check = check_of(core, now, addressed, credentials, request.head.method_bytes, nonce);
+    let verdict = match presented.and_then(|presented| presented.answered) {
+        Some(answered) => conclude(&check, &mut core.accounts, account, answered),
+        None => authenticate(&check, &mut core.accounts, account, &mut core.ha2s),
+    };
     let counters = &mut core.counters;
     match verdict {
         Verdict::Accepted => counters.authenticated += 1,
@@ -257,6 +261,30 @@ fn judge<'a>(
         Verdict::Replayed | Verdict::AccountMismatch | Verdict::Malformed(_) => {}
     }
     (verdict, check)
+}
+
+/// What the credentials of a request are held against.
+#[inline]
+pub(super) fn check_of<'a>(
+    core: &Core,
+    now: Now,
+    addressed: &Addressed<'a>,
+    credentials: &'a Credentials<'a>,
+    method: &'a [u8],
+    nonce: Judged,
+) -> Check<'a> {
+    let &Addressed { aor, offered, .. } = addressed;
+    Check {
+        credentials,
+        method,
+        aor: aor.text(),
+        realm: aor.domain(),
+        offered,
+        nonce,
+        nonce_lifetime_s: core.auth.nonce_lifetime_s,
+        bindings_max: core.bindings_max,
+        now: now.wall,
+    }
 }
 
 /// Whether From names another account of a served domain than the credentials: it says who is

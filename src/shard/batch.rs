@@ -19,6 +19,7 @@ use crate::shard::core::Core;
 use crate::shard::counters::DropReason;
 use crate::shard::ping::Ping;
 use crate::shard::places::unanswerable;
+use crate::shard::presented::Presented;
 use crate::shard::silence::is_kept;
 use crate::shard::subscribe::{is_watching, watches_all};
 use crate::shard::{Datagram, Handled};
@@ -112,6 +113,8 @@ pub(super) struct Addressed<'a> {
     pub key: Option<AorKey>,
     /// Its account, if it is here and was looked for.
     pub account: Option<AccountId>,
+    /// Its credentials, if they were looked at ahead.
+    pub presented: Option<Presented<'a>>,
 }
 
 /// Why a message is about nobody's bindings.
@@ -209,7 +212,7 @@ fn address<'a>(
         || datagram.link.is_some_and(|link| !link.peer.text().is_empty())
         || (is_subscribe && watches_all(core, datagram.source.ip()));
     let key = is_owners.then(|| AorKey(core.ownership.hash(aor.text())));
-    Ok(Addressed { to, aor, offered, key, account: None })
+    Ok(Addressed { to, aor, offered, key, account: None, presented: None })
 }
 
 /// The address-of-record that a URI names, in the one spelling that is hashed, and its domain.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::auth::account::Ha1s;
 use crate::auth::accounts::{AccountId, Accounts, AorKey, InsertError};
 use crate::auth::ha2::Ha2Cache;
+use crate::auth::md5_lanes::Md5Lanes;
 use crate::auth::nonce::NonceSequence;
 use crate::auth::suspension::Suspensions;
 use crate::config;
@@ -92,6 +93,7 @@ pub(super) struct Core {
     pub accounts: Accounts,
     pub registrar: Registrar,
     pub ha2s: Ha2Cache,
+    pub lanes: Md5Lanes,
     pub nonces: NonceSequence,
     pub suspensions: Suspensions,
     pub suspension_events: Vec<SuspensionEvent>,
@@ -146,6 +148,7 @@ impl Shard {
             registrar: Registrar::new(registrar, keys.spread),
             keys,
             ha2s: Ha2Cache::new(),
+            lanes: Md5Lanes::new(),
             nonces: NonceSequence::interleaved(id.0, shards),
             counters: Counters::default(),
             worked: Worked::default(),
@@ -387,7 +390,8 @@ impl Core {
         if shedding {
             self.shed_unread(batch, &mut entries);
         }
-        let reads = read_ahead(self, batch, &entries, slots);
+        let mut reads = read_ahead(self, batch, &entries, slots);
+        self.look_ahead(now, batch, &mut reads);
         for (nth, (datagram, read)) in batch.iter().zip(&reads).enumerate() {
             if let Some(reason) = read.dropped {
                 self.counters.drop(reason);

@@ -224,6 +224,9 @@ impl Core {
         message: Message<'_>,
         addressed: &Addressed<'_>,
     ) -> Judged {
+        if let Some(presented) = &addressed.presented {
+            return presented.nonce;
+        }
         let names = HeaderNames::of(self.auth.challenge_code);
         let realm = addressed.aor.domain();
         let Ok(Some(credentials)) = message.credentials(names.credentials, realm) else {

@@ -30,6 +30,7 @@ mod peer;
 mod ping;
 pub mod pinholes;
 mod places;
+mod presented;
 mod redirect;
 pub mod refused;
 mod register;

@@ -8,7 +8,7 @@ use super::*;
 use crate::auth::account::Ha1s;
 use crate::auth::accounts::AorKey;
 use crate::auth::challenge::write_value;
-use crate::auth::digest::{QopAuth, ha1, ha2};
+use crate::auth::digest::{QopAuth, ha1, ha2, response};
 use crate::auth::nonce::{NonceKey, NonceKeys, NonceSequence};
 use crate::sip::header::authorization::{Algorithm, Qop};
 use crate::sip::writer::Writer;
