@@ -199,6 +199,73 @@ fn one_account_from_ten_thousand_sources_pushes_out_nobody() {
     }
 }
 
+/// What answers nothing, and what looks as if it answered a probe.
+fn response(branch: &str) -> String {
+    format!(
+        "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP sip.test;branch={branch}\r\nFrom: <sip:a@b>;tag=1\r\n\
+         To: <sip:c@d>;tag=2\r\nCall-ID: x\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+    )
+}
+
+#[test]
+fn responses_of_a_stranger_are_read_up_to_his_limit_and_without_limits_all_are() {
+    let flood = |desk: &mut Desk| {
+        (0..6000).for_each(|_| assert!(give(desk, source(), &response("z9hG4bK1")).is_none()));
+        let counters = desk.counters();
+        (counters.dropped(DropReason::StrayResponse), counters.dropped(DropReason::SourceRate))
+    };
+    each_way(&guarded(|_| {}), |desk| {
+        let (read, unread) = flood(desk);
+        // As many on each of three shards.
+        assert!((500..=1500).contains(&read) && read + unread == 6000, "{read} and {unread}");
+        // Line ends are a sign of life, and cost nothing.
+        (0..1000).for_each(|_| assert!(give(desk, source(), "\r\n\r\n").is_none()));
+        assert_eq!(desk.counters().dropped(DropReason::Keepalive), 1000);
+    });
+    let no_limits = guarded(|guard| (guard.rate_per_s, guard.register_rate_per_s) = (None, None));
+    each_way(&no_limits, |desk| assert_eq!(flood(desk), (6000, 0)));
+}
+
+#[test]
+fn an_office_of_500_phones_answers_500_requests_at_once_and_trusted_networks_without_end() {
+    let options = guarded(|guard| guard.trusted = vec!["10.0.0.0/8".parse().unwrap()]);
+    each_way(&options, |desk| {
+        let office = |number: u32| from("192.0.2.1", 10_000 + number as u16);
+        for number in 1..=500 {
+            assert_eq!(register(desk, &mut phone(number), office(number)), Some(200));
+            desk.pass(1);
+        }
+        // Each twice: the answer is lost, or sent again.
+        for number in (1..=500).chain(1..=500) {
+            give(desk, office(number), &response("z9hG4bK1"));
+        }
+        for ip in ["10.1.2.3", "127.0.0.1"] {
+            (0..5000).for_each(|_| _ = give(desk, from(ip, 5060), &response("z9hG4bK1")));
+        }
+        assert_eq!(desk.counters().dropped(DropReason::StrayResponse), 11_000);
+        assert_eq!(desk.counters().dropped(DropReason::SourceRate), 0);
+    });
+}
+
+#[test]
+fn whoever_forges_responses_of_a_customer_keeps_none_of_his_answers_out() {
+    each_way(&guarded(|_| {}), |desk| {
+        let (customer, guest) = (source(), from("198.51.100.1", 5060));
+        assert_eq!(register(desk, &mut phone(1), customer), Some(200));
+        for from in [customer, guest] {
+            (0..6000).for_each(|_| _ = give(desk, from, &response("z9hG4bK1")));
+        }
+        let unread = desk.counters().dropped(DropReason::SourceRate);
+        assert!(unread > 6000, "{unread}");
+        for branch in ["z9hG4bK-op-000000000a0000000b00000000000000ab", "z9hG4bK-re-00"] {
+            give(desk, customer, &response(branch));
+        }
+        assert_eq!(desk.counters().dropped(DropReason::SourceRate), unread);
+        give(desk, guest, &response("z9hG4bK-op-000000000a0000000b00000000000000ab"));
+        assert_eq!(desk.counters().dropped(DropReason::SourceRate), unread + 1);
+    });
+}
+
 #[test]
 fn scanners_hear_nothing_wherever_they_are_and_without_the_list_they_do() {
     let homes = ["192.0.2.50", "127.0.0.1", "2001:db8::1"];

@@ -161,6 +161,16 @@ impl Bucket {
         has
     }
 
+    /// Takes a tenth of one, if there is as much.
+    #[inline]
+    pub fn take_tenth(&mut self) -> bool {
+        let has = self.0 >= TOKEN / 10;
+        if has {
+            self.0 -= TOKEN / 10;
+        }
+        has
+    }
+
     /// Takes what was spent elsewhere; what is not there is owed, up to a burst.
     pub fn charge(&mut self, tokens: u8, rate: Rate) {
         let least = -(brim(rate.burst) as i32);

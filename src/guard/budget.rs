@@ -164,6 +164,13 @@ impl Budget {
         if full { self.tell() } else { Spent::Paid }
     }
 
+    /// Pays for a response: the tenth of a request. Each shard keeps that for itself.
+    #[inline]
+    pub fn pay_for_response(&mut self, now: Tick, limits: &Limits) -> bool {
+        self.fill(now, limits);
+        self.requests.take_tenth()
+    }
+
     /// Pays for a REGISTER of a source that is held to `little`. The budget of proofs fills as
     /// ever.
     pub fn pay_little(&mut self, now: Tick, limits: &Limits, little: Rate) -> bool {

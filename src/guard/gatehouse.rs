@@ -33,8 +33,8 @@ pub enum Asked {
     Register,
     /// Any other request, or nothing that could be told.
     Request,
-    /// It is a response, or a keepalive that is not answered. As many responses come as requests
-    /// were sent, and whoever sent those knows his own; so neither has a limit.
+    /// It is a response, or a keepalive that is not answered and costs no more than to look at
+    /// its first bytes. Responses have a limit of their own ([`Guard::admit_response`]).
     Nothing,
 }
 
@@ -243,6 +243,26 @@ impl Guard {
             Met::NetworkLimit => Silence::NetworkRate,
         };
         Entry::IfProved(silence)
+    }
+
+    /// Whether a response from `source` may be read, which [`Guard::admit`] has let in. As many are
+    /// due as requests were sent, so they cost a tenth of a request. Of a source that has proved
+    /// itself and is over its limit, what looks like an answer to a request of this server is read
+    /// all the same ([`Entry::IfProved`]): whoever forges the address makes nobody unreachable.
+    pub fn admit_response(&mut self, source: IpAddr) -> Entry {
+        let source = source.to_canonical();
+        if self.unlimited || self.is_exempt(source) {
+            return Entry::Open;
+        }
+        let network = self.networks.of(source).limit;
+        let Guard { sources, addresses, moment, .. } = self;
+        let silence = match sources.spend_response(*moment, addresses, source, network) {
+            Met::Room => return Entry::Open,
+            Met::SourceLimit => Silence::SourceRate,
+            Met::PrefixLimit => Silence::PrefixRate,
+            Met::NetworkLimit => Silence::NetworkRate,
+        };
+        if self.is_proven(source) { Entry::IfProved(silence) } else { Entry::Silent(silence) }
     }
 
     #[cold]

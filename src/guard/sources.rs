@@ -236,6 +236,35 @@ impl Sources {
         Met::Room
     }
 
+    /// Takes a response from the buckets that its source has for requests; it costs a tenth of one.
+    pub fn spend_response(
+        &mut self,
+        now: Moment,
+        addresses: &Addresses,
+        source: IpAddr,
+        network: Option<u32>,
+    ) -> Met {
+        if let Some(number) = network
+            && let Some((budget, limits)) = self.networks.get_mut(number as usize)
+        {
+            let paid = budget.pay_for_response(now.tick, limits);
+            return if paid { Met::Room } else { Met::NetworkLimit };
+        }
+        let (budget, limits) = self.budget(now, addresses, source);
+        if !budget.pay_for_response(now.tick, &limits) {
+            return Met::SourceLimit;
+        }
+        if self.is_proven(addresses, source) {
+            return Met::Room;
+        }
+        let hashed = addresses.hash_prefix(source);
+        let limits = prefix_limits(&self.proven, hashed, self.prefix_limits, self.shards);
+        let new = || Unproven { budget: Budget::full(now.tick, &limits), ..Unproven::default() };
+        let around = self.prefixes.find_or_insert(hashed, now.tick, new);
+        let paid = around.budget.pay_for_response(now.tick, &limits);
+        if paid { Met::Room } else { Met::PrefixLimit }
+    }
+
     /// Takes a request that carries a nonce bound to its source from the budget of such. Returns
     /// whether there was enough.
     pub fn spend_proof(

@@ -41,9 +41,11 @@ pub struct Branch {
     pub tag: u64,
 }
 
-const PROBE: &[u8] = b"z9hG4bK-op-";
-const KEEPALIVE: &[u8] = b"z9hG4bK-ka-";
-const PREFIX_BYTES: usize = PROBE.len();
+/// What the branch of a probe begins with.
+pub const PROBE_PREFIX: &[u8] = b"z9hG4bK-op-";
+/// What the branch of a keepalive begins with.
+pub const KEEPALIVE_PREFIX: &[u8] = b"z9hG4bK-ka-";
+const PREFIX_BYTES: usize = PROBE_PREFIX.len();
 const SHARD_DIGITS: usize = 2;
 const WORD_DIGITS: usize = 8;
 /// Length of a tag as text, bytes.
@@ -51,7 +53,7 @@ pub const TAG_BYTES: usize = 16;
 /// Length of a branch as text, bytes.
 pub const BRANCH_BYTES: usize = PREFIX_BYTES + SHARD_DIGITS + 2 * WORD_DIGITS + TAG_BYTES;
 
-const _: () = assert!(PROBE.len() == KEEPALIVE.len());
+const _: () = assert!(PROBE_PREFIX.len() == KEEPALIVE_PREFIX.len());
 
 /// The largest CSeq number (RFC 3261 8.1.1.5).
 pub const NUMBER_MAX: u32 = (1 << 31) - 1;
@@ -62,8 +64,8 @@ impl Branch {
     pub fn parse(text: &[u8]) -> Option<Branch> {
         let (prefix, rest) = text.split_at_checked(PREFIX_BYTES)?;
         let purpose = match prefix {
-            PROBE => Purpose::Probe,
-            KEEPALIVE => Purpose::Keepalive,
+            PROBE_PREFIX => Purpose::Probe,
+            KEEPALIVE_PREFIX => Purpose::Keepalive,
             _ => return None,
         };
         let (shard, rest) = rest.split_at_checked(SHARD_DIGITS)?;
@@ -90,8 +92,8 @@ impl Branch {
         let (index, rest) = rest.split_at_mut(WORD_DIGITS);
         let (number, tag) = rest.split_at_mut(WORD_DIGITS);
         prefix.copy_from_slice(match self.purpose {
-            Purpose::Probe => PROBE,
-            Purpose::Keepalive => KEEPALIVE,
+            Purpose::Probe => PROBE_PREFIX,
+            Purpose::Keepalive => KEEPALIVE_PREFIX,
         });
         hex::put(shard, self.shard.into());
         hex::put(index, self.index.into());

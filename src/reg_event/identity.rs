@@ -30,7 +30,7 @@ impl LocalTag {
 }
 
 /// The magic of RFC 3261 8.1.1.7 and what tells our branches from others'.
-const PREFIX: &[u8] = b"z9hG4bK-re-";
+pub const PREFIX: &[u8] = b"z9hG4bK-re-";
 const SHARD_DIGITS: usize = 2;
 const CSEQ_DIGITS: usize = 8;
 const BRANCH_BYTES: usize = PREFIX.len() + SHARD_DIGITS + LOCAL_TAG_BYTES + CSEQ_DIGITS;

@@ -17,6 +17,8 @@ use crate::guard::bucket::Rate;
 use crate::guard::networks::{Said, Standing};
 use crate::guard::{Asked, Class, Entry, Guard, Offence, SecurityKind, Silence, Told};
 use crate::limits::BATCH_MAX;
+use crate::nat::probe;
+use crate::reg_event;
 use crate::shard::batch::{Addressed, Read};
 use crate::shard::core::Core;
 use crate::shard::counters::DropReason;
@@ -103,6 +105,23 @@ pub(super) fn may_carry_nonce(bytes: &[u8]) -> bool {
     memmem::find(bytes, b"nonce").is_some()
 }
 
+/// Whether a message is a response, by its first bytes; line ends may come before it.
+fn is_response(bytes: &[u8]) -> bool {
+    let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
+    start.is_some_and(|start| bytes[start..].starts_with(b"SIP/"))
+}
+
+/// Whether there may be a branch of this server in a response that nobody has read yet. It stands
+/// in the top Via (RFC 3261 18.1.2), which is near the beginning.
+fn may_be_due(bytes: &[u8]) -> bool {
+    const LOOKED_AT: usize = 2048;
+    const PREFIXES: [&[u8]; 3] =
+        [probe::PROBE_PREFIX, probe::KEEPALIVE_PREFIX, reg_event::identity::PREFIX];
+    let head = &bytes[..bytes.len().min(LOOKED_AT)];
+    memmem::find_iter(head, b"z9hG4bK-")
+        .any(|at| PREFIXES.iter().any(|prefix| head[at..].starts_with(prefix)))
+}
+
 impl Core {
     /// What the guard says to each datagram of a batch. Another shard's guard has seen those it
     /// handed over.
@@ -125,10 +144,30 @@ impl Core {
     #[inline]
     fn admit_one(&mut self, datagram: &Datagram<'_>) -> Entry {
         let source = datagram.source.ip();
-        match self.guard.admit(source, Asked::of(datagram.bytes)) {
+        let asked = Asked::of(datagram.bytes);
+        match self.guard.admit(source, asked) {
             Entry::IfProved(silence) => self.ask_for_proof(datagram, silence),
+            // Keepalives are swallowed unread.
+            Entry::Open if asked == Asked::Nothing && is_response(datagram.bytes) => {
+                self.admit_response(datagram)
+            }
             decided => decided,
         }
+    }
+
+    /// A response: dropped unread where more come than can be due.
+    fn admit_response(&mut self, datagram: &Datagram<'_>) -> Entry {
+        let source = datagram.source.ip();
+        let silence = match self.guard.admit_response(source) {
+            Entry::IfProved(silence) if !may_be_due(datagram.bytes) => silence,
+            Entry::Silent(silence) => silence,
+            Entry::Open | Entry::IfProved(_) => return Entry::Open,
+        };
+        if datagram.link.is_some_and(|link| link.authenticated) {
+            return Entry::Open;
+        }
+        self.guard.refused(source);
+        Entry::Silent(silence)
     }
 
     /// A request over a limit: it is read only if there may be a proof in it.

@@ -129,7 +129,7 @@ fn an_unproven_source_has_its_rate_and_another_is_not_touched() {
     guards.pass(Duration::from_secs(1));
     let passed = (0..1000).filter(|_| guards.is_open(0, loud, Asked::Register)).count();
     assert_eq!(passed, 5);
-    assert!(guards.is_open(0, loud, Asked::Nothing), "responses have no limit");
+    assert!(guards.is_open(0, loud, Asked::Nothing), "keepalives have no limit");
 }
 
 #[test]
