@@ -169,6 +169,8 @@ pub const RESTRAINTS_MAX: usize = 16_384;
 pub const BLOCKS_PER_CALL_MAX: usize = 256;
 /// Networks that are told to the kernel, and all that its table takes.
 pub const SHIELD_NETWORKS_MAX: usize = 2 * BLACKLIST_MAX;
+/// Sources that one account vouches for at a time.
+pub const SOURCES_PER_ACCOUNT_MAX: usize = 16;
 /// What the guard of one shard has to tell the others and has not told yet.
 pub const TOLD_WAITING_MAX: usize = 4096;
 /// Records of one kind of security event that one shard keeps.

@@ -173,6 +173,32 @@ fn an_office_of_500_phones_on_one_address_comes_back_after_a_power_cut() {
     });
 }
 
+/// It has a password and ten thousand machines.
+#[test]
+fn one_account_from_ten_thousand_sources_pushes_out_nobody() {
+    let options =
+        Options { accounts: 1001, shards: 3, ..guarded(|guard| guard.sources_max = 16_384) };
+    let mut desk = Desk::at(common::cluster::Cluster::new(&options), 1);
+    let home = |number: u32| from(&format!("10.{}.{}.1", number / 250, number % 250), 5060);
+    let rented = |number: u32| from(&format!("64.{}.{}.9", number / 250, number % 250), 5060);
+    let mut phones: Vec<Phone> = (1..=1000).map(phone).collect();
+    for (phone, number) in phones.iter_mut().zip(0..) {
+        assert_eq!(register(&mut desk, phone, home(number)), Some(200));
+    }
+    let mut rover = phone(1001);
+    for number in 0..10_000 {
+        rover.challenge = None;
+        assert_eq!(register(&mut desk, &mut rover, rented(number)), Some(200));
+    }
+    for shard in &desk.cluster.shards {
+        let guard = shard.guard();
+        let homes = (0..1000).filter(|&number| guard.is_proven(home(number).ip())).count();
+        assert_eq!(homes, 1000);
+        let his = (0..10_000).filter(|&number| guard.is_proven(rented(number).ip())).count();
+        assert_eq!(his, 16);
+    }
+}
+
 #[test]
 fn scanners_hear_nothing_wherever_they_are_and_without_the_list_they_do() {
     let homes = ["192.0.2.50", "127.0.0.1", "2001:db8::1"];

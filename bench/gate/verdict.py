@@ -70,7 +70,8 @@ def counts(verdict, recorded, measured):
     for name in sorted(here.keys() & there.keys()):
         changed = change(there[name], here[name])
         if changed > ALLOWED:
-            verdict.failures.append(f"WORSE {shown(name, there[name], here[name])}, allowed {ALLOWED:.0%}")
+            one = shown(name, there[name], here[name])
+            verdict.failures.append(f"WORSE {one}, allowed {ALLOWED:.0%}")
         elif changed < -ALLOWED:
             better = True
             verdict.lines.append(f"better {shown(name, there[name], here[name])}")

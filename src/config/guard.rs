@@ -41,7 +41,8 @@ pub struct Guard {
     /// The longest block, seconds, 10-2592000. Default 86400.
     pub block_time_max_s: u32,
     /// Sources of each kind (proven, unproven, prefixes) that a reactor remembers, 1024-16777216,
-    /// rounded up to a power of two. Default 65536: some 8 MiB.
+    /// rounded up to a power of two; and as many proofs of its accounts. Default 65536: some
+    /// 10 MiB.
     pub sources_max: u32,
     /// Who is shed when more comes than can be answered.
     pub overload: Overload,

@@ -386,7 +386,7 @@ pub static PARAMETERS: [Parameter; 108] = table![
     GUARD_SOURCES, "", None,
     {whole 1024-16777216 guard.sources_max},
     "Sources of each kind (proven, others, prefixes) that a reactor remembers; 128 bytes for all \
-     three";
+     three, and 24 for one proof of an account, which speaks for 16 sources at a time";
     "overload.admission", "", None,
     {switch guard.overload.admission},
     "When more comes than can be answered, those who have shown least are turned away first";

@@ -19,9 +19,10 @@ use super::networks::{Networks, Rule, Said, Standing};
 use super::patterns::Patterns;
 use super::scanner::Words;
 use super::score::{Offence, Points, Reached, Scores, Surety};
-use super::sources::{Concerns, Met, Moment, Sources};
+use super::sources::{Met, Moment, Sources};
 use super::strangers::Strangers;
 use super::told::{Telling, To, Told, until};
+use super::vouches::Vouches;
 use crate::config;
 use crate::time::{Instant, Now, UnixTime};
 
@@ -108,6 +109,8 @@ pub struct Guard {
     pub(super) addresses: Addresses,
     networks: Networks,
     sources: Sources,
+    /// Of the accounts of this shard.
+    vouches: Vouches,
     scores: Scores,
     blacklist: Blacklist,
     agents: Words,
@@ -150,6 +153,7 @@ impl Guard {
             addresses: Addresses::new(key),
             networks: Networks::default(),
             sources: Sources::new(sources_max, limits, config.prefix_factor, shards),
+            vouches: Vouches::new(sources_max),
             scores: Scores::new((sources_max / 4).max(1024), config.block_score),
             blacklist: Blacklist::default(),
             agents: Words::new(&config.scanners),
@@ -344,62 +348,6 @@ impl Guard {
         }
     }
 
-    /// An account, by the keyed hash of its name, has given a right digest over a fresh nonce that
-    /// was given to `source`.
-    #[inline]
-    pub fn proved(&mut self, source: IpAddr, account: u64) {
-        let source = source.to_canonical();
-        if self.indifferent || (source.is_loopback() && !self.config.loopback) {
-            return;
-        }
-        match self.sources.concerns(self.moment, &self.addresses, source, account) {
-            Concerns::Nobody => {}
-            Concerns::Home => self.speak_for(source),
-            Concerns::All => self.spread_proof(source, account),
-        }
-    }
-
-    /// Something is held against `source`, and an account has just proved itself there once more.
-    #[cold]
-    fn speak_for(&mut self, source: IpAddr) {
-        let home = self.addresses.home(source, self.shards);
-        if home == self.id {
-            self.absolve(source);
-        } else if !self.telling.say(To::Shard(home), Told::Absolved { source }) {
-            // The next success tells it.
-            return;
-        }
-        self.sources.suspect(&self.addresses, source, false);
-    }
-
-    /// Forgives a source whose home this is half of what it did, and lifts its restraint.
-    fn absolve(&mut self, source: IpAddr) {
-        let Guard { scores, blacklist, addresses, moment, .. } = self;
-        scores.absolve(moment.tick, addresses, super::address::culprit(source));
-        if blacklist.lift(addresses, source, true) {
-            self.telling.say(To::Others, Told::Lifted { source });
-            self.record_at_home(SecurityKind::Unblocked, source);
-        }
-    }
-
-    #[cold]
-    fn spread_proof(&mut self, source: IpAddr, account: u64) {
-        // Where it cannot be told it is not taken down either, so that the next proof tells it.
-        let told = Told::Proved { source, account };
-        if self.shards == 1 || self.telling.say(To::Others, told) {
-            self.take_proof(source, account);
-        }
-    }
-
-    fn take_proof(&mut self, source: IpAddr, account: u64) {
-        let Guard { sources, scores, blacklist, addresses, moment, .. } = self;
-        sources.prove(*moment, addresses, source, account);
-        scores.reset(addresses, super::address::culprit(source));
-        if blacklist.lift(addresses, source, true) {
-            self.record_at_home(SecurityKind::Unblocked, source);
-        }
-    }
-
     /// Lists what all shards do alike, on one of them.
     fn record_at_home(&mut self, kind: SecurityKind, source: IpAddr) {
         if self.addresses.home(source, self.shards) == self.id {
@@ -484,7 +432,8 @@ impl Guard {
                 let untold = Untold { requests, registers, proofs };
                 sources.charge(*moment, addresses, source, network, (scope, untold));
             }
-            Told::Proved { source, account } => self.take_proof(source, account),
+            Told::Proved { source, account, new } => self.take_proof(source, (account, new)),
+            Told::Unvouched { source } => sources.unvouch(addresses, source),
             Told::Offended { source, points, account, surety } => {
                 self.judge(source, Points { points, account, surety });
             }
@@ -551,6 +500,9 @@ fn limits(config: &config::Guard, shards: u8) -> Limits {
 }
 
 mod blocks;
+#[cfg(test)]
+mod proof_tests;
+mod proofs;
 mod shedding;
 #[cfg(test)]
 mod tests;

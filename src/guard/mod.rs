@@ -11,6 +11,7 @@
 //! | [`networks`] | trusted and blocked networks, networks with limits of their own |
 //! | [`bucket`], [`budget`] | token buckets; those of one source, and its share on one shard |
 //! | [`table`], [`sketch`], [`sources`] | what is remembered of sources, in fixed memory |
+//! | [`vouches`] | which sources each account has proved itself from |
 //! | [`scanner`] | words of scanners, walks through numbers |
 //! | [`score`], [`blacklist`] | what offences weigh, who is blocked for how long |
 //! | [`admission`] | who is shed when more comes than can be answered |
@@ -39,6 +40,7 @@ pub mod sources;
 pub mod strangers;
 pub mod table;
 pub mod told;
+pub mod vouches;
 
 pub use admission::{Admission, Admitted, Class};
 pub use blacklist::Blocked;

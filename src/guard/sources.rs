@@ -1,10 +1,11 @@
 //! What is remembered of sources, in fixed memory: those that accounts have proved themselves from,
 //! all others, and the prefixes of those others. A flood of made-up sources pushes out nobody but
 //! other unproven ones, and an unproven source that is forgotten begins with full buckets again.
+//! For how many sources one account counts is [`vouches`](super::vouches)'s.
 
 use std::net::IpAddr;
 
-use super::address::{Addresses, culprit, prefix};
+use super::address::{Addresses, culprit};
 use super::bucket::{Rate, Tick};
 use super::budget::{Budget, Limits, Spent, Untold};
 use super::scanner::Walk;
@@ -24,13 +25,17 @@ struct Unproven {
     walk: Walk,
 }
 
-/// A source that accounts have proved themselves from.
+/// A source that accounts have proved themselves from. Once none of them vouches for it any longer
+/// it is asleep: it counts as unproven, its place is as good as empty, and whoever proves himself
+/// there next wakes it with all that it was.
 #[derive(Clone, Copy, Debug, Default)]
 struct Proven {
     budget: Budget,
     /// The period of `sketches[0]`.
-    period: u16,
-    /// About how many accounts in both periods.
+    period: u8,
+    /// How many accounts vouch for it, as far as that was told; not known from 255 on.
+    vouchers: u8,
+    /// About how many accounts in both periods; 0 while it is asleep.
     accounts: u16,
     /// The accounts of this period and of the one before.
     sketches: [Sketch; 2],
@@ -55,18 +60,46 @@ impl Entry for Proven {
 
 impl Proven {
     /// Goes over to another period, where one has begun.
-    fn turn(&mut self, period: u16) {
+    fn turn(&mut self, period: u8) {
         match period.wrapping_sub(self.period) {
             0 => return,
             1 => self.sketches = [Sketch::default(), self.sketches[0]],
             _ => self.sketches = [Sketch::default(); 2],
         }
         self.period = period;
+        if self.sketches == [Sketch::default(); 2] {
+            self.vouchers = 0;
+        }
         self.recount();
     }
 
     fn recount(&mut self) {
-        self.accounts = self.sketches[0].union(self.sketches[1]).count();
+        let all = self.sketches[0].union(self.sketches[1]);
+        self.accounts = if self.vouchers == 0 { 0 } else { all.count() };
+    }
+
+    /// Whether somebody vouches for it.
+    #[inline]
+    fn is_awake(&mut self, now: Moment) -> bool {
+        self.turn(now.period);
+        self.accounts > 0
+    }
+
+    /// An account has proved itself here; `new` says that it did not vouch for this source before.
+    fn add(&mut self, account: u64, new: bool) {
+        // It may have vouched for it when this was pushed out, or slept.
+        let is_news = self.vouchers == 0 || self.sketches.iter().all(|one| one.lacks(account));
+        self.vouchers = self.vouchers.saturating_add((new || is_news).into());
+        self.sketches[0].add(account);
+        self.recount();
+    }
+
+    /// One account vouches for it no longer.
+    fn remove_one(&mut self) {
+        if self.vouchers != u8::MAX {
+            self.vouchers = self.vouchers.saturating_sub(1);
+            self.recount();
+        }
     }
 }
 
@@ -100,14 +133,14 @@ pub struct Moment {
     /// Milliseconds.
     pub tick: Tick,
     /// Which period of proofs.
-    period: u16,
+    period: u8,
 }
 
 impl Moment {
     /// The moment of an instant.
     #[must_use]
     pub fn of(now: Instant) -> Moment {
-        Moment { tick: Tick::of(now), period: (now.as_secs() / PROOF_S) as u16 }
+        Moment { tick: Tick::of(now), period: (now.as_secs() / PROOF_S) as u8 }
     }
 }
 
@@ -175,8 +208,9 @@ impl Sources {
             return if told(Scope::Network, paid) { Met::Room } else { Met::NetworkLimit };
         }
         let hashed = addresses.hash(source);
-        if let Some(proven) = self.proven.find_mut(hashed) {
-            proven.turn(now.period);
+        if let Some(proven) = self.proven.find_mut(hashed)
+            && proven.is_awake(now)
+        {
             let limits = self.limits.grown(proven.accounts, self.shards);
             let paid = proven.budget.pay(now.tick, register, &limits);
             return if told(Scope::Source, paid) { Met::Room } else { Met::SourceLimit };
@@ -242,7 +276,9 @@ impl Sources {
     ) -> (&mut Budget, Limits) {
         let hashed = addresses.hash(source);
         let limits = self.limits;
-        if let Some(proven) = self.proven.find_mut(hashed) {
+        if let Some(proven) = self.proven.find_mut(hashed)
+            && proven.is_awake(now)
+        {
             let limits = limits.grown(proven.accounts, self.shards);
             return (&mut proven.budget, limits);
         }
@@ -294,8 +330,7 @@ impl Sources {
     ) -> Concerns {
         let hashed = addresses.hash(source);
         let Some(proven) = self.proven.find_mut(hashed) else { return Concerns::All };
-        proven.turn(now.period);
-        if proven.sketches[0].lacks(account) {
+        if !proven.is_awake(now) || proven.sketches[0].lacks(account) {
             return Concerns::All;
         }
         let suspected = match source {
@@ -317,31 +352,48 @@ impl Sources {
         }
     }
 
-    /// An account has proved itself from `source`.
+    /// An account has proved itself from `source`; `new` says that it did not vouch for it before.
     #[cold]
-    pub fn prove(&mut self, now: Moment, addresses: &Addresses, source: IpAddr, account: u64) {
-        self.prove_at(now, addresses, source, account);
+    pub fn prove(
+        &mut self,
+        now: Moment,
+        addresses: &Addresses,
+        source: IpAddr,
+        (account, new): (u64, bool),
+    ) {
+        self.prove_at(now, addresses.hash(source), account, new);
         if source.is_ipv6() {
-            self.prove_at(now, addresses, prefix(source), account);
+            self.prove_at(now, addresses.hash_prefix(source), account, new);
         }
     }
 
-    fn prove_at(&mut self, now: Moment, addresses: &Addresses, source: IpAddr, account: u64) {
-        let hashed = addresses.hash(source);
+    /// One account vouches for `source` no longer.
+    #[cold]
+    pub fn unvouch(&mut self, addresses: &Addresses, source: IpAddr) {
+        let prefix = source.is_ipv6().then(|| addresses.hash_prefix(source));
+        for hashed in [Some(addresses.hash(source)), prefix].into_iter().flatten() {
+            if let Some(proven) = self.proven.find_mut(hashed) {
+                proven.remove_one();
+            }
+        }
+    }
+
+    fn prove_at(&mut self, now: Moment, hashed: Hashed, account: u64, new: bool) {
         let (limits, shards) = (self.limits, self.shards);
         // It takes along what it has spent.
         let unproven = self.unproven.find(hashed).map(|unproven| unproven.budget.unsuspected());
         self.unproven.remove(hashed);
-        let new = || Proven {
-            budget: unproven.unwrap_or_else(|| Budget::full(now.tick, &limits)),
+        let full = || Proven {
+            budget: Budget::full(now.tick, &limits),
             period: now.period,
             ..Proven::default()
         };
-        let proven = self.proven.find_or_insert(hashed, now.tick, new);
-        proven.turn(now.period);
+        let proven = self.proven.find_or_insert(hashed, now.tick, full);
+        if let (false, Some(budget)) = (proven.is_awake(now), unproven) {
+            proven.budget = budget;
+        }
         let before = limits.grown(proven.accounts, shards);
-        proven.sketches[0].add(account);
-        proven.recount();
+        proven.add(account, new);
         proven.budget.grow(&before, &limits.grown(proven.accounts, shards));
     }
 

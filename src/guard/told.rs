@@ -6,7 +6,9 @@
 //!   word (a phone asks no more), and tells the others what it lets pass beyond, in portions; they
 //!   take that from their own buckets. So one flow gets the whole rate, and all flows of a source
 //!   together never twice of it.
-//! - A proof is news once for each account, source and some days, and then told to all.
+//! - A proof is news once for each account, source and some days, and then told to all; so is that
+//!   an account no longer vouches for a source. Both by the shard that owns the account, so that
+//!   all hear the same in the same order.
 //! - Where something is held against a source, its next success is told too, to its home.
 //! - Offences are counted in one place, the home of their source, so that they add up exactly.
 //!   What it decides is told to all.
@@ -41,6 +43,13 @@ pub enum Told {
         source: IpAddr,
         /// The keyed hash of the account.
         account: u64,
+        /// It did not vouch for it until now.
+        new: bool,
+    },
+    /// To all: one of the accounts that vouched for this source does so no longer.
+    Unvouched {
+        /// The source.
+        source: IpAddr,
     },
     /// To the home of the source: what it has done.
     Offended {
@@ -134,6 +143,13 @@ impl Telling {
         room
     }
 
+    /// Whether so many things more can be said. Where not, that counts as one left unsaid.
+    pub fn has_room_for(&mut self, more: usize) -> bool {
+        let has = self.waiting.len() + more <= TOLD_WAITING_MAX;
+        self.unsaid += u64::from(!has);
+        has
+    }
+
     /// The next to be carried over.
     #[inline]
     pub fn take(&mut self) -> Option<(To, Told)> {
@@ -155,13 +171,16 @@ mod tests {
     fn what_waits_is_bounded_and_what_is_left_unsaid_is_counted() {
         let mut telling = Telling::default();
         let source = |nth: usize| IpAddr::from([10, 0, (nth >> 8) as u8, nth as u8]);
-        let told = |nth: usize| Told::Proved { source: source(nth), account: 1 };
+        let told = |nth: usize| Told::Unvouched { source: source(nth) };
         for nth in 0..TOLD_WAITING_MAX {
             assert!(telling.say(To::Others, told(nth)));
         }
         assert!(!telling.say(To::Others, told(TOLD_WAITING_MAX)));
         assert_eq!(telling.unsaid, 1);
+        assert!(!telling.has_room_for(1));
+        assert_eq!(telling.unsaid, 2);
         assert_eq!(telling.take(), Some((To::Others, told(0))), "the old is kept, the new is shed");
+        assert!(telling.has_room_for(1) && !telling.has_room_for(2));
         assert_eq!(std::iter::from_fn(|| telling.take()).count(), TOLD_WAITING_MAX - 1);
     }
 }

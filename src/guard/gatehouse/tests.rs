@@ -8,13 +8,13 @@ use crate::guard::events::{Kinds, Wanted};
 use crate::limits::BLACKLIST_MAX;
 
 /// The guards of one process, and the way between them.
-struct Guards {
-    guards: Vec<Guard>,
+pub(super) struct Guards {
+    pub(super) guards: Vec<Guard>,
     now: Now,
 }
 
 impl Guards {
-    fn new(shards: u8, config: &config::Guard, networks: &[Said]) -> Guards {
+    pub(super) fn new(shards: u8, config: &config::Guard, networks: &[Said]) -> Guards {
         let guard = |id| Guard::new(&[5; 16], (id, shards), config, networks);
         let now = Now { mono: Instant::from_secs(1000), ..Now::default() };
         let mut guards = Guards { guards: (0..shards).map(guard).collect(), now };
@@ -22,7 +22,7 @@ impl Guards {
         guards
     }
 
-    fn pass(&mut self, step: Duration) {
+    pub(super) fn pass(&mut self, step: Duration) {
         self.now = self.now.after(step);
         for guard in &mut self.guards {
             guard.begin(self.now);
@@ -30,7 +30,7 @@ impl Guards {
     }
 
     /// Carries over what is to be told.
-    fn spread(&mut self) {
+    pub(super) fn spread(&mut self) {
         // Twice: what is told may make its hearer tell something.
         for from in (0..self.guards.len()).chain(0..self.guards.len()) {
             while let Some((to, told)) = self.guards[from].poll_told() {
@@ -47,17 +47,17 @@ impl Guards {
         }
     }
 
-    fn admit(&mut self, at: usize, source: IpAddr, asked: Asked) -> Entry {
+    pub(super) fn admit(&mut self, at: usize, source: IpAddr, asked: Asked) -> Entry {
         let entry = self.guards[at].admit(source, asked);
         self.spread();
         entry
     }
 
-    fn is_open(&mut self, at: usize, source: IpAddr, asked: Asked) -> bool {
+    pub(super) fn is_open(&mut self, at: usize, source: IpAddr, asked: Asked) -> bool {
         self.admit(at, source, asked) == Entry::Open
     }
 
-    fn proved(&mut self, at: usize, source: IpAddr, account: u64) {
+    pub(super) fn proved(&mut self, at: usize, source: IpAddr, account: u64) {
         self.guards[at].proved(source, account);
         self.spread();
     }
@@ -75,19 +75,19 @@ impl Guards {
     }
 }
 
-fn ip(text: &str) -> IpAddr {
+pub(super) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
 /// A hash such as accounts have (SplitMix64).
-fn account(number: u64) -> u64 {
+pub(super) fn account(number: u64) -> u64 {
     let mut z = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ z >> 31
 }
 
-fn defaults() -> config::Guard {
+pub(super) fn defaults() -> config::Guard {
     config::Guard { sources_max: 1024, ..config::Guard::default() }
 }
 

@@ -16,6 +16,7 @@ const SUSPENDED: u8 = 5;
 const SUSPECTED: u8 = 6;
 const ABSOLVED: u8 = 7;
 const LIFTED: u8 = 8;
+const UNVOUCHED: u8 = 9;
 
 /// Writes what is told.
 pub(super) fn put(out: &mut impl BufMut, told: Told) {
@@ -25,10 +26,15 @@ pub(super) fn put(out: &mut impl BufMut, told: Told) {
             put_ip(out, Some(source));
             out.put_slice(&[scope as u8, requests, registers, proofs]);
         }
-        Told::Proved { source, account } => {
+        Told::Proved { source, account, new } => {
             out.put_u8(PROVED);
             put_ip(out, Some(source));
             out.put_u64_ne(account);
+            out.put_u8(new.into());
+        }
+        Told::Unvouched { source } => {
+            out.put_u8(UNVOUCHED);
+            put_ip(out, Some(source));
         }
         Told::Offended { source, points, account, surety } => {
             out.put_u8(OFFENDED);
@@ -78,7 +84,8 @@ pub(super) fn take(tag: &mut impl Buf) -> Told {
             registers: tag.get_u8(),
             proofs: tag.get_u8(),
         },
-        PROVED => Told::Proved { source, account: tag.get_u64_ne() },
+        PROVED => Told::Proved { source, account: tag.get_u64_ne(), new: tag.get_u8() != 0 },
+        UNVOUCHED => Told::Unvouched { source },
         OFFENDED => Told::Offended {
             source,
             points: tag.get_u16_ne(),
@@ -119,11 +126,12 @@ mod tests {
             (until, whole, times) in any::<(u64, bool, u8)>(),
             scope in 0usize..3,
             (requests, registers, proofs) in any::<(u8, u8, u8)>(),
-            which in 0usize..8,
+            which in 0usize..9,
         ) {
             let told = [
                 Told::Spent { source, scope: Scope::ALL[scope], requests, registers, proofs },
-                Told::Proved { source, account },
+                Told::Proved { source, account, new: whole },
+                Told::Unvouched { source },
                 Told::Offended { source, points, account, surety: Surety::ALL[surety] },
                 Told::Blocked { source, until: Instant::from_nanos(until), whole, times },
                 Told::Suspended { source, account },
