@@ -82,6 +82,7 @@ const OTHER: [(&str, &str); 107] = [
     ("overload.wait_newcomers", "20"),
     ("overload.wait_known", "100"),
     ("overload.wait_proven", "300"),
+    ("overload.strangers", "50"),
     ("overload.retry_after", "10"),
     ("security.alert_window", "300"),
     ("security.alert_suspensions", "off"),

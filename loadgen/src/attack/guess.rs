@@ -32,6 +32,11 @@ const ASKS_MAX: u32 = 5;
 const AGAINS_MAX: u32 = 64;
 /// How long answers are waited for after the last guess.
 const LINGER: Nanos = SECOND / 2;
+/// Who is answered at a trickle would guess for days: what is not sent after so many times as long
+/// as the pace would take, never will be.
+const PLANNED_TIMES: f64 = 2.0;
+/// And at least so long, seconds.
+const SECONDS_MIN: f64 = 5.0;
 /// Registrations of the owners a second.
 const OWNERS_RATE: f64 = 50.0;
 
@@ -116,6 +121,16 @@ struct Siege {
     refused: bool,
 }
 
+impl Siege {
+    /// Tries no more. Returns how many guesses were left.
+    fn give_up(&mut self, passwords: u32, guessers: u32) -> u64 {
+        let left = passwords.saturating_sub(self.next).div_ceil(guessers);
+        let again = std::mem::take(&mut self.again);
+        self.next = passwords;
+        u64::from(left) + again.len() as u64
+    }
+}
+
 /// All of them.
 struct Brute<'a> {
     options: &'a AttackOptions,
@@ -185,10 +200,7 @@ impl<'a> Brute<'a> {
                 return false;
             }
             if siege.asks == ASKS_MAX {
-                let left = passwords.saturating_sub(siege.next).div_ceil(guessers);
-                self.figures.shut_out += u64::from(left) + siege.again.len() as u64;
-                siege.again.clear();
-                siege.next = passwords;
+                self.figures.shut_out += siege.give_up(passwords, guessers);
                 return false;
             }
             (siege.asks, siege.asked_at) = (siege.asks + 1, now);
@@ -261,6 +273,13 @@ impl<'a> Brute<'a> {
         }
     }
 
+    /// Nothing more is sent.
+    fn give_up(&mut self) {
+        let (passwords, guessers) = (self.options.passwords, self.options.guessers);
+        let left = self.sieges.iter_mut().map(|siege| siege.give_up(passwords, guessers));
+        self.figures.shut_out += left.sum::<u64>();
+    }
+
     fn is_over(&self) -> bool {
         let passwords = self.options.passwords;
         self.sieges.iter().all(|siege| siege.next >= passwords && siege.again.is_empty())
@@ -310,6 +329,9 @@ fn storm(
 ) -> f64 {
     let count = brute.sieges.len() as u32;
     let mut pacer = Pacer::new(brute.options.guess_rate);
+    let guesses = f64::from(brute.options.accounts) * f64::from(brute.options.passwords);
+    let planned = guesses / brute.options.guess_rate * PLANNED_TIMES;
+    let most = (planned.max(SECONDS_MIN) * SECOND as f64) as Nanos;
     let (mut turn, mut told, mut over_at) = (0, 0, None);
     loop {
         let now = pacer.elapsed();
@@ -323,6 +345,9 @@ fn storm(
             progress(&format!(
                 "{told:>4} s  guesses {guesses}  checked {checked}  refused {refused}"
             ));
+        }
+        if now > most {
+            brute.give_up();
         }
         if brute.is_over() {
             let end = *over_at.get_or_insert(now + LINGER);
