@@ -248,7 +248,7 @@ fn an_office_of_500_phones_answers_500_requests_at_once_and_trusted_networks_wit
 }
 
 #[test]
-fn whoever_forges_responses_of_a_customer_keeps_none_of_his_answers_out() {
+fn whoever_forges_the_responses_of_somebody_keeps_none_of_his_answers_out() {
     each_way(&guarded(|_| {}), |desk| {
         let (customer, guest) = (source(), from("198.51.100.1", 5060));
         assert_eq!(register(desk, &mut phone(1), customer), Some(200));
@@ -259,10 +259,9 @@ fn whoever_forges_responses_of_a_customer_keeps_none_of_his_answers_out() {
         assert!(unread > 6000, "{unread}");
         for branch in ["z9hG4bK-op-000000000a0000000b00000000000000ab", "z9hG4bK-re-00"] {
             give(desk, customer, &response(branch));
+            give(desk, guest, &response(branch));
         }
         assert_eq!(desk.counters().dropped(DropReason::SourceRate), unread);
-        give(desk, guest, &response("z9hG4bK-op-000000000a0000000b00000000000000ab"));
-        assert_eq!(desk.counters().dropped(DropReason::SourceRate), unread + 1);
     });
 }
 

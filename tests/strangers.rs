@@ -10,7 +10,7 @@ mod desk;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use aorta::config::{Guard, Overload};
+use aorta::config::{AccountAuthentication, AccountPolicy, Guard, Overload};
 use aorta::shard::counters::DropReason;
 
 use common::cluster::Options;
@@ -109,6 +109,22 @@ fn a_source_somebody_has_proved_himself_from_is_no_stranger() {
             assert_eq!(status(desk, home, &request), Some(401));
             let options = request.replace("REGISTER", "OPTIONS");
             assert!(status(desk, home, &options).is_some());
+        }
+    });
+}
+
+#[test]
+fn a_gateway_that_needs_no_password_is_no_stranger() {
+    let policy = AccountPolicy {
+        authentication: AccountAuthentication::Network,
+        allow: vec!["198.51.100.0/24".parse().unwrap()],
+        ..AccountPolicy::default()
+    };
+    each_way(&Options { policies: vec![(7, policy)], ..alone(10) }, |desk| {
+        flood(desk, 12, 400, register);
+        let gateway: SocketAddr = "198.51.100.9:5060".parse().unwrap();
+        for _ in 0..50 {
+            assert_eq!(status(desk, gateway, &phone(7).register(600)), Some(200));
         }
     });
 }

@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::Failure;
 use super::accounts::{self, Loaded};
 use super::say::note;
@@ -125,20 +127,20 @@ impl Server {
         let asks_owners = server::asks_owners(&accounts);
         let owned = self.by_owner(accounts);
         changes.cut_short =
-            self.tell(&configuration, asks_owners, owned, &mut changes.accounts).err();
+            self.tell(&configuration, &asks_owners, owned, &mut changes.accounts).err();
         Ok(changes)
     }
 
     fn tell(
         &self,
         configuration: &Arc<Configuration>,
-        asks_owners: bool,
+        asks_owners: &Arc<[IpNet]>,
         owned: Vec<Vec<NewAccount>>,
         sum: &mut AccountsChanged,
     ) -> Result<(), ControlError> {
         for shard in self.running.controllers() {
             order(shard, Control::Configure(Arc::clone(configuration)))?;
-            order(shard, Control::AskOwners(asks_owners))?;
+            order(shard, Control::AskOwners(Arc::clone(asks_owners)))?;
         }
         self.tell_own_addresses()?;
         for (shard, accounts) in self.running.controllers().iter().zip(owned) {

@@ -6,13 +6,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::accounts::Loaded;
 use super::reload::{self, Prepare};
 use super::say::note;
 use super::{Failure, certificates};
 use crate::auth::nonce::NonceKey;
 use crate::config::parameters::find;
-use crate::config::{self, Settings};
+use crate::config::{self, AccountPolicy, Settings};
 use crate::flow::Transport;
 use crate::limits::{BLOCK_S_MAX, SHARDS_MAX};
 use crate::reactor::{self, Finished, Reactors, Running};
@@ -89,6 +91,7 @@ impl Server {
                 let networks = settings.networks().cloned().collect();
                 let domains = domains.clone();
                 let restored = Arc::clone(&restored);
+                let asks_owners = Arc::clone(&asks_owners);
                 move |id: ShardId| {
                     let setup = Setup {
                         id,
@@ -204,9 +207,10 @@ fn streams(settings: &Settings, listeners: usize) -> Result<config::Streams, Fai
     Ok(streams)
 }
 
-/// Whether some account may be let in without a digest.
-pub(super) fn asks_owners(subscribers: &[Subscriber]) -> bool {
-    subscribers.iter().any(|one| one.policy.as_ref().is_some_and(|policy| policy.needs_no_digest()))
+/// The networks from which some account may be let in without a digest, each once.
+pub(super) fn asks_owners(subscribers: &[Subscriber]) -> Arc<[IpNet]> {
+    let policies = subscribers.iter().filter_map(|one| one.policy.as_ref());
+    AccountPolicy::networks_of(policies.map(|policy| &**policy))
 }
 
 /// A shard with the accounts it owns.

@@ -1,9 +1,11 @@
 //! What may be said of one account beside its secrets. What is not said follows the process-wide
 //! settings.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -64,6 +66,13 @@ impl AccountPolicy {
     pub fn needs_no_digest(&self) -> bool {
         let by = self.authentication;
         matches!(by, AccountAuthentication::Network | AccountAuthentication::Either)
+    }
+
+    /// The networks of those of some policies that need no digest, each once.
+    pub fn networks_of<'p>(policies: impl Iterator<Item = &'p AccountPolicy>) -> Arc<[IpNet]> {
+        let policies = policies.filter(|policy| policy.needs_no_digest());
+        let networks = policies.flat_map(|policy| policy.allow.iter().map(|one| one.network));
+        networks.collect::<BTreeSet<IpNet>>().into_iter().collect()
     }
 
     /// Whether an address is in one of its networks. An IPv4 address is one also where it was met

@@ -120,6 +120,8 @@ pub struct Guard {
     pub(super) telling: Telling,
     admission: Admission,
     strangers: Strangers,
+    /// From where some account is let in without a digest.
+    let_in_from: Networks,
     /// Messages of networks that are not served.
     excluded: u64,
     /// No limits are set and no network has one.
@@ -163,6 +165,7 @@ impl Guard {
             telling: Telling::default(),
             admission: Admission::new(config.overload, seed.finish()),
             strangers: Strangers::new(time_of_strangers(config)),
+            let_in_from: Networks::default(),
             excluded: 0,
             unlimited: false,
             indifferent: false,
@@ -246,9 +249,9 @@ impl Guard {
     }
 
     /// Whether a response from `source` may be read, which [`Guard::admit`] has let in. As many are
-    /// due as requests were sent, so they cost a tenth of a request. Of a source that has proved
-    /// itself and is over its limit, what looks like an answer to a request of this server is read
-    /// all the same ([`Entry::IfProved`]): whoever forges the address makes nobody unreachable.
+    /// due as requests were sent, so they cost a tenth of a request. Over the limit, what looks
+    /// like an answer to a request of this server is read all the same ([`Entry::IfProved`]):
+    /// whoever forges an address makes nobody unreachable who is asked there.
     pub fn admit_response(&mut self, source: IpAddr) -> Entry {
         let source = source.to_canonical();
         if self.unlimited || self.is_exempt(source) {
@@ -262,7 +265,7 @@ impl Guard {
             Met::PrefixLimit => Silence::PrefixRate,
             Met::NetworkLimit => Silence::NetworkRate,
         };
-        if self.is_proven(source) { Entry::IfProved(silence) } else { Entry::Silent(silence) }
+        Entry::IfProved(silence)
     }
 
     #[cold]

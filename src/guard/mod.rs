@@ -47,5 +47,5 @@ pub use blacklist::Blocked;
 pub use events::{Kinds, SecurityKind, SecurityRecord};
 pub use gatehouse::{Asked, Entry, Guard, Silence};
 pub use score::Offence;
-pub use strangers::{Strangers, Window};
+pub use strangers::{Shown, Strangers, Window};
 pub use told::{To, Told};

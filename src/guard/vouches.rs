@@ -95,7 +95,9 @@ impl Vouches {
                 if own > FEW && now_s.saturating_sub(leaves.at_s) < STAYS_S {
                     return Vouched::NotYet;
                 }
-                let is_told = count(set, leaves.account) > FEW;
+                // In a full set it may be its own that leaves, however few it has.
+                let is_own = leaves.account == account;
+                let is_told = is_own || count(set, leaves.account) > FEW;
                 (place, Vouched::Anew(is_told.then(|| leaves.source())))
             }
         };
@@ -170,10 +172,34 @@ mod tests {
     fn ordinary_accounts_are_forgotten_where_there_are_too_many_and_nothing_is_told_of_it() {
         let mut vouches = Vouches::new(WAYS);
         for number in 0..1000u32 {
-            let owner = account(u64::from(number / FEW as u32));
-            assert_eq!(vouches.add(0, owner, source(number)), Vouched::Anew(None));
+            let owner = number / FEW as u32;
+            let Vouched::Anew(told) = vouches.add(0, account(owner.into()), source(number)) else {
+                panic!("nobody has to wait")
+            };
+            // But for its own.
+            let own = (owner * FEW as u32..number).map(source);
+            assert!(told.is_none_or(|told| own.clone().any(|one| one == told)), "{told:?}");
         }
         assert_eq!(vouches.count(account(0)), 0);
+    }
+
+    #[test]
+    fn in_a_full_set_of_others_nobody_vouches_for_more_than_he_leaves() {
+        let mut vouches = Vouches::new(WAYS);
+        for other in 0..WAYS as u32 {
+            vouches.add(0, account(u64::from(other) + 2), source(other));
+        }
+        let mut vouched_for = 0;
+        for number in 0..1000 {
+            match vouches.add(1, account(1), source(1000 + number)) {
+                Vouched::Anew(None) => vouched_for += 1,
+                Vouched::Anew(Some(left)) => {
+                    assert!((0..number).any(|before| source(1000 + before) == left));
+                }
+                Vouched::Before | Vouched::NotYet => {}
+            }
+        }
+        assert!(vouched_for <= SOURCES_PER_ACCOUNT_MAX, "{vouched_for}");
     }
 
     #[test]
@@ -249,7 +275,10 @@ mod tests {
                     Vouched::Anew(left) => left,
                     Vouched::Before | Vouched::NotYet => None,
                 };
-                let expected = lost.iter().find(|one| count(&before, one.account) > FEW);
+                let own = ((account(who) >> 20) as u32).max(1);
+                let expected = lost
+                    .iter()
+                    .find(|one| one.account == own || count(&before, one.account) > FEW);
                 prop_assert_eq!(told, expected.map(|one| one.source()));
                 prop_assert!(lost.len() <= usize::from(matches!(vouched, Vouched::Anew(_))));
                 let has_too_many = |one: &Vouch| {

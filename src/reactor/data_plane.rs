@@ -184,6 +184,7 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
                 && tasks
             {
                 self.counters.task_turns += 1;
+                self.work.woke(self.clock.now().mono);
                 turner.turn().await;
             }
         }
@@ -199,7 +200,7 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
     fn turn(&mut self) -> Turned {
         self.counters.turns += 1;
         let mut hot = self.hot;
-        let mut received_at = None;
+        let (mut woken_at, mut received_at) = (None, None);
         while hot != 0 {
             let source = hot.trailing_zeros();
             hot &= hot - 1;
@@ -207,12 +208,13 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
             if taken < HOT_BATCH_MIN {
                 self.hot &= !(1 << source);
             }
+            woken_at = woken_at.or(now);
             received_at = now.or(received_at);
         }
         self.publish();
         // The clock of the last batch is young enough.
         let now = received_at.unwrap_or_else(|| self.clock.now());
-        self.work.woke(now.mono);
+        self.work.woke(woken_at.unwrap_or(now).mono);
         self.hearsay.note_errors(self.path.take_errors() | self.sender.take_errors());
         if self.hearsay.has_errors() {
             let DataPlane { plane, hearsay, endpoint, counters, .. } = self;
@@ -229,6 +231,7 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
     /// Gives the connections their turn.
     fn turn_streams(&mut self) {
         let now = self.clock.now();
+        self.work.woke(now.mono);
         let DataPlane { plane, endpoint, counters, streams, .. } = self;
         let Some(streams) = streams else { return };
         counters.stream_turns += 1;

@@ -9,6 +9,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use crate::auth::account::Ha1s;
 use crate::auth::accounts::{AccountId, AorKey, InsertError};
 use crate::auth::suspension::Cursor;
@@ -36,10 +38,10 @@ use crate::time::{Instant, Now};
 pub enum Control {
     /// Obey another configuration from the next request on. What was granted stays granted.
     Configure(Arc<Configuration>),
-    /// Some account, of whatever shard, may be let in without a digest
-    /// ([`AccountPolicy::needs_no_digest`]): requests without credentials are then for the shard
-    /// that owns their AOR, as those with credentials are. False from the start.
-    AskOwners(bool),
+    /// The networks from which some account, of whatever shard, may be let in without a digest
+    /// ([`AccountPolicy::needs_no_digest`]). Where there are any, requests without credentials are
+    /// for the shard that owns their AOR, as those with credentials are. None from the start.
+    AskOwners(Arc<[IpNet]>),
     /// The UDP addresses that datagrams are taken at, by the number of their listener, ports
     /// resolved. Requests of our own name them; until they are known they name the domain.
     Listening(Vec<SocketAddr>),
@@ -260,8 +262,9 @@ impl Shard {
 impl Core {
     pub fn control(&mut self, now: Now, order: Control) -> Reply {
         match order {
-            Control::AskOwners(asks) => {
-                self.asks_owners = asks;
+            Control::AskOwners(networks) => {
+                self.asks_owners = !networks.is_empty();
+                self.guard.let_in_from(&networks);
                 Reply::Configured
             }
             Control::Listening(addresses) => {

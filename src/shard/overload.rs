@@ -20,7 +20,7 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 
 use crate::auth::nonce::Judged;
-use crate::guard::{Admitted, Asked, Class, Entry, Silence, Window};
+use crate::guard::{Admitted, Asked, Class, Entry, Shown, Silence, Window};
 use crate::limits::BATCH_MAX;
 use crate::shard::batch::Read;
 use crate::shard::core::Core;
@@ -34,12 +34,15 @@ use crate::shard::{Datagram, Handled, silence};
 use crate::sip::write::Responder;
 use crate::sip::{Message, Method, Parsed};
 
+/// A challenge is answered within so many seconds by whoever asked for it.
+const ANSWERED_WITHIN_S: u64 = 4;
+
 /// The counters as they were when the reactor last said how long it worked.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Worked {
-    answered: u64,
+    handled: u64,
+    dropped: u64,
     proved: u64,
-    handed_over: u64,
 }
 
 impl From<Class> for RefuseReason {
@@ -57,17 +60,19 @@ impl Core {
     /// which strangers are let in next.
     pub fn worked(&mut self, busy: Duration, passed: Duration) {
         let counters = &self.counters;
-        let proved = counters.authenticated + counters.admitted;
-        let before = std::mem::replace(
-            &mut self.worked,
-            Worked { answered: counters.requests, proved, handed_over: counters.handoffs_in },
-        );
+        let sent = counters.keepalives.total().sent;
+        let now = Worked {
+            handled: counters.answered.total() + counters.handoffs_out + sent,
+            dropped: counters.dropped.iter().sum(),
+            proved: counters.authenticated + counters.admitted,
+        };
+        let before = std::mem::replace(&mut self.worked, now);
         self.guard.strangers_mut().follow(Window {
             passed,
             busy,
-            answered: self.worked.answered - before.answered,
-            proved: self.worked.proved - before.proved,
-            handed_over: self.worked.handed_over - before.handed_over,
+            handled: now.handled - before.handled,
+            dropped: now.dropped - before.dropped,
+            proved: now.proved - before.proved,
         });
     }
 
@@ -157,7 +162,8 @@ impl Core {
                 self.guard.shed(arrival.datagram.source.ip());
                 return Some(Handled::Nothing);
             }
-            self.guard.strangers_mut().saw(class == Class::Proven);
+            let shown = self.shown(arrival, message, read, class);
+            self.guard.strangers_mut().saw(shown);
         }
         let admission = self.guard.admission_mut();
         if !admission.is_shedding() {
@@ -179,6 +185,31 @@ impl Core {
             }
         }
         .inspect(|_| self.guard.shed(arrival.datagram.source.ip()))
+    }
+
+    /// Whether a message leads to something.
+    fn shown(
+        &self,
+        arrival: &Arrival<'_>,
+        message: Option<Message<'_>>,
+        read: &Read<'_>,
+        class: Class,
+    ) -> Shown {
+        match (class, message, &read.addressed) {
+            (Class::Proven, Some(message), Ok(addressed)) => {
+                match self.judge_nonce(arrival, message, addressed) {
+                    Judged::Fresh { issued, .. }
+                        if arrival.now.wall.0.saturating_sub(issued.0) < ANSWERED_WITHIN_S =>
+                    {
+                        Shown::Answer
+                    }
+                    _ => Shown::Proof,
+                }
+            }
+            (Class::Proven, ..) => Shown::Proof,
+            _ if self.guard.needs_no_digest(arrival.datagram.source.ip()) => Shown::Proof,
+            _ => Shown::Nothing,
+        }
     }
 
     /// What a message has shown.

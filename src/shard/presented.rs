@@ -10,6 +10,7 @@ use crate::auth::claim::{Answered, Claim, answer_all};
 use crate::auth::gate::Gate;
 use crate::auth::nonce::Judged;
 use crate::auth::suspension::Standing;
+use crate::guard::Entry;
 use crate::limits::BATCH_MAX;
 use crate::shard::Datagram;
 use crate::shard::authorize::{check_of, gate};
@@ -89,6 +90,10 @@ impl Core {
         datagram: &'r Datagram<'_>,
         read: &'r Read<'_>,
     ) -> Option<Claim<'r>> {
+        // Over a limit it may well be dropped.
+        if read.entry != Entry::Open {
+            return None;
+        }
         let Parsed::Complete { message, .. } = read.parsed else { return None };
         let StartLine::Request { method_bytes, .. } = message.start_line() else { return None };
         let addressed = read.addressed.as_ref().ok()?;

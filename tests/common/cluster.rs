@@ -136,8 +136,8 @@ impl Cluster {
                             .expect("there is room");
                     }
                 }
-                let asks_owners = policies().any(|(_, policy)| policy.needs_no_digest());
-                shard.control(now, Control::AskOwners(asks_owners));
+                let networks = AccountPolicy::networks_of(policies().map(|(_, policy)| policy));
+                shard.control(now, Control::AskOwners(networks));
                 shard.control(now, Control::OwnAddresses(Arc::new(options.own.clone())));
                 shard
             })

@@ -2,10 +2,13 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::{Asked, Guard, LISTED_EVERY};
 use crate::config;
 use crate::guard::admission::{Admission, Class};
 use crate::guard::events::SecurityKind;
+use crate::guard::networks::{Networks, Said, Standing};
 use crate::guard::strangers::Strangers;
 
 impl Guard {
@@ -35,11 +38,27 @@ impl Guard {
         &mut self.strangers
     }
 
-    /// Whether `source` is nobody's: no account has proved itself from it lately, no network of it
-    /// is trusted, and limits hold for it at all.
+    /// Whether `source` is nobody's: no account has proved itself from it lately, none is let in
+    /// from there without a digest, no network of it is trusted or has a limit of its own, and
+    /// limits hold for it at all.
     #[must_use]
     pub fn is_stranger(&self, source: IpAddr) -> bool {
-        !self.is_exempt(source) && !self.is_proven(source)
+        !self.is_exempt(source)
+            && !self.is_proven(source)
+            && !self.needs_no_digest(source)
+            && self.networks.of(source.to_canonical()).limit.is_none()
+    }
+
+    /// The networks from which some account is let in without a digest.
+    pub fn let_in_from(&mut self, networks: &[IpNet]) {
+        let said = |&net: &_| Said { net, standing: Some(Standing::Trusted), limit: None };
+        self.let_in_from = Networks::new(&networks.iter().map(said).collect::<Vec<_>>());
+    }
+
+    /// Whether some account is let in from `source` without a digest.
+    #[must_use]
+    pub fn needs_no_digest(&self, source: IpAddr) -> bool {
+        self.let_in_from.of(source.to_canonical()).standing == Standing::Trusted
     }
 
     /// What a message has shown by its source alone.
