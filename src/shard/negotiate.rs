@@ -68,7 +68,6 @@ pub(super) fn negotiate(
     negotiate_extensions(extensions, message, head, aor, contacts, joined)
 }
 
-#[cold]
 fn negotiate_extensions(
     extensions: &Extensions,
     message: Message<'_>,
@@ -87,29 +86,16 @@ fn negotiate_extensions(
         tells: message.first(HeaderName::Supported).is_some(),
         ..Negotiated::default()
     };
-    let path = match extensions.path {
-        PathMode::Off => crate::sip::header::route::Routes::new(),
-        _ => message.routes(HeaderName::Path).map_err(Disagreed::Fault)?,
-    };
-    if extensions.path == PathMode::Strict && !path.is_empty() && !said.has(OptionSet::PATH) {
-        // RFC 3327 5.3: by policy a phone that would not understand its Path is not registered.
-        return Err(Disagreed::PathUnsupported);
-    }
-    for (nth, route) in path.iter().enumerate() {
-        let comma: &[u8] = if nth == 0 { b"" } else { b", " };
-        // A fold is a space (RFC 3261 7.3.1).
-        let unfolded = route.text.split(|byte| matches!(byte, b'\r' | b'\n'));
-        std::iter::once(comma)
-            .chain(unfolded)
-            .try_for_each(|piece| joined.try_extend_from_slice(piece))
-            .map_err(|_| Disagreed::PathTooLong)?;
+    let mut first_hop_has_ob = false;
+    if message.first(HeaderName::Path).is_some() && extensions.path != PathMode::Off {
+        first_hop_has_ob = join_path(extensions, message, said, joined)?;
     }
 
     let stays = |contact: &&Contact<'_>| contact.expires.or(message.expires()) != Some(0);
     let is_flow = |contact: &&Contact<'_>| contact.instance.is_some() && contact.reg_id.is_some();
     if both(OptionSet::OUTBOUND) && contacts.iter().any(|contact| is_flow(&contact)) {
         // RFC 5626 6: the flow is the first hop's, which must be one that keeps it.
-        if !negotiated.is_first_hop && !first_hop_has_ob(&path) {
+        if !negotiated.is_first_hop && !first_hop_has_ob {
             return Err(Disagreed::FirstHopLacksOutbound);
         }
         // RFC 5626 6: a request comes by one flow.
@@ -130,4 +116,31 @@ fn negotiate_extensions(
         return Err(Disagreed::ContactLoops);
     }
     Ok(negotiated)
+}
+
+/// Reads Path, joins its values, and returns whether the first hop keeps flows. The list of its
+/// entries is large, and few phones have one.
+#[cold]
+#[inline(never)]
+fn join_path(
+    extensions: &Extensions,
+    message: Message<'_>,
+    said: OptionSet,
+    joined: &mut Path,
+) -> Result<bool, Disagreed> {
+    let path = message.routes(HeaderName::Path).map_err(Disagreed::Fault)?;
+    if extensions.path == PathMode::Strict && !said.has(OptionSet::PATH) {
+        // RFC 3327 5.3: by policy a phone that would not understand its Path is not registered.
+        return Err(Disagreed::PathUnsupported);
+    }
+    for (nth, route) in path.iter().enumerate() {
+        let comma: &[u8] = if nth == 0 { b"" } else { b", " };
+        // A fold is a space (RFC 3261 7.3.1).
+        let unfolded = route.text.split(|byte| matches!(byte, b'\r' | b'\n'));
+        std::iter::once(comma)
+            .chain(unfolded)
+            .try_for_each(|piece| joined.try_extend_from_slice(piece))
+            .map_err(|_| Disagreed::PathTooLong)?;
+    }
+    Ok(first_hop_has_ob(&path))
 }

@@ -66,14 +66,11 @@ fn refused_place(
     }
     // RFC 3263 4.1, 4.2: of a numeric host.
     let secure = uri.scheme == Scheme::Sips;
-    let is_connection = secure || uri.param(b"transport").is_some_and(|t| !is_udp(t));
-    let is_tls = secure || uri.param(b"transport").is_some_and(|t| t.eq_ignore_ascii_case(b"tls"));
+    let transport = uri.param(b"transport");
+    let is_connection = secure || transport.is_some_and(|t| !t.eq_ignore_ascii_case(b"udp"));
+    let is_tls = secure || transport.is_some_and(|t| t.eq_ignore_ascii_case(b"tls"));
     let port = uri.port.unwrap_or(if is_tls { 5061 } else { 5060 });
     own.listens(is_connection, ip, port, local_ip).then_some(RefuseReason::ContactOwn)
-}
-
-fn is_udp(transport: &[u8]) -> bool {
-    transport.eq_ignore_ascii_case(b"udp")
 }
 
 #[cfg(test)]

@@ -81,8 +81,9 @@ impl<'a> Cursor<'a> {
     /// Consumes linear white space.
     #[inline]
     pub fn lws(&mut self) {
-        if self.peek().is_some_and(|b| Class::LWS.has(b)) {
-            self.at += Class::LWS.span(self.rest());
+        // It is one space nearly always, or none.
+        while self.peek().is_some_and(|b| Class::LWS.has(b)) {
+            self.at += 1;
         }
     }
 
@@ -108,7 +109,9 @@ impl<'a> Cursor<'a> {
         let mut len = 0;
         loop {
             len += quoted_prefix(&rest[len..]);
-            len += Class::QUOTED.span(&rest[len..]);
+            if rest.get(len) != Some(&b'"') {
+                len += Class::QUOTED.span(&rest[len..]);
+            }
             match rest[len..] {
                 [b'"', ..] => {
                     self.at += len + 2;

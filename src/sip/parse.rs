@@ -6,7 +6,7 @@ use crate::sip::error::{Fault, ParseError, Part};
 use crate::sip::header::HeaderName;
 use crate::sip::message::{Message, StartLine};
 use crate::sip::method::Method;
-use crate::sip::scan::{Class, decimal, decimal_saturating, line, trim};
+use crate::sip::scan::{Class, decimal, decimal_saturating, find, line, trim};
 use crate::sip::table::{Field, HeaderTable};
 
 /// How the transport divides messages.
@@ -191,7 +191,7 @@ impl<'a> Reader<'a> {
         }
         let method = Method::of(method_bytes);
         // The version is the last word; a space before it belongs to no URI.
-        let space = memchr::memchr(b' ', rest).unwrap_or(rest.len());
+        let space = find(b' ', rest).unwrap_or(rest.len());
         let (uri, version) = (&rest[..space], rest.get(space + 1..).unwrap_or_default());
         if !uri.is_empty() && version.eq_ignore_ascii_case(b"SIP/2.0") {
             return Ok(StartLine::Request { method, method_bytes, uri });
@@ -209,7 +209,7 @@ impl<'a> Reader<'a> {
     /// `SIP-Version SP Status-Code SP Reason-Phrase`, where the second space is let fall if there
     /// is no phrase.
     fn status_line(&mut self, text: &'a [u8]) -> StartLine<'a> {
-        let version_len = memchr::memchr(b' ', text).unwrap_or(text.len());
+        let version_len = find(b' ', text).unwrap_or(text.len());
         let (version, rest) = text.split_at(version_len);
         if !version.eq_ignore_ascii_case(b"SIP/2.0") {
             let other = is_other_version(version);
@@ -299,14 +299,26 @@ impl<'a> Reader<'a> {
             self.fail(part, Fault::BareCr);
         }
         let raw = &bytes[value_at..end];
-        let leading = raw.iter().position(|&b| !Class::LWS.has(b)).unwrap_or(raw.len());
-        let value = trim(&raw[leading..]);
-        let (value_at, value_len) = (value_at + leading, value.len());
+        let (value_at, value_len) = match raw {
+            // One space in front and none behind, as nearly everybody writes it.
+            [b' ', value @ ..] if is_trimmed(value) => (value_at + 1, value.len()),
+            _ => {
+                let leading = Class::LWS.span(raw);
+                (value_at + leading, trim(&raw[leading..]).len())
+            }
+        };
         if !table.push(Field { name, name_at, name_len, value_at, value_len }) {
             self.fail(Part::Message, Fault::TooMany);
         }
         true
     }
+}
+
+/// Whether there is something, and no linear white space at either end of it.
+#[inline]
+fn is_trimmed(value: &[u8]) -> bool {
+    matches!(value, [first, ..] if !Class::LWS.has(*first))
+        && matches!(value, [.., last] if !Class::LWS.has(*last))
 }
 
 #[inline]
@@ -319,7 +331,7 @@ fn is_sip_slash(text: &[u8]) -> bool {
 fn is_other_version(text: &[u8]) -> bool {
     let digits = |b: &[u8]| !b.is_empty() && Class::DIGIT.span(b) == b.len();
     is_sip_slash(text)
-        && memchr::memchr(b'.', text)
+        && find(b'.', text)
             .is_some_and(|dot| dot > 4 && digits(&text[4..dot]) && digits(&text[dot + 1..]))
 }
 

@@ -78,7 +78,8 @@ impl<'a> Message<'a> {
             let name = twice.unwrap_or(HeaderName::Other);
             return Err(ParseError::header(name, Fault::Repeated));
         }
-        let from = self.from()?;
+        let known = to.as_ref().map(|to| &to.uri);
+        let from = self.required(HeaderName::From, |value| FromTo::parse_beside(value, known))?;
         let to = match to {
             Some(to) => to,
             None => self.to()?,
@@ -246,12 +247,7 @@ impl<'a> Message<'a> {
     /// The known option tags of Supported or Require; what cannot be read supports nothing.
     #[must_use]
     pub fn options(&self, header: HeaderName) -> OptionSet {
-        match self.first(header) {
-            None => OptionSet::NONE,
-            Some(_) => {
-                self.option_tags(header).map_or(OptionSet::NONE, |tags| OptionSet::of_all(&tags))
-            }
-        }
+        option_tag::set(self.all(header)).unwrap_or(OptionSet::NONE)
     }
 
     /// Event, if there is one.

@@ -6,10 +6,8 @@ mod param;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use memchr::memchr;
-
 use crate::limits::URI_PARAMS_MAX;
-use crate::sip::scan::{Class, decimal, escaped_span, is_escaped};
+use crate::sip::scan::{Class, decimal, escaped_span, find, is_escaped};
 
 /// Scheme of a URI (RFC 3261 19.1.1; anything else is `Other`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +92,7 @@ impl<'a> Uri<'a> {
             uri.user = Some(&rest[..user]);
             &rest[user + 1..]
         } else {
-            match memchr(b'@', rest) {
+            match find(b'@', rest) {
                 Some(at) => {
                     parse_userinfo(&rest[..at], &mut uri)?;
                     &rest[at + 1..]
@@ -112,7 +110,7 @@ impl<'a> Uri<'a> {
         }
         if let [b';', after @ ..] = tail {
             // `?` is no paramchar, so the first one begins the headers.
-            let end = memchr(b'?', after).unwrap_or(after.len());
+            let end = find(b'?', after).unwrap_or(after.len());
             uri.params = &after[..end];
             check_params(uri.params)?;
             tail = &after[end..];
@@ -166,7 +164,7 @@ fn split_scheme(text: &[u8]) -> Result<(Scheme, &[u8]), UriError> {
 }
 
 fn parse_userinfo<'a>(userinfo: &'a [u8], uri: &mut Uri<'a>) -> Result<(), UriError> {
-    let user = match memchr(b':', userinfo) {
+    let user = match find(b':', userinfo) {
         Some(colon) => {
             let password = &userinfo[colon + 1..];
             if !is_escaped(password, Class::PASSWORD) {
@@ -194,19 +192,17 @@ fn parse_userinfo<'a>(userinfo: &'a [u8], uri: &mut Uri<'a>) -> Result<(), UriEr
 /// [`UriError::Host`].
 pub fn split_host(text: &[u8]) -> Result<(&[u8], &[u8]), UriError> {
     if text.first() == Some(&b'[') {
-        let end = memchr(b']', text).ok_or(UriError::Host)? + 1;
+        let end = find(b']', text).ok_or(UriError::Host)? + 1;
         let host = &text[..end];
         return if ipv6(host).is_some() { Ok((host, &text[end..])) } else { Err(UriError::Host) };
     }
-    let (mut end, mut before, mut empty_label) = (0, b'.', false);
-    while let Some(&b) = text.get(end)
-        && Class::HOST.has(b)
-    {
+    let end = Class::HOST.span(text);
+    let host = &text[..end];
+    let (mut before, mut empty_label) = (b'.', false);
+    for &b in host {
         empty_label |= b == b'.' && before == b'.';
         before = b;
-        end += 1;
     }
-    let host = &text[..end];
     if host.is_empty() || empty_label {
         return Err(UriError::Host);
     }
@@ -234,21 +230,34 @@ pub fn host_ip(host: &[u8]) -> Option<IpAddr> {
 }
 
 fn ipv4(host: &[u8]) -> Option<Ipv4Addr> {
-    let (mut address, mut rest) = (0u32, host);
-    for dots_left in (0..4).rev() {
-        let digits = Class::DIGIT.span(rest);
-        // A leading zero reads as octal to some and as decimal to others: it is refused.
-        if digits > 3 || (digits > 1 && rest[0] == b'0') {
-            return None;
-        }
-        address = address << 8 | decimal(&rest[..digits], 255)?;
-        rest = match (&rest[digits..], dots_left) {
-            ([b'.', after @ ..], 1..) => after,
-            ([], 0) => return Some(Ipv4Addr::from(address)),
-            _ => return None,
-        };
+    let (a, rest) = split_octet(host)?;
+    let [b'.', rest @ ..] = rest else { return None };
+    let (b, rest) = split_octet(rest)?;
+    let [b'.', rest @ ..] = rest else { return None };
+    let (c, rest) = split_octet(rest)?;
+    let [b'.', rest @ ..] = rest else { return None };
+    let (d, rest) = split_octet(rest)?;
+    rest.is_empty().then(|| Ipv4Addr::new(a, b, c, d))
+}
+
+/// Takes a number of one to three digits off the front. A leading zero reads as octal to some and
+/// as decimal to others: it is refused.
+#[inline(always)]
+fn split_octet(text: &[u8]) -> Option<(u8, &[u8])> {
+    let digit = |byte: &u8| Some(byte.wrapping_sub(b'0')).filter(|&digit| digit < 10);
+    let (first, rest) = text.split_first()?;
+    let first = digit(first)?;
+    let Some((Some(second), rest)) = rest.split_first().map(|(b, rest)| (digit(b), rest)) else {
+        return Some((first, rest));
+    };
+    if first == 0 {
+        return None;
     }
-    None
+    let two = first * 10 + second;
+    let Some((Some(third), rest)) = rest.split_first().map(|(b, rest)| (digit(b), rest)) else {
+        return Some((two, rest));
+    };
+    Some((two.checked_mul(10)?.checked_add(third)?, rest))
 }
 
 fn ipv6(host: &[u8]) -> Option<Ipv6Addr> {
@@ -293,7 +302,7 @@ fn check_headers(headers: &[u8]) -> Result<(), UriError> {
 /// Name and value of each piece between separators; nothing for nothing.
 fn pairs(text: &[u8], separator: u8) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
     let pieces = (!text.is_empty()).then(|| text.split(move |&b| b == separator));
-    pieces.into_iter().flatten().map(|piece| match memchr(b'=', piece) {
+    pieces.into_iter().flatten().map(|piece| match find(b'=', piece) {
         Some(at) => (&piece[..at], Some(&piece[at + 1..])),
         None => (piece, None),
     })

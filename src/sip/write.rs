@@ -12,6 +12,7 @@ use crate::sip::header::from_to::FromTo;
 use crate::sip::header::via::{Keep, Rport, Via};
 use crate::sip::message::Message;
 use crate::sip::request::RequestHead;
+use crate::sip::scan::eq_in_any_case;
 use crate::sip::status;
 pub use crate::sip::writer::{Full, Writer};
 use crate::time::UnixTime;
@@ -159,18 +160,18 @@ impl<'a> Responder<'a> {
     fn put_top_via(&self, out: &mut Writer<'_>, via: &Via<'_>) -> Result<(), Full> {
         out.text(via.head)?;
         let keep_s = self.keep_s.filter(|_| via.keep == Keep::Offered);
-        let mut cursor = Cursor::new(via.params);
-        while !cursor.is_end() {
-            let start = cursor.at();
-            let Some(param) = take_param(&mut cursor) else { break };
-            if keep_s.is_some() && param.is(b"keep") {
-                out.put(b";keep=")?;
-                out.number(keep_s.unwrap_or_default().into())?;
-            } else if !param.is(b"received") && !param.is(b"rport") {
+        let kept = match via.rport {
+            _ if via.received.is_some() || keep_s.is_some() => None,
+            Rport::Absent => Some(via.params),
+            Rport::Requested | Rport::Filled(_) => without_rport(via.params),
+        };
+        match kept {
+            Some([]) => {}
+            Some(kept) => {
                 out.put(b";")?;
-                out.text(cursor.since(start))?;
+                out.text(kept)?;
             }
-            cursor.eat_spaced(b';');
+            None => put_via_params(out, via.params, keep_s)?,
         }
         let source = self.source.ip().to_canonical();
         if via.rport != Rport::Absent || !via.is_sent_by(source) {
@@ -183,6 +184,41 @@ impl<'a> Responder<'a> {
         }
         out.text(via.rest)
     }
+}
+
+/// Parameters of a Via without an `rport` that has no value and stands first or last, as most
+/// phones write it; `None` where it stands otherwise.
+#[inline]
+fn without_rport(params: &[u8]) -> Option<&[u8]> {
+    const LEN: usize = ";rport".len();
+    if let Some((kept, last)) = params.split_last_chunk::<LEN>()
+        && eq_in_any_case(last, b";rport")
+    {
+        return Some(kept);
+    }
+    match params.split_first_chunk::<LEN>() {
+        Some((first, kept)) if eq_in_any_case(first, b"rport;") => Some(kept),
+        _ => None,
+    }
+}
+
+/// Writes parameters of a Via one by one, those that are replaced left out.
+#[inline(never)]
+fn put_via_params(out: &mut Writer<'_>, params: &[u8], keep_s: Option<u32>) -> Result<(), Full> {
+    let mut cursor = Cursor::new(params);
+    while !cursor.is_end() {
+        let start = cursor.at();
+        let Some(param) = take_param(&mut cursor) else { break };
+        if keep_s.is_some() && param.is(b"keep") {
+            out.put(b";keep=")?;
+            out.number(keep_s.unwrap_or_default().into())?;
+        } else if !param.is(b"received") && !param.is(b"rport") {
+            out.put(b";")?;
+            out.text(cursor.since(start))?;
+        }
+        cursor.eat_spaced(b';');
+    }
+    Ok(())
 }
 
 #[inline]

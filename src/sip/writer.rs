@@ -81,6 +81,12 @@ impl<'b> Writer<'b> {
     /// [`Full`].
     #[inline]
     pub fn text(&mut self, text: &[u8]) -> Result<(), Full> {
+        if line_end(text).is_none() { self.put(text) } else { self.unfolded(text) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn unfolded(&mut self, text: &[u8]) -> Result<(), Full> {
         let mut rest = text;
         while let Some(at) = line_end(rest) {
             self.put(&rest[..at])?;
@@ -119,16 +125,14 @@ impl<'b> Writer<'b> {
     /// [`Full`].
     #[inline]
     pub fn number(&mut self, mut n: u64) -> Result<(), Full> {
-        let mut digits = [0u8; 20];
-        let mut at = digits.len();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (n % 10) as u8;
+        let digits = n.checked_ilog10().map_or(1, |log| log as usize + 1);
+        let end = self.len + digits;
+        for slot in self.buf.get_mut(self.len..end).ok_or(Full)?.iter_mut().rev() {
+            *slot = b'0' + (n % 10) as u8;
             n /= 10;
-            if n == 0 {
-                return self.put(&digits[at..]);
-            }
         }
+        self.len = end;
+        Ok(())
     }
 
     /// Writes a body with what stands in front of it: `Content-Length`, and the empty line that
@@ -182,13 +186,18 @@ impl<'b> Writer<'b> {
     pub fn ip(&mut self, ip: IpAddr) -> Result<(), Full> {
         match ip.to_canonical() {
             IpAddr::V4(v4) => {
-                let [a, b, c, d] = v4.octets();
-                self.number(u64::from(a))?;
-                for octet in [b, c, d] {
-                    self.put(b".")?;
-                    self.number(u64::from(octet))?;
+                let (mut text, mut len) = ([0; "255.255.255.255.".len()], 0);
+                for octet in v4.octets() {
+                    let digits = [octet / 100, octet / 10 % 10, octet % 10];
+                    let zeros = usize::from(octet < 100) + usize::from(octet < 10);
+                    for digit in &digits[zeros..] {
+                        text[len] = b'0' + digit;
+                        len += 1;
+                    }
+                    text[len] = b'.';
+                    len += 1;
                 }
-                Ok(())
+                self.put(&text[..len - 1])
             }
             IpAddr::V6(v6) => write!(self, "{v6}").map_err(|_| Full),
         }

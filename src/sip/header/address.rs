@@ -2,7 +2,7 @@
 //! and Path are made of. What the parameters mean is the business of each header.
 
 use crate::sip::cursor::Cursor;
-use crate::sip::scan::{Class, eq_in_any_case};
+use crate::sip::scan::{Class, eq_in_any_case, find};
 use crate::sip::uri::Uri;
 
 /// One address and the parameters behind it.
@@ -32,8 +32,18 @@ impl<'a> Address<'a> {
         cursor: &mut Cursor<'a>,
         each: impl FnMut(Param<'a>) -> Option<()>,
     ) -> Option<Address<'a>> {
+        Address::take_beside(cursor, None, each)
+    }
+
+    /// The same beside a URI that was read before: the same text in brackets is the same URI.
+    #[inline]
+    pub fn take_beside(
+        cursor: &mut Cursor<'a>,
+        known: Option<&Uri<'a>>,
+        each: impl FnMut(Param<'a>) -> Option<()>,
+    ) -> Option<Address<'a>> {
         cursor.lws();
-        let (display, uri) = take_uri(cursor)?;
+        let (display, uri) = take_uri(cursor, known)?;
         let params = take_params(cursor, each)?;
         Some(Address { display, uri, params })
     }
@@ -133,7 +143,7 @@ fn has_equal(cursor: &mut Cursor<'_>) -> bool {
 /// two, nor a question mark (RFC 3261 20.10, 20.20, 20.39): what follows a semicolon is a header
 /// parameter.
 #[inline]
-fn take_uri<'a>(cursor: &mut Cursor<'a>) -> Option<(&'a [u8], Uri<'a>)> {
+fn take_uri<'a>(cursor: &mut Cursor<'a>, known: Option<&Uri<'a>>) -> Option<(&'a [u8], Uri<'a>)> {
     let display = match cursor.peek()? {
         b'<' => &[],
         b'"' => {
@@ -150,9 +160,13 @@ fn take_uri<'a>(cursor: &mut Cursor<'a>) -> Option<(&'a [u8], Uri<'a>)> {
         return None;
     }
     let rest = cursor.rest();
-    let text = &rest[..memchr::memchr(b'>', rest)?];
+    let text = &rest[..find(b'>', rest)?];
     *cursor = cursor.past(text.len() + 1);
-    Some((display, Uri::parse(text).ok()?))
+    let uri = match known {
+        Some(known) if known.text == text => *known,
+        _ => Uri::parse(text).ok()?,
+    };
+    Some((display, uri))
 }
 
 /// `*( token LWS )` in front of a `<`, where UTF-8 is let pass too: phones send it unquoted.

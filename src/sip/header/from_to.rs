@@ -23,9 +23,17 @@ impl<'a> FromTo<'a> {
     #[inline]
     #[must_use]
     pub fn parse(value: &'a [u8]) -> Option<FromTo<'a>> {
+        FromTo::parse_beside(value, None)
+    }
+
+    /// The same beside the URI of the other one, if that was read: in a REGISTER both are mostly
+    /// the same (RFC 3261 10.2).
+    #[inline]
+    #[must_use]
+    pub fn parse_beside(value: &'a [u8], known: Option<&Uri<'a>>) -> Option<FromTo<'a>> {
         let mut cursor = Cursor::new(value);
         let mut tag = None;
-        let address = Address::take(&mut cursor, |param| {
+        let address = Address::take_beside(&mut cursor, known, |param| {
             if !param.is(b"tag") {
                 return Some(());
             }
@@ -81,6 +89,10 @@ mod tests {
                 text += &format!("{gap};{gap}tag{gap}={gap}{tag}");
             }
             let read = FromTo::parse(text.as_bytes()).unwrap();
+            let other = format!("sip:{user}@example.com");
+            let other = Uri::parse(other.as_bytes()).unwrap();
+            let beside = FromTo::parse_beside(text.as_bytes(), Some(&other)).unwrap();
+            prop_assert_eq!(format!("{beside:?}"), format!("{read:?}"));
             prop_assert_eq!(read.display, display.as_bytes());
             prop_assert_eq!(read.uri.user, Some(user.as_bytes()));
             prop_assert_eq!(read.tag, tag.as_ref().map(String::as_bytes));

@@ -5,7 +5,7 @@ use arrayvec::ArrayVec;
 use crate::limits::OPTION_TAGS_MAX;
 use crate::sip::cursor::Cursor;
 use crate::sip::error::Fault;
-use crate::sip::scan::Class;
+use crate::sip::scan::{Class, eq_in_any_case};
 
 /// Option tags of all headers of one name, in order, as they stood.
 pub type OptionTags<'a> = ArrayVec<&'a [u8], OPTION_TAGS_MAX>;
@@ -17,6 +17,27 @@ pub type OptionTags<'a> = ArrayVec<&'a [u8], OPTION_TAGS_MAX>;
 /// [`Fault::Malformed`], or [`Fault::TooMany`] past [`OPTION_TAGS_MAX`].
 pub fn parse<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<OptionTags<'a>, Fault> {
     let mut tags = OptionTags::new();
+    each(values, |tag| tags.push(tag))?;
+    Ok(tags)
+}
+
+/// The set of the known ones among the tags of all headers of one name.
+///
+/// # Errors
+/// See [`parse`].
+pub fn set<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<OptionSet, Fault> {
+    let mut set = OptionSet::NONE;
+    each(values, |tag| set = set.and(OptionSet::of(tag)))?;
+    Ok(set)
+}
+
+/// Shows the tags one by one, [`OPTION_TAGS_MAX`] at most.
+#[inline]
+fn each<'a>(
+    values: impl IntoIterator<Item = &'a [u8]>,
+    mut tag_found: impl FnMut(&'a [u8]),
+) -> Result<(), Fault> {
+    let mut count = 0;
     for value in values {
         let mut cursor = Cursor::new(value);
         cursor.lws();
@@ -25,14 +46,18 @@ pub fn parse<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<OptionTag
             if tag.is_empty() {
                 return Err(Fault::Malformed);
             }
-            tags.try_push(tag).map_err(|_| Fault::TooMany)?;
+            count += 1;
+            if count > OPTION_TAGS_MAX {
+                return Err(Fault::TooMany);
+            }
+            tag_found(tag);
             let more = cursor.eat_spaced(b',');
             if more == cursor.is_end() {
                 return Err(Fault::Malformed);
             }
         }
     }
-    Ok(tags)
+    Ok(())
 }
 
 /// Whether `tags` has `tag`, in any case (RFC 3261 7.3.1: tokens are case-insensitive).
@@ -76,9 +101,19 @@ impl OptionSet {
     /// The set of one tag; empty if nobody here knows it.
     #[must_use]
     pub fn of(tag: &[u8]) -> OptionSet {
-        let found =
-            OptionSet::NAMES.iter().find(|(_, name)| tag.eq_ignore_ascii_case(name.as_bytes()));
-        found.map_or(OptionSet::NONE, |&(set, _)| set)
+        let Some(first) = tag.first() else { return OptionSet::NONE };
+        // Length and first letter leave one candidate.
+        let (set, found) = match (tag.len(), first | 0x20) {
+            (4, b'p') => (OptionSet::PATH, eq_in_any_case(tag, b"path")),
+            (8, b'o') => (OptionSet::OUTBOUND, eq_in_any_case(tag, b"outbound")),
+            (4, b'g') => (OptionSet::GRUU, eq_in_any_case(tag, b"gruu")),
+            (9, b'e') => (OptionSet::EVENTLIST, eq_in_any_case(tag, b"eventlist")),
+            (5, b't') => (OptionSet::TIMER, eq_in_any_case(tag, b"timer")),
+            (8, b'r') => (OptionSet::REPLACES, eq_in_any_case(tag, b"replaces")),
+            (6, b'1') => (OptionSet::RELIABLE, eq_in_any_case(tag, b"100rel")),
+            _ => return OptionSet::NONE,
+        };
+        if found { set } else { OptionSet::NONE }
     }
 
     /// The set of those of `tags` that are known.
@@ -125,6 +160,16 @@ impl OptionSet {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn every_name_is_its_own_tag_in_any_case() {
+        for (set, name) in OptionSet::NAMES {
+            assert_eq!(OptionSet::of(name.as_bytes()), set);
+            assert_eq!(OptionSet::of(name.to_uppercase().as_bytes()), set);
+            let other = format!("{}x", &name[..name.len() - 1]);
+            assert!(OptionSet::of(other.as_bytes()).is_empty(), "{other}");
+        }
+    }
 
     #[test]
     fn a_set_holds_what_is_known_and_says_what_it_lacks() {

@@ -1,7 +1,5 @@
 //! Comparison of URIs by RFC 3261 19.1.4.
 
-use memchr::memchr;
-
 use super::{Scheme, Uri, ipv6, pairs};
 use crate::sip::scan::{Class, hex_value};
 
@@ -63,13 +61,12 @@ fn units(text: &[u8], fold: Fold) -> impl Iterator<Item = u16> + '_ {
 }
 
 pub(super) fn units_eq(a: &[u8], b: &[u8], fold: Fold) -> bool {
-    if memchr(b'%', a).is_none() && memchr(b'%', b).is_none() {
-        return match fold {
-            Fold::None => a == b,
-            Fold::Case => a.eq_ignore_ascii_case(b),
-        };
-    }
-    units(a, fold).eq(units(b, fold))
+    // What is the same byte for byte means the same, escapes included.
+    let same = match fold {
+        Fold::None => a == b,
+        Fold::Case => a.eq_ignore_ascii_case(b),
+    };
+    same || ((a.contains(&b'%') || b.contains(&b'%')) && units(a, fold).eq(units(b, fold)))
 }
 
 fn option_eq(a: Option<&[u8]>, b: Option<&[u8]>, fold: Fold) -> bool {
