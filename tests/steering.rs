@@ -68,7 +68,7 @@ fn registered(phone: &mut Phone, wire: &Wire) -> Response {
     let response = wire.ask(&phone.register(600));
     assert_eq!(response.status, 200, "{response:?}");
     let contacts: Vec<String> = response.contacts().into_iter().map(|(uri, _)| uri).collect();
-    assert_eq!(contacts, [phone.contact.clone()]);
+    assert_eq!(contacts, std::slice::from_ref(&phone.contact));
     response
 }
 

@@ -165,8 +165,8 @@ pub(super) fn load(program: &[Instruction]) -> Result<OwnedFd, Refused> {
         }
         let said = String::from_utf8_lossy(&log);
         let lines = said.trim_end_matches('\0').lines().map(str::trim);
-        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with("processed "));
-        verifier = lines.last().map(str::to_owned);
+        let mut lines = lines.filter(|line| !line.is_empty() && !line.starts_with("processed "));
+        verifier = lines.next_back().map(str::to_owned);
     }
     Err(Refused { operation: OPERATION, source, verifier })
 }
