@@ -91,12 +91,12 @@ def free_port():
 class Running:
     """A server that answers; `with` ends it."""
 
-    def __init__(self, side, accounts, cpu, directory, binaries):
+    def __init__(self, side, accounts, cpu, directory, binaries, more=()):
         if side is KAMAILIO and not kamailio():
             raise NotThere("kamailio is not installed")
         self.port = free_port()
         self._log = Path(directory) / f"{side.key}.log"
-        arguments = command(side, self.port, accounts, cpu, directory, binaries)
+        arguments = [*command(side, self.port, accounts, cpu, directory, binaries), *more]
         with open(self._log, "wb") as log:
             self._process = subprocess.Popen(
                 arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
