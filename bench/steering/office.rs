@@ -211,9 +211,12 @@ fn connected(to: SocketAddr) -> UdpSocket {
     socket
 }
 
+/// Awaits one answer.
 fn hear(socket: &UdpSocket, buffer: &mut [u8]) -> usize {
     loop {
         match socket.recv(buffer) {
+            // Keepalives and probes come too: the phones seem to be behind NAT.
+            Ok(len) if !buffer[..len].starts_with(b"SIP/2.0 ") => {}
             Ok(len) => return len,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => panic!("no answer: {error}"),
