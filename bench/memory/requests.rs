@@ -49,12 +49,8 @@ impl Requests {
     /// Writes the REGISTER of a phone to `out`, over what is there.
     pub fn write(&self, phone: usize, out: &mut Vec<u8>) {
         let (user, cseq) = (phone + 1, self.round);
-        let ha1 = ha1(
-            HashName::Md5,
-            format!("u{user}").as_bytes(),
-            REALM,
-            format!("p{user}").as_bytes(),
-        );
+        let ha1 =
+            ha1(HashName::Md5, format!("u{user}").as_bytes(), REALM, format!("p{user}").as_bytes());
         let nc = format!("{cseq:08x}");
         let qop = Some(QopAuth { nc: nc.as_bytes(), cnonce: CNONCE });
         let right = response(&ha1, self.nonce.as_bytes(), qop, &self.ha2).hex();
