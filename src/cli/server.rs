@@ -123,6 +123,8 @@ impl Server {
                 config::Backend::Mmsg => reactor::Backend::Mmsg,
                 config::Backend::Uring => reactor::Backend::Uring,
             },
+            steering: settings.serve.steering,
+            steered_sources: settings.serve.steered_sources,
             clock,
             ..reactor::Settings::default()
         };
@@ -134,6 +136,9 @@ impl Server {
         let mesh = mesh(shards, default_slots(shards));
         let running = Reactors::start(reactors, mesh, planes)
             .map_err(|error| Failure::new(error.to_string()))?;
+        if let reactor::Steering::Refused(why) = running.steering() {
+            note(format_args!("phones are not steered to the reactor of their account: {why}"));
+        }
         let mut server = Server {
             running,
             ownership: owned,

@@ -23,6 +23,11 @@ pub struct Serve {
     pub cpus: Option<Vec<u16>>,
     /// How datagrams are moved. Default [`Backend::Mmsg`].
     pub backend: Backend,
+    /// Whether the kernel is taught which reactor a phone's datagrams are for. Default
+    /// [`Steering::Auto`].
+    pub steering: Steering,
+    /// How many phones it remembers for that, 1024-16777216. Default 262144.
+    pub steered_sources: u32,
     /// Where the admin interface listens. Default nowhere.
     pub admin: Option<SocketAddr>,
     /// The file with its token; a relative path starts at the working directory. Default none.
@@ -45,6 +50,8 @@ impl Default for Serve {
             reactors: None,
             cpus: None,
             backend: Backend::default(),
+            steering: Steering::default(),
+            steered_sources: 262_144,
             admin: None,
             admin_token_file: None,
             security_log: None,
@@ -92,5 +99,18 @@ words! {
         Mmsg = "mmsg",
         /// An io_uring of its own with multishot receive.
         Uring = "uring",
+    }
+}
+
+words! {
+    /// Whether the kernel is taught which reactor a phone's datagrams are for.
+    pub enum Steering: "auto, on or off" {
+        /// Where it can be.
+        #[default]
+        Auto = "auto",
+        /// It must be.
+        On = "on",
+        /// Not at all: the kernel's hash of addresses and ports chooses.
+        Off = "off",
     }
 }

@@ -17,6 +17,7 @@ use super::hearsay::Hearsay;
 use super::idle::{Idle, Readiness};
 use super::plane::Plane;
 use super::send::Sender;
+use super::steering::Notes;
 use super::stream::{self, Streams};
 use super::wake::Waker;
 use super::work::Work;
@@ -63,6 +64,8 @@ pub(super) struct DataPlane<P: Plane, D> {
     pub(super) sender: Sender,
     pub(super) hearsay: Hearsay,
     pub(super) endpoint: Endpoint,
+    /// What the kernel is taught, where it is.
+    pub(super) notes: Option<Notes>,
     /// Connections, where anything listens for them.
     pub(super) streams: Option<Streams>,
     pub(super) orders: Orders<P>,
@@ -114,6 +117,8 @@ impl Outlet for Out<'_> {
 /// What becomes of messages that were handed over: answers are queued, or go to the reactor that
 /// has their connection (RFC 3261 18.2.2).
 struct Answers<'a> {
+    now: Now,
+    notes: Option<&'a mut Notes>,
     outbox: &'a mut Outbox,
     outbound: &'a mut Outbound,
     counters: &'a mut Counters,
@@ -138,6 +143,12 @@ impl Outlet for Answers<'_> {
                 unreachable!("a datagram that was handed over is answered or dropped")
             }
             Handled::Nothing => {}
+        }
+    }
+
+    fn registered(&mut self, datagram: &Datagram<'_>) {
+        if let Some(notes) = &mut self.notes {
+            notes.note(self.now.mono, datagram.source, self.counters);
         }
     }
 }
@@ -343,12 +354,13 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
 
     /// Takes what other shards handed over, within a bound. Returns whether there may be more.
     fn drain_rings(&mut self, now: Now) -> bool {
-        let DataPlane { plane, outbox, sender, endpoint, counters, streams, .. } = self;
+        let DataPlane { plane, outbox, sender, endpoint, notes, counters, streams, .. } = self;
         for _ in 0..RING_BATCHES_PER_TURN_MAX {
             let taken = endpoint.drain_parcels(BATCH_MAX, |outbound, parcels| match parcels {
                 Parcels::Messages(batch) => {
                     counters.handoffs_in += batch.len() as u64;
-                    let answers = &mut Answers { outbox, outbound, counters };
+                    let notes = notes.as_mut();
+                    let answers = &mut Answers { now, notes, outbox, outbound, counters };
                     plane.receive_handoff_batch(now, batch, answers);
                 }
                 Parcels::Send { connection, bytes } => {

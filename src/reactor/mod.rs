@@ -30,6 +30,7 @@ mod send;
 mod signals;
 mod socket;
 mod start_check;
+mod steering;
 mod stream;
 mod told;
 mod uring;
@@ -56,6 +57,7 @@ pub use self::start_check::{
     MEMLOCK_BYTES_MIN, allowed_cpus, connections_allowed, cpus_allowed, io_uring_allowed,
     memlock_allowed, multishot_receive_allowed,
 };
+pub use self::steering::{Steering, steering_allowed};
 pub use self::stream::{Certificates, TlsError};
 pub use self::wake::Waker;
 
