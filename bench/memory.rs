@@ -1,9 +1,9 @@
-//! Memory and pauses: what a binding needs of memory, counted as growth of the resident set, and how
-//! long the longest single step is while tables grow from nothing, while everything expires at
+//! Memory and pauses: what a binding needs of memory, counted as growth of the resident set, and
+//! how long the longest single step is while tables grow from nothing, while everything expires at
 //! once, and while everybody is kicked. Refreshes are measured in turns with those of a small
 //! shard, so that what the machine does besides falls on both.
 //!
-//! `cargo bench --bench memory -- [--bindings N] [--compact] [--quick]`. Ten million bindings need
+//! `cargo bench --bench memory -- [--bindings N] [--quick]`. Ten million bindings need
 //! some five gigabytes; where there is less, that size is left out, and the table says so.
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
 
@@ -55,19 +55,14 @@ fn main() {
     };
     let needed = (bindings + SMALL) as u64 * NEEDED_BYTES;
     let there = available_bytes();
-    println!(
-        "{bindings} bindings need {:.1} GiB, {:.1} GiB are free{}",
-        gib(needed),
-        gib(there),
-        if has("--compact") { "; compact" } else { "" }
-    );
+    println!("{bindings} bindings need {:.1} GiB, {:.1} GiB are free", gib(needed), gib(there),);
     if needed > there {
         println!("SKIPPED: {bindings} bindings: not enough memory");
         return;
     }
     // First, while nothing that was freed could be used again unseen.
     let before = resident_bytes();
-    let (mut office, load, added) = Office::load(bindings, has("--compact"));
+    let (mut office, load, added) = Office::load(bindings);
     let accounts_bytes = resident_bytes().saturating_sub(before);
     let before = resident_bytes();
     let registered = office.register_all();
@@ -88,7 +83,7 @@ fn main() {
     pause("adding 32 accounts", &added);
     pause("32 first registrations", &registered);
 
-    refresh(&mut office, bindings, has("--compact"));
+    refresh(&mut office, bindings);
 
     println!("\neverything at once, {bindings} bindings");
     let expired = office.expire_all();
@@ -105,8 +100,8 @@ fn main() {
 }
 
 /// Refreshes in turns with those at [`SMALL`], phones at random.
-fn refresh(office: &mut Office, bindings: usize, compact: bool) {
-    let (mut small, ..) = Office::load(SMALL.min(bindings), compact);
+fn refresh(office: &mut Office, bindings: usize) {
+    let (mut small, ..) = Office::load(SMALL.min(bindings));
     small.register_all();
     let (mut large_ns, mut small_ns, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {

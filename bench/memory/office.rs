@@ -1,5 +1,5 @@
-//! One shard and its phones, driven as a reactor drives it: batches of datagrams, turns, orders from
-//! outside, and what the shard wants sent.
+//! One shard and its phones, driven as a reactor drives it: batches of datagrams, turns, orders
+//! from outside, and what the shard wants sent.
 
 use std::time::{Duration, Instant as Clock};
 
@@ -60,7 +60,7 @@ impl Outlet for Answers<'_> {
 impl Office {
     /// Loads the accounts u1 to uN into a shard that was told nothing of how many there will be:
     /// how long that took in all, hashing the passwords included, and its steps of 32.
-    pub fn load(phones: usize, compact: bool) -> (Office, Duration, Steps) {
+    pub fn load(phones: usize) -> (Office, Duration, Steps) {
         let now =
             Now { mono: Instant::from_secs(100), wall: UnixTime(1_800_000_000), ..Now::default() };
         let (keys, ownership) = (keys(), Ownership::new([5; 16], 1));
@@ -71,7 +71,7 @@ impl Office {
             id: ShardId(0),
             ownership,
             keys,
-            registrar: registrar(compact),
+            registrar: config::Registrar::default(),
             auth: config::Auth::default(),
             guard: guard(),
             nat: config::Nat::default(),
@@ -223,9 +223,4 @@ impl Office {
             }
         }
     }
-}
-
-/// What the registrar obeys.
-fn registrar(_compact: bool) -> config::Registrar {
-    config::Registrar::default()
 }

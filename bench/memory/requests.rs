@@ -1,4 +1,4 @@
-//! The REGISTER of any phone, made from its number alone, so that ten million phones need no memory:
+//! The REGISTER of any phone, made from its number alone, so that ten million need no memory:
 //! a contact of some 45 bytes, a Call-ID of 36, an instance of 47 and one of 64 user agents.
 
 use std::io::Write;

@@ -2,9 +2,11 @@
 
 use std::ops;
 
-/// Bytes of a whole chunk: as much as huge pages are asked for, and little enough that copying half
-/// of it is no pause.
+/// Bytes of a whole chunk: as much as huge pages are asked for.
 pub const CHUNK_BYTES: usize = 4 << 20;
+/// The first chunk doubles up to so much, and then comes whole: most tables are small, and copying
+/// more than that would be a pause.
+pub(super) const COPIED_BYTES_MAX: usize = 64 << 10;
 
 /// In tests so little that every table there has many chunks.
 const BYTES: usize = if cfg!(test) { 1 << 10 } else { CHUNK_BYTES };
@@ -63,7 +65,11 @@ impl<T> Chunks<T> {
             let whole = if number == 0 { 0 } else { 1 << Self::BITS };
             self.chunks.push(Vec::with_capacity(whole));
         }
-        self.chunks[number].push(value);
+        let chunk = &mut self.chunks[number];
+        if chunk.len() == chunk.capacity() && chunk.len() * size_of::<T>() >= COPIED_BYTES_MAX {
+            chunk.reserve_exact((1 << Self::BITS) - chunk.len());
+        }
+        chunk.push(value);
         self.len += 1;
     }
 

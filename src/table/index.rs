@@ -49,8 +49,8 @@ impl Bucket {
         let [a, b, c, d, e, f, g, h, i, j, k, l] = self.tags;
         let spread = u64::from(tag) * 0x0101_0101_0101_0101;
         let low = zero_bytes(u64::from_le_bytes([a, b, c, d, e, f, g, h]) ^ spread);
-        let high = zero_bytes(u64::from(u32::from_le_bytes([i, j, k, l])) ^ spread & 0xffff_ffff);
-        u128::from(low) | u128::from(high & 0xffff_ffff) << 64
+        let high = zero_bytes(u64::from(u32::from_le_bytes([i, j, k, l])) ^ (spread & 0xffff_ffff));
+        u128::from(low) | (u128::from(high & 0xffff_ffff) << 64)
     }
 
     /// The first way with this tag whose number passes.
@@ -124,9 +124,9 @@ impl Index {
     fn home(&self, hash: u64) -> usize {
         let count = self.buckets.len();
         // Those behind the last doubling exist only as far as buckets have been split.
-        let mask = usize::MAX >> (count - 1 | 1).leading_zeros();
+        let mask = usize::MAX >> ((count - 1) | 1).leading_zeros();
         let at = hash as usize & mask;
-        if at < count { at } else { at & mask >> 1 }
+        if at < count { at } else { at & (mask >> 1) }
     }
 
     /// The number with this hash that `is_it`.
@@ -332,9 +332,9 @@ mod tests {
     /// A hash as good as a keyed one.
     fn hash(number: u32) -> u64 {
         let mut x = u64::from(number).wrapping_add(0x9e37_79b9_7f4a_7c15);
-        x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ x >> 31
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
     }
 
     #[test]

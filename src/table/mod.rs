@@ -4,7 +4,7 @@
 //!
 //! | table | grows by | moves at most |
 //! |---|---|---|
-//! | [`Chunks`] | a chunk of [`CHUNK_BYTES`](chunks::CHUNK_BYTES) | half a chunk, once: the first doubles up to its size |
+//! | [`Chunks`] | a whole chunk, 4 MiB | 64 KiB, while it is small |
 //! | [`Sparse`] | the chunk that is asked for | as above |
 //! | [`Index`] | one bucket at a time | the dozen numbers of one bucket |
 //!

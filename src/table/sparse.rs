@@ -7,6 +7,8 @@
 
 use std::ops;
 
+use crate::table::chunks::COPIED_BYTES_MAX;
+
 /// Values by number, in chunks of `1 << BITS`.
 #[derive(Clone, Debug)]
 pub struct Sparse<T, const BITS: u32> {
@@ -60,16 +62,17 @@ impl<T: Clone, const BITS: u32> Sparse<T, BITS> {
         &mut self.chunks[chunk][place]
     }
 
-    /// Makes a place. All chunks but the first come whole: most tables are small.
+    /// Makes a place. All chunks but the first come whole; that one once it is no longer small.
     #[cold]
     #[inline(never)]
     fn open(&mut self, chunk: usize, place: usize) {
         if self.chunks.len() <= chunk {
             self.chunks.resize_with(chunk + 1, Box::default);
         }
-        let is_first = chunk == 0;
-        let whole = if is_first { (place + 1).next_power_of_two().max(FIRST) } else { Self::WHOLE };
-        let mut larger = vec![self.blank.clone(); whole.min(Self::WHOLE)].into_boxed_slice();
+        let doubled = (place + 1).next_power_of_two().max(FIRST);
+        let is_small = chunk == 0 && doubled * size_of::<T>() <= COPIED_BYTES_MAX;
+        let places = if is_small { doubled.min(Self::WHOLE) } else { Self::WHOLE };
+        let mut larger = vec![self.blank.clone(); places].into_boxed_slice();
         let chunk = &mut self.chunks[chunk];
         for (new, old) in larger.iter_mut().zip(chunk.iter_mut()) {
             std::mem::swap(new, old);
