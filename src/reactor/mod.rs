@@ -22,6 +22,7 @@ mod icmp;
 mod idle;
 mod interfaces;
 mod mmsg;
+mod pace;
 mod peer;
 mod plane;
 mod push_back;
@@ -67,6 +68,8 @@ mod deadline_tests;
 mod hearsay_tests;
 #[cfg(test)]
 mod ping_tests;
+#[cfg(test)]
+mod receive_sleep_tests;
 #[cfg(test)]
 mod sleep_tests;
 #[cfg(test)]
