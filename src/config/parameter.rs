@@ -2,8 +2,8 @@
 //! The table of them is [`parameters`](super::parameters)'.
 
 use super::parameters::{
-    ADMIN, ADMIN_TOKEN_FILE, BACKEND, CPUS, GUARD_SOURCES, LISTEN, REACTORS, SECURITY_LOG,
-    SECURITY_LOG_BYTES, SECURITY_LOG_FILES,
+    ADMIN, ADMIN_TOKEN_FILE, BACKEND, CPUS, GUARD_SOURCES, LATENCY_SAMPLING, LISTEN, REACTORS,
+    SECURITY_LOG, SECURITY_LOG_BYTES, SECURITY_LOG_FILES,
 };
 use super::refusal::Fault;
 use super::settings::Settings;
@@ -31,11 +31,12 @@ pub(super) const SPELLINGS: [(&str, &str); 2] = [
 ];
 
 /// Sockets, threads and tables of fixed size are made once.
-const AT_START: [&str; 10] = [
+const AT_START: [&str; 11] = [
     LISTEN,
     REACTORS,
     CPUS,
     BACKEND,
+    LATENCY_SAMPLING,
     ADMIN,
     ADMIN_TOKEN_FILE,
     GUARD_SOURCES,

@@ -38,6 +38,7 @@ pub(super) const LISTEN: &str = "serve.listen";
 pub(super) const REACTORS: &str = "serve.reactors";
 pub(super) const CPUS: &str = "serve.cpus";
 pub(super) const BACKEND: &str = "serve.backend";
+pub(super) const LATENCY_SAMPLING: &str = "serve.latency_sampling";
 pub(super) const ADMIN: &str = "serve.admin";
 pub(super) const ADMIN_TOKEN_FILE: &str = "serve.admin_token_file";
 pub(super) const TLS_CERTIFICATE: &str = "tls.certificate";
@@ -175,7 +176,7 @@ macro_rules! table {
 }
 
 /// Every parameter there is.
-pub static PARAMETERS: [Parameter; 108] = table![
+pub static PARAMETERS: [Parameter; 109] = table![
     "registrar.replace", "SS_ENDPOINT_REGISTER_REPLACE", None,
     {word Replace registrar.replace},
     "A REGISTER over the limit of bindings removes a binding (On), is refused (Off), or removes \
@@ -470,6 +471,9 @@ pub static PARAMETERS: [Parameter; 108] = table![
     BACKEND, "", None,
     {word Backend serve.backend},
     "How datagrams are moved: recvmmsg and sendmmsg, or an io_uring of its own";
+    LATENCY_SAMPLING, "", None,
+    {optional "off" 1-1000000 serve.latency_sampling},
+    "Of so many batches of messages one is timed, stage by stage, for `aorta ctl latency`";
     ADMIN, "", None,
     {admin},
     "Where the admin interface listens; nowhere unless set";

@@ -23,6 +23,8 @@ pub struct Serve {
     pub cpus: Option<Vec<u16>>,
     /// How datagrams are moved. Default [`Backend::Mmsg`].
     pub backend: Backend,
+    /// Of so many batches one is timed, 1-1000000; `None` times none. Default 32.
+    pub latency_sampling: Option<u32>,
     /// Where the admin interface listens. Default nowhere.
     pub admin: Option<SocketAddr>,
     /// The file with its token; a relative path starts at the working directory. Default none.
@@ -45,6 +47,7 @@ impl Default for Serve {
             reactors: None,
             cpus: None,
             backend: Backend::default(),
+            latency_sampling: Some(32),
             admin: None,
             admin_token_file: None,
             security_log: None,
