@@ -1,6 +1,7 @@
 //! The whole registrar: memory of a million bindings, what each kind of message costs in process,
 //! the stages of a refresh, and the CPU time per request over loopback beside that of canned
-//! answers, and with batches timed. The limits stand beside the figures. `--quick` makes everything shorter and smaller.
+//! answers, and with batches timed. The limits stand beside the figures. `--quick` makes
+//! everything shorter and smaller.
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
 
 #[path = "registrar/figures.rs"]
