@@ -34,7 +34,8 @@ pub(super) fn distribution(times: &Histogram<u64>) -> String {
         false => (times.mean() / MILLISECOND, times.stdev() / MILLISECOND),
     };
     let (max, buckets) = (times.max() as f64 / MILLISECOND, times.buckets());
-    let steps = times.distinct_values() / usize::from(buckets);
+    // The first has all its steps for itself, each other one half of them.
+    let steps = 2 * times.distinct_values() / (usize::from(buckets) + 1);
     let _ = writeln!(text, "#[Mean    = {mean:>12.6}, StdDeviation   = {deviation:>12.6}]");
     let _ = writeln!(text, "#[Max     = {max:>12.6}, Total count    = {:>12}]", times.len());
     let _ = writeln!(text, "#[Buckets = {buckets:>12}, SubBuckets     = {steps:>12}]");
@@ -59,11 +60,15 @@ mod tests {
             .map(|line| line.split_whitespace().map(|word| word.parse().unwrap()).collect())
             .collect();
         assert!(rows.is_sorted_by(|a, b| a[0] <= b[0] && a[1] <= b[1] && a[2] <= b[2]), "{text}");
-        assert!(rows.iter().any(|row| row[1] >= 0.9 && row[2] == 90.0), "{text}");
+        let below = |quantile: f64, count: f64| {
+            rows.iter().rfind(|row| row[1] < quantile).is_some_and(|row| row[2] == count)
+        };
+        assert!(below(0.9, 90.0) && below(0.99, 99.0), "{text}");
         let last = rows.last().expect("rows");
         assert_eq!((last.len(), last[1], last[2]), (3, 1.0, 100.0), "{text}");
         assert!((last[0] - 50.0).abs() < 0.5, "{text}");
         assert!(text.contains("Total count    =          100]"), "{text}");
+        assert!(text.contains("SubBuckets     =          256]"), "{text}");
         let empty = Histogram::new_with_bounds(1, 10_000_000_000, 2).unwrap();
         assert!(distribution(&empty).contains("Total count    =            0]"));
     }
