@@ -1,7 +1,9 @@
 //! What handing a 700-byte datagram to another shard costs: the copies alone on one thread, the
-//! whole way between two cores in batches, and the time until a polling receiver has it.
+//! whole way between two cores in batches, looks into rings that are empty, and the time until a
+//! polling receiver has it.
 //!
-//! `cargo bench --bench handoff`. Nothing else should run on the two cores; the median over
+//! `cargo bench --bench handoff`, `-- --json` for a last line that `bench/handoff_model/model.py`
+//! reads. Nothing else should run on the two cores; the median over
 //! windows shorter than a time slice keeps what does run out of the figure. That figure is the
 //! pace of the slower of the two sides, which work at once.
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
@@ -13,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant as Clock;
 
+use aorta::limits::BATCH_MAX;
 use aorta::shard::mesh::{Endpoint, default_slots, mesh};
 use aorta::shard::{Datagram, ListenerId, ShardId};
 use aorta::time::Instant;
@@ -37,13 +40,22 @@ fn main() {
         let cost = copies_alone(batch).median();
         println!("  one thread, push + publish + drain, batch {batch:2}  {cost:6.1} ns");
     }
+    let polls = [2, 8, 16, 64].map(|shards| (shards, empty_looks(shards)));
+    for (shards, cost) in polls {
+        println!(
+            "  a look into the {:2} empty rings of {shards:2} shards  {cost:6.1} ns",
+            shards - 1
+        );
+    }
     let [Some(&sender), Some(&receiver)] = [cpus.first(), cpus.get(1)] else {
         println!("  between two cores: skipped, only one CPU is allowed");
         return;
     };
-    for batch in [16, 32] {
+    let mut by_batch = Vec::new();
+    for batch in [1, 4, 16, 32] {
         let costs = between_cores(sender, receiver, batch);
         let cost = costs.median();
+        by_batch.push((batch, cost));
         println!(
             "  CPU {sender} to CPU {receiver}, batch {batch:2}                {cost:6.1} ns, best \
              tenth {:.1}  (limit {LIMIT_NS_FIRST:.0}, to hold {LIMIT_NS_HELD:.0}: {})",
@@ -58,6 +70,16 @@ fn main() {
         latency.value_at_quantile(0.99) as f64 / 1e3,
         latency.value_at_quantile(0.999) as f64 / 1e3,
     );
+    if std::env::args().any(|argument| argument == "--json") {
+        let (by_batch, polls) = (object(&by_batch), object(&polls));
+        println!("{{\"handoff\": {{\"batch_ns\": {by_batch}, \"poll_ns\": {polls}}}}}");
+    }
+}
+
+/// Costs by a number, as JSON.
+fn object(costs: &[(usize, f64)]) -> String {
+    let pairs = costs.iter().map(|(number, ns)| format!("\"{number}\": {ns:.2}"));
+    format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "))
 }
 
 fn verdict(cost_ns: f64) -> &'static str {
@@ -134,6 +156,18 @@ fn copies_alone(batch: usize) -> Costs {
             assert_eq!(taken, batch);
         }
     })
+}
+
+/// Nanoseconds until a shard among so many has found that nobody has handed it anything.
+fn empty_looks(shards: usize) -> f64 {
+    let mut endpoints = mesh(shards, default_slots(shards));
+    let endpoint = endpoints.first_mut().expect("there is one");
+    let costs = Costs::measure(|| {
+        for _ in 0..WINDOW {
+            assert_eq!(black_box(endpoint.drain(BATCH_MAX, |_| ())), 0);
+        }
+    });
+    costs.median()
 }
 
 /// A stream from one core to the other. Where the ring is full the sender waits: nothing is shed.

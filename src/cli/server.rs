@@ -124,6 +124,8 @@ impl Server {
                 config::Backend::Uring => reactor::Backend::Uring,
             },
             time_one_in: settings.serve.latency_sampling.unwrap_or(0),
+            steering: settings.serve.steering,
+            steered_sources: settings.serve.steered_sources,
             clock,
             ..reactor::Settings::default()
         };
@@ -135,6 +137,9 @@ impl Server {
         let mesh = mesh(shards, default_slots(shards));
         let running = Reactors::start(reactors, mesh, planes)
             .map_err(|error| Failure::new(error.to_string()))?;
+        if let reactor::Steering::Refused(why) = running.steering() {
+            note(format_args!("phones are not steered to the reactor of their account: {why}"));
+        }
         let mut server = Server {
             running,
             ownership: owned,

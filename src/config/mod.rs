@@ -39,7 +39,7 @@ pub use refusal::{Origin, Refusal};
 pub use registrar::{
     Evict, Flapping, MinExpiresPolicy, PathMode, Registrar, Replace, UserParameters,
 };
-pub use serve::{Backend, Listen, SIP_PORT, Serve, default_port};
+pub use serve::{Backend, Listen, SIP_PORT, Serve, Steering, default_port};
 pub use settings::Settings;
 pub use shield::{Kernel, Shield};
 pub use streams::{ClientAuth, Streams, Tls, WebSocket};

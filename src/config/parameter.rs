@@ -3,7 +3,7 @@
 
 use super::parameters::{
     ADMIN, ADMIN_TOKEN_FILE, BACKEND, CPUS, GUARD_SOURCES, LATENCY_SAMPLING, LISTEN, REACTORS,
-    SECURITY_LOG, SECURITY_LOG_BYTES, SECURITY_LOG_FILES,
+    SECURITY_LOG, SECURITY_LOG_BYTES, SECURITY_LOG_FILES, STEERED_SOURCES, STEERING,
 };
 use super::refusal::Fault;
 use super::settings::Settings;
@@ -31,12 +31,14 @@ pub(super) const SPELLINGS: [(&str, &str); 2] = [
 ];
 
 /// Sockets, threads and tables of fixed size are made once.
-const AT_START: [&str; 11] = [
+const AT_START: [&str; 13] = [
     LISTEN,
     REACTORS,
     CPUS,
     BACKEND,
     LATENCY_SAMPLING,
+    STEERING,
+    STEERED_SOURCES,
     ADMIN,
     ADMIN_TOKEN_FILE,
     GUARD_SOURCES,

@@ -9,7 +9,7 @@ use super::refusal::{Fault, Origin, Refusal};
 use super::value::{self, Unit, joined};
 use super::{
     Backend, ChallengeCode, ClientAuth, Evict, Kernel, LivenessAnswer, MinExpiresPolicy, PathMode,
-    Replace, Unreachable, UserParameters,
+    Replace, Steering, Unreachable, UserParameters,
 };
 use crate::limits::{
     BINDINGS_MAX, GUARD_NETWORKS_MAX, KEEPALIVE_BYTES_MAX, LISTENERS_MAX, MESSAGE_BYTES_MAX,
@@ -39,6 +39,8 @@ pub(super) const REACTORS: &str = "serve.reactors";
 pub(super) const CPUS: &str = "serve.cpus";
 pub(super) const BACKEND: &str = "serve.backend";
 pub(super) const LATENCY_SAMPLING: &str = "serve.latency_sampling";
+pub(super) const STEERING: &str = "serve.steering";
+pub(super) const STEERED_SOURCES: &str = "serve.steered_sources";
 pub(super) const ADMIN: &str = "serve.admin";
 pub(super) const ADMIN_TOKEN_FILE: &str = "serve.admin_token_file";
 pub(super) const TLS_CERTIFICATE: &str = "tls.certificate";
@@ -176,7 +178,7 @@ macro_rules! table {
 }
 
 /// Every parameter there is.
-pub static PARAMETERS: [Parameter; 109] = table![
+pub static PARAMETERS: [Parameter; 111] = table![
     "registrar.replace", "SS_ENDPOINT_REGISTER_REPLACE", None,
     {word Replace registrar.replace},
     "A REGISTER over the limit of bindings removes a binding (On), is refused (Off), or removes \
@@ -474,6 +476,12 @@ pub static PARAMETERS: [Parameter; 109] = table![
     LATENCY_SAMPLING, "", None,
     {optional "off" 1-1000000 serve.latency_sampling},
     "Of so many batches of messages one is timed, stage by stage, for `aorta ctl latency`";
+    STEERING, "", None,
+    {word Steering serve.steering},
+    "Whether the kernel is taught which reactor a phone's datagrams are for, which needs CAP_BPF";
+    STEERED_SOURCES, "", None,
+    {whole 1024-16777216 serve.steered_sources},
+    "Addresses and ports it remembers for that, some 100 bytes of its memory each";
     ADMIN, "", None,
     {admin},
     "Where the admin interface listens; nowhere unless set";

@@ -114,6 +114,8 @@ fn the_defaults_are_the_documented_ones() {
         ("serve.cpus", "all"),
         ("serve.backend", "mmsg"),
         ("serve.latency_sampling", "32"),
+        ("serve.steering", "auto"),
+        ("serve.steered_sources", "262144"),
         ("serve.admin", ""),
         ("serve.admin_token_file", ""),
         ("streams.connections_max", "100000"),

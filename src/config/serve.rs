@@ -25,6 +25,11 @@ pub struct Serve {
     pub backend: Backend,
     /// Of so many batches one is timed, 1-1000000; `None` times none. Default 32.
     pub latency_sampling: Option<u32>,
+    /// Whether the kernel is taught which reactor a phone's datagrams are for. Default
+    /// [`Steering::Auto`].
+    pub steering: Steering,
+    /// How many phones it remembers for that, 1024-16777216. Default 262144.
+    pub steered_sources: u32,
     /// Where the admin interface listens. Default nowhere.
     pub admin: Option<SocketAddr>,
     /// The file with its token; a relative path starts at the working directory. Default none.
@@ -48,6 +53,8 @@ impl Default for Serve {
             cpus: None,
             backend: Backend::default(),
             latency_sampling: Some(32),
+            steering: Steering::default(),
+            steered_sources: 262_144,
             admin: None,
             admin_token_file: None,
             security_log: None,
@@ -95,5 +102,18 @@ words! {
         Mmsg = "mmsg",
         /// An io_uring of its own with multishot receive.
         Uring = "uring",
+    }
+}
+
+words! {
+    /// Whether the kernel is taught which reactor a phone's datagrams are for.
+    pub enum Steering: "auto, on or off" {
+        /// Where it can be.
+        #[default]
+        Auto = "auto",
+        /// It must be.
+        On = "on",
+        /// Not at all: the kernel's hash of addresses and ports chooses.
+        Off = "off",
     }
 }

@@ -58,6 +58,16 @@ counters! {
     handoffs_in,
     /// Handoffs shed because the ring to the owner was full.
     handoffs_shed,
+    /// Senders the kernel was taught: their datagrams meet the owner of their account.
+    steering_noted,
+    /// Those whose entry named another owner and was old: it names the new one.
+    steering_moved,
+    /// Those whose entry names another owner and stays: they have accounts of several.
+    steering_shared,
+    /// Those that were not noted at once, because there were too many.
+    steering_shed,
+    /// Those that could not be noted, because the kernel refused.
+    steering_failed,
     /// Datagrams longer than the receive buffer: dropped unread.
     truncated,
     /// Datagrams without a payload: dropped.

@@ -19,6 +19,7 @@ use super::laps::Laps;
 use super::plane::Plane;
 use super::send::Sender;
 use super::service_times::SharedServiceTimes;
+use super::steering::Notes;
 use super::stream::{self, Streams};
 use super::wake::Waker;
 use super::work::Work;
@@ -67,6 +68,8 @@ pub(super) struct DataPlane<P: Plane, D> {
     pub(super) sender: Sender,
     pub(super) hearsay: Hearsay,
     pub(super) endpoint: Endpoint,
+    /// What the kernel is taught, where it is.
+    pub(super) notes: Option<Notes>,
     /// Connections, where anything listens for them.
     pub(super) streams: Option<Streams>,
     pub(super) orders: Orders<P>,
@@ -119,6 +122,8 @@ impl Outlet for Out<'_> {
 /// What becomes of messages that were handed over: answers are queued, or go to the reactor that
 /// has their connection (RFC 3261 18.2.2).
 struct Answers<'a> {
+    now: Now,
+    notes: Option<&'a mut Notes>,
     outbox: &'a mut Outbox,
     outbound: &'a mut Outbound,
     counters: &'a mut Counters,
@@ -143,6 +148,12 @@ impl Outlet for Answers<'_> {
                 unreachable!("a datagram that was handed over is answered or dropped")
             }
             Handled::Nothing => {}
+        }
+    }
+
+    fn registered(&mut self, datagram: &Datagram<'_>) {
+        if let Some(notes) = &mut self.notes {
+            notes.note(self.now.mono, datagram.source, self.counters);
         }
     }
 }
@@ -359,7 +370,8 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
 
     /// Takes what other shards handed over, within a bound. Returns whether there may be more.
     fn drain_rings(&mut self, now: Now) -> bool {
-        let DataPlane { plane, outbox, sender, endpoint, counters, laps, streams, .. } = self;
+        let DataPlane { plane, outbox, sender, endpoint, notes, counters, laps, streams, .. } =
+            self;
         for _ in 0..RING_BATCHES_PER_TURN_MAX {
             let mut messages = 0;
             laps.begin();
@@ -370,7 +382,8 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
                         laps.taken_over(batch);
                         messages += batch.len();
                         counters.handoffs_in += batch.len() as u64;
-                        let answers = &mut Answers { outbox, outbound, counters };
+                        let notes = notes.as_mut();
+                        let answers = &mut Answers { now, notes, outbox, outbound, counters };
                         plane.receive_handoff_batch(now, batch, laps.watch(), answers);
                         return;
                     }

@@ -65,6 +65,8 @@ pub enum StartError {
         /// What is needed, bytes.
         needed_bytes: u64,
     },
+    /// The kernel refuses what steering needs, and it must be.
+    Steering(String),
     /// The certificates of TLS listeners cannot be used.
     Certificates(String),
     /// The hard limit of open files is below what the reactors need.
@@ -134,6 +136,9 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::Settings(what) | StartError::Certificates(what) => write!(f, "{what}"),
+            StartError::Steering(why) => {
+                write!(f, "phones cannot be steered to the reactor of their account: {why}")
+            }
             StartError::PortTaken { transport, address } => write!(
                 f,
                 "{transport} {address}: the port is taken by another socket; stop the other server \

@@ -29,6 +29,7 @@ use super::socket::{Bound, Listener, bind_group};
 use super::start_check::{
     cpus_allowed, files_allowed, io_uring_allowed, memlock_allowed, threads_allowed,
 };
+use super::steering::{self, Notes, Senders, Steering};
 use super::stream::{self, Certificates, NewCertificates, StreamListener, Streams};
 use super::uring::Uring;
 use super::wake::Waker;
@@ -59,6 +60,10 @@ pub struct Settings {
     pub cpus: Vec<usize>,
     /// How datagrams are received. Default: recvmmsg.
     pub backend: Backend,
+    /// Whether the kernel is taught which reactor each sender is to reach. Default: not.
+    pub steering: config::Steering,
+    /// Senders it remembers, some 100 bytes of its memory each. Default: 262,144.
+    pub steered_sources: u32,
     /// Buffer asked for at each socket, in each direction, bytes; the kernel may grant less.
     /// Default: 4 MiB.
     pub socket_buffer_bytes: usize,
@@ -82,6 +87,8 @@ impl Default for Settings {
             certificates: None,
             cpus: Vec::new(),
             backend: Backend::default(),
+            steering: config::Steering::Off,
+            steered_sources: config::Serve::default().steered_sources,
             socket_buffer_bytes: 4 << 20,
             drain_max: Duration::from_millis(500),
             time_one_in: 32,
@@ -129,6 +136,8 @@ impl Reactors {
         assert_eq!(mesh.len(), planes.len(), "a plane for each reactor");
         check(&settings, mesh.len())?;
         let (mut sockets, mut stream_sockets, bound) = bind(&settings, mesh.len())?;
+        let (steering, senders) =
+            steering::attach(settings.steering, settings.steered_sources, &sockets, &bound)?;
         let filtered = FilteredSockets::new(sockets.iter().flatten().map(Listener::shared));
         let mut wakers = Vec::with_capacity(mesh.len());
         for _ in 0..mesh.len() {
@@ -154,6 +163,7 @@ impl Reactors {
             threads: Vec::new(),
             shared,
             bound,
+            steering,
             filtered,
             new_certificates,
             controllers: Vec::new(),
@@ -173,6 +183,7 @@ impl Reactors {
                 new_certificates: Arc::clone(&running.new_certificates[number]),
                 settings: settings.clone(),
                 endpoint,
+                senders: senders.clone(),
                 orders,
                 shared: Arc::clone(&running.shared),
                 report: report.clone(),
@@ -264,6 +275,7 @@ struct Seat<P: Plane> {
     new_certificates: NewCertificates,
     settings: Settings,
     endpoint: Endpoint,
+    senders: Option<Arc<Senders>>,
     orders: Orders<P>,
     shared: Arc<Shared>,
     report: mpsc::Sender<Result<(), StartError>>,
@@ -337,6 +349,7 @@ impl<P: Plane> Seat<P> {
             hearsay: Hearsay::new(self.reactors, sockets.clone()),
             sender: Sender::new(sockets),
             endpoint: self.endpoint,
+            notes: self.senders.map(|senders| Notes::new(shard, senders)),
             streams,
             orders: self.orders,
             idle,
@@ -428,6 +441,7 @@ pub struct Running<P: Plane> {
     threads: Vec<JoinHandle<Option<Finished<P::Final>>>>,
     shared: Arc<Shared>,
     bound: Vec<Bound>,
+    steering: Steering,
     filtered: FilteredSockets,
     new_certificates: Vec<NewCertificates>,
     controllers: Vec<Controller<P>>,
@@ -439,6 +453,12 @@ impl<P: Plane> Running<P> {
     #[must_use]
     pub fn bound(&self) -> &[Bound] {
         &self.bound
+    }
+
+    /// Whether the kernel is taught which reactor each sender is to reach.
+    #[must_use]
+    pub fn steering(&self) -> &Steering {
+        &self.steering
     }
 
     /// The counters of each reactor as they were a few turns ago, or when it went to sleep.

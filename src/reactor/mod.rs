@@ -32,6 +32,7 @@ mod service_times;
 mod signals;
 mod socket;
 mod start_check;
+mod steering;
 mod stream;
 mod told;
 mod uring;
@@ -59,6 +60,7 @@ pub use self::start_check::{
     MEMLOCK_BYTES_MIN, allowed_cpus, connections_allowed, cpus_allowed, io_uring_allowed,
     memlock_allowed, multishot_receive_allowed,
 };
+pub use self::steering::{Steering, steering_allowed};
 pub use self::stream::{Certificates, TlsError};
 pub use self::wake::Waker;
 

@@ -41,6 +41,13 @@ pub trait Outlet {
     /// start of what `room` gave last.
     fn handled(&mut self, datagram: &Datagram<'_>, handled: Handled);
 
+    /// A message that another shard received was a registration by a phone that has shown, by a
+    /// digest over a nonce of its source, whose it is: what comes from there is for this shard.
+    /// Said after [`Outlet::handled`], of datagrams alone.
+    fn registered(&mut self, datagram: &Datagram<'_>) {
+        let _ = datagram;
+    }
+
     /// A datagram was a keepalive of a phone, and no message. Said after [`Outlet::handled`].
     fn heard(&mut self, datagram: &Datagram<'_>) {
         let _ = datagram;

@@ -101,6 +101,8 @@ pub(super) struct Core {
     pub counters: Counters,
     pub worked: Worked,
     pub events: Vec<Event>,
+    /// The message at hand is worth an [`Outlet::registered`].
+    pub has_registered: bool,
     pub flows: Flows,
     pub subscriptions: SubscriptionTable,
     /// The clocks as they were read last.
@@ -154,6 +156,7 @@ impl Shard {
             counters: Counters::default(),
             worked: Worked::default(),
             events: Vec::new(),
+            has_registered: false,
             flows: Flows::default(),
             now: Now::default(),
             update: None,
@@ -436,6 +439,9 @@ impl Core {
             let shed = shedding.then_some(nth);
             let handled = self.answer(arrival, read, shed, outlet.room());
             outlet.handled(datagram, handled);
+            if std::mem::take(&mut self.has_registered) {
+                outlet.registered(datagram);
+            }
             if let Some(link) = datagram.link {
                 self.flows.touch(link.id, false);
             }

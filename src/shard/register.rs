@@ -113,6 +113,9 @@ pub(super) fn handle<'a>(
         }
         Some(Ok(accepted)) => {
             core.counters.retransmissions += u64::from(accepted.retransmission);
+            let bound = accepted.added | accepted.refreshed | accepted.retargeted;
+            core.has_registered =
+                arrival.handed_over && by_digest && bound > 0 && datagram.link.is_none();
             if let Some(link) = datagram.link
                 && !list.is_empty()
             {
