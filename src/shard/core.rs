@@ -30,7 +30,7 @@ use crate::shard::listening::Listening;
 use crate::shard::liveness::Probing;
 use crate::shard::overload::Worked;
 use crate::shard::owner::Ownership;
-use crate::shard::ping::Ping;
+use crate::shard::ping::{Ping, is_keepalive};
 use crate::shard::request::{self, Arrival};
 use crate::shard::stages::{Stage, Watch};
 use crate::shard::suspend::{SuspensionEvent, suspensions};
@@ -594,12 +594,4 @@ impl Core {
             }
         }
     }
-}
-
-/// Phones keep their pinhole open with line ends, NULs or some other four bytes (RFC 5626 3.5.1
-/// and practice); none of that is a faulty message.
-#[cold]
-fn is_keepalive(bytes: &[u8], part: Part, fault: Fault) -> bool {
-    const KEEPALIVE_BYTES_MAX: usize = 4;
-    bytes.len() <= KEEPALIVE_BYTES_MAX || (part == Part::Message && fault == Fault::Empty)
 }
