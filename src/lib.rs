@@ -42,6 +42,7 @@
 pub mod config;
 pub mod flow;
 pub mod limits;
+pub mod table;
 pub mod time;
 
 pub mod sip;

@@ -14,6 +14,7 @@ const COLUMNS_MAX: usize = 100;
 const HEIGHTS: &[(&str, u8)] = &[
     ("limits", 0),
     ("flow", 0),
+    ("table", 0),
     ("time", 0),
     ("config", 1),
     ("sip", 2),

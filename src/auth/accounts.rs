@@ -8,10 +8,6 @@ use std::fmt;
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
-use arrayvec::ArrayVec;
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
-
 use crate::auth::account::{Account, Ha1s, NONE, Sha256Held};
 use crate::auth::digest::{Digest, HashName};
 use crate::auth::names::Names;
@@ -19,6 +15,8 @@ use crate::auth::pool::Pool;
 use crate::auth::username::UsernameForm;
 use crate::config::AccountPolicy;
 use crate::limits::{ACCOUNTS_MAX, AOR_BYTES_MAX, BATCH_MAX};
+use crate::table::{Chunks, Index as Found, Sparse};
+use arrayvec::ArrayVec;
 
 /// Keyed hash of a canonical address-of-record. Secret per process, so that nobody outside can
 /// choose names that clash.
@@ -52,21 +50,24 @@ impl fmt::Display for InsertError {
 
 impl std::error::Error for InsertError {}
 
+/// Policies of a chunk, in bits.
+const POLICY_BITS: u32 = 12;
+
 /// The table.
 #[derive(Default)]
 pub struct Accounts {
-    by_key: HashTable<u32>,
-    accounts: Vec<Account>,
+    by_key: Found,
+    accounts: Chunks<Account>,
     /// Read only when `by_key` grows, and so kept out of the records.
-    keys: Vec<AorKey>,
+    keys: Chunks<AorKey>,
     names: Names,
     md5_by_aor: Pool<[u8; 16]>,
     sha256: Pool<[u8; 32]>,
     /// That of the user first.
     sha256_both: Pool<[[u8; 32]; 2]>,
-    /// By account; no longer than the last account that has one.
-    policies: Vec<Option<Arc<AccountPolicy>>>,
-    vacant: Vec<u32>,
+    /// By account.
+    policies: Sparse<Option<Arc<AccountPolicy>>, POLICY_BITS>,
+    vacant: Chunks<u32>,
 }
 
 impl Accounts {
@@ -76,13 +77,12 @@ impl Accounts {
         Accounts::default()
     }
 
-    /// Makes room for `additional` accounts at once. Growing later, at a million accounts, stops
-    /// the shard for some ten milliseconds.
+    /// Makes room for `additional` accounts at once. Growing later stops nobody; it only costs a
+    /// little each time.
     pub fn reserve(&mut self, additional: usize) {
-        let keys = &self.keys;
-        self.by_key.reserve(additional, |&index| keys[index as usize].0);
-        self.accounts.reserve(additional);
-        self.keys.reserve(additional);
+        self.by_key.reserve_total(self.len() + additional);
+        self.accounts.reserve_total(self.accounts.len() + additional);
+        self.keys.reserve_total(self.keys.len() + additional);
     }
 
     /// Adds an account without a policy. `aor` is canonical and `key` its hash.
@@ -99,21 +99,13 @@ impl Accounts {
             Ok(len) if len > 0 && aor.len() <= AOR_BYTES_MAX => len,
             _ => return Err(InsertError::Name),
         };
-        let (accounts, names, keys) = (&self.accounts, &mut self.names, &self.keys);
-        let vacant = match self.by_key.entry(
-            key.0,
-            |&index| name_of(names, &accounts[index as usize]) == aor,
-            |&index| keys[index as usize].0,
-        ) {
-            Entry::Occupied(known) => {
-                return Err(InsertError::Duplicate(AccountId(*known.get())));
-            }
-            Entry::Vacant(vacant) => vacant,
-        };
-        if accounts.len() >= ACCOUNTS_MAX && self.vacant.is_empty() {
+        if let Some(known) = self.find(key, aor) {
+            return Err(InsertError::Duplicate(known));
+        }
+        if self.accounts.len() >= ACCOUNTS_MAX && self.vacant.is_empty() {
             return Err(InsertError::Full);
         }
-        let text_at = names.insert(aor).ok_or(InsertError::Full)?;
+        let text_at = self.names.insert(aor).ok_or(InsertError::Full)?;
         let account = Account::new(text_at, text_len);
         let index = match self.vacant.pop() {
             Some(index) => {
@@ -127,7 +119,8 @@ impl Accounts {
                 self.accounts.len() as u32 - 1
             }
         };
-        vacant.insert(index);
+        let keys = &self.keys;
+        self.by_key.insert(key.0, index, |index| keys[index as usize].0);
         self.keep_secrets(AccountId(index), ha1s);
         Ok(AccountId(index))
     }
@@ -137,8 +130,8 @@ impl Accounts {
         let account = &self[id];
         let (text_at, text_len) = (account.text_at, account.text_len);
         let key = self.keys[id.0 as usize];
-        let known = self.by_key.find_entry(key.0, |&index| index == id.0);
-        known.expect("the account is there").remove();
+        let was_there = self.by_key.remove(key.0, id.0);
+        debug_assert!(was_there, "an account is found by its name");
         self.forget_secrets(id);
         self.set_policy(id, None);
         self.names.remove(text_at, text_len);
@@ -213,7 +206,7 @@ impl Accounts {
         if !self[id].has_policy() {
             return None;
         }
-        self.policies[id.0 as usize].as_ref()
+        self.policies.at(id.0 as usize).as_ref()
     }
 
     /// Says what holds for this account alone; `None` takes back what was said.
@@ -222,21 +215,17 @@ impl Accounts {
         account.set_policy(policy.is_some());
         account.set_bindings_max(policy.as_ref().and_then(|policy| policy.bindings_max));
         let at = id.0 as usize;
-        if self.policies.len() <= at {
-            if policy.is_none() {
-                return;
-            }
-            self.policies.resize(at + 1, None);
+        if policy.is_some() || self.policies.at(at).is_some() {
+            *self.policies.put(at) = policy;
         }
-        self.policies[at] = policy;
     }
 
     /// The account of a canonical address-of-record, `key` being its hash.
     #[must_use]
     pub fn find(&self, key: AorKey, aor: &[u8]) -> Option<AccountId> {
         self.by_key
-            .find(key.0, |&index| name_of(&self.names, &self.accounts[index as usize]) == aor)
-            .map(|&index| AccountId(index))
+            .find(key.0, |index| name_of(&self.names, &self.accounts[index as usize]) == aor)
+            .map(AccountId)
     }
 
     /// The account with the hash of a name, where the name itself is not at hand. Another account
@@ -244,8 +233,8 @@ impl Accounts {
     /// list.
     #[must_use]
     pub fn find_by_key(&self, key: AorKey) -> Option<AccountId> {
-        let is_it = |&index: &u32| self.keys[index as usize] == key;
-        self.by_key.find(key.0, is_it).map(|&index| AccountId(index))
+        let is_it = |index: u32| self.keys[index as usize] == key;
+        self.by_key.find(key.0, is_it).map(AccountId)
     }
 
     /// Reads what [`Accounts::find`] will read for each of `keys`, and the records it will find, in
@@ -256,8 +245,8 @@ impl Accounts {
         let mut sum = 0;
         for keys in keys.chunks(BATCH_MAX) {
             // What has the hash is nearly always what is sought.
-            let likely = keys.iter().filter_map(|key| self.by_key.iter_hash(key.0).next());
-            let likely: ArrayVec<u32, BATCH_MAX> = likely.copied().collect();
+            let likely = keys.iter().filter_map(|key| self.by_key.likely(key.0));
+            let likely: ArrayVec<u32, BATCH_MAX> = likely.collect();
             let mut records: ArrayVec<&Account, BATCH_MAX> = ArrayVec::new();
             for &index in &likely {
                 let account = &self.accounts[index as usize];
@@ -336,15 +325,15 @@ impl Accounts {
     /// metrics and benchmarks.
     #[must_use]
     pub fn bytes_held(&self) -> usize {
-        self.by_key.allocation_size()
-            + self.accounts.capacity() * size_of::<Account>()
-            + self.keys.capacity() * size_of::<AorKey>()
+        self.by_key.bytes_held()
+            + self.accounts.bytes_held()
+            + self.keys.bytes_held()
             + self.names.bytes_held()
             + self.md5_by_aor.bytes_held()
             + self.sha256.bytes_held()
             + self.sha256_both.bytes_held()
-            + self.policies.capacity() * size_of::<Option<Arc<AccountPolicy>>>()
-            + self.vacant.capacity() * 4
+            + self.policies.bytes_held()
+            + self.vacant.bytes_held()
     }
 }
 

@@ -2,6 +2,7 @@
 //! allocation.
 
 use crate::limits::AOR_BYTES_MAX;
+use crate::table::Chunks;
 
 /// A name lies within one chunk, so that growing never moves or copies the names there are.
 const CHUNK_BITS: u32 = 16;
@@ -16,13 +17,13 @@ pub(super) struct Names {
     chunks: Vec<Vec<u8>>,
     /// Vacated places by the length of the name that was there: names of a length are many, so a
     /// place is soon taken again, and none is ever cut up.
-    vacant: Vec<Vec<u32>>,
+    vacant: Vec<Chunks<u32>>,
 }
 
 impl Names {
     /// Keeps a name. Returns its place, or `None` if 4 GiB are full.
     pub(super) fn insert(&mut self, name: &[u8]) -> Option<u32> {
-        if let Some(at) = self.vacant.get_mut(name.len()).and_then(Vec::pop) {
+        if let Some(at) = self.vacant.get_mut(name.len()).and_then(Chunks::pop) {
             let (chunk, start) = place(at);
             self.chunks[chunk][start..start + name.len()].copy_from_slice(name);
             return Some(at);
@@ -44,7 +45,7 @@ impl Names {
     pub(super) fn remove(&mut self, at: u32, len: u8) {
         let len = usize::from(len);
         if self.vacant.len() <= len {
-            self.vacant.resize_with(len + 1, Vec::new);
+            self.vacant.resize_with(len + 1, Chunks::default);
         }
         self.vacant[len].push(at);
     }
@@ -58,7 +59,7 @@ impl Names {
 
     /// Bytes held, free room included.
     pub(super) fn bytes_held(&self) -> usize {
-        let vacant: usize = self.vacant.iter().map(|list| list.capacity() * 4).sum();
+        let vacant: usize = self.vacant.iter().map(Chunks::bytes_held).sum();
         self.chunks.len() * CHUNK_BYTES + vacant
     }
 

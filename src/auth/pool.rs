@@ -1,10 +1,17 @@
 //! Values of one size that come and go, each at a place that stays its own while it is there.
 
-/// A vector whose vacated places are taken again.
-#[derive(Default)]
+use crate::table::Chunks;
+
+/// Values whose vacated places are taken again.
 pub(super) struct Pool<T> {
-    places: Vec<T>,
-    vacant: Vec<u32>,
+    places: Chunks<T>,
+    vacant: Chunks<u32>,
+}
+
+impl<T> Default for Pool<T> {
+    fn default() -> Self {
+        Pool { places: Chunks::default(), vacant: Chunks::default() }
+    }
 }
 
 impl<T> Pool<T> {
@@ -35,7 +42,7 @@ impl<T> Pool<T> {
 
     /// Bytes held, free room included.
     pub(super) fn bytes_held(&self) -> usize {
-        self.places.capacity() * size_of::<T>() + self.vacant.capacity() * 4
+        self.places.bytes_held() + self.vacant.bytes_held()
     }
 }
 

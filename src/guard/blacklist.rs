@@ -183,6 +183,10 @@ impl Blacklist {
         }
         self.forget(addresses, source);
         let hashed = addresses.hash(source);
+        if self.blocks.is_empty() {
+            // All its room at once: a table that grows hashes everything anew.
+            self.blocks.reserve(BLACKLIST_MAX + RESTRAINTS_MAX, |(hashed, _)| hashed.0);
+        }
         self.blocks.insert_unique(hashed.0, (hashed, block), |(hashed, _)| hashed.0);
         self.hold(&block);
         self.listed.insert(source);

@@ -35,6 +35,11 @@ impl Ignored {
         if self.order.len() >= IGNORED_MAX {
             return false;
         }
+        if self.until.is_empty() {
+            // All its room at once: a table that grows hashes everything anew.
+            self.until.reserve(IGNORED_MAX);
+            self.order.reserve(IGNORED_MAX.saturating_sub(self.order.len()));
+        }
         self.until.insert(key, until);
         self.order.push_back((until, key));
         true

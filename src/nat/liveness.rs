@@ -11,6 +11,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use crate::nat::probe::{Branch, Endpoint, NUMBER_MAX, ProbeKey, Purpose};
+use crate::table::Sparse;
 use crate::time::{Instant, Now};
 
 /// RFC 3261 17.1.1.1: after so long a probe is sent again, then after twice as long, and so on.
@@ -108,6 +109,9 @@ struct Entry {
 
 const _: () = assert!(size_of::<Entry>() == 24);
 
+/// Entries of a chunk, in bits: 96 KiB.
+const ENTRY_BITS: u32 = if cfg!(test) { 3 } else { 12 };
+
 /// The bits of 0-999.
 const SENT_US: u16 = 0x03ff;
 const NEVER_ANSWERED_ONE: u16 = SENT_US + 1;
@@ -167,7 +171,7 @@ struct Timer {
 pub struct Liveness {
     key: ProbeKey,
     rules: Rules,
-    entries: Vec<Entry>,
+    entries: Sparse<Entry, ENTRY_BITS>,
     /// Probes to be sent again: one queue for each wait, so that each is in the order of its
     /// deadlines without sorting.
     repeats: [VecDeque<Timer>; WAITS],
@@ -182,7 +186,7 @@ impl Liveness {
         Liveness {
             key,
             rules,
-            entries: Vec::new(),
+            entries: Sparse::default(),
             repeats: Default::default(),
             endings: BinaryHeap::new(),
         }
@@ -193,13 +197,8 @@ impl Liveness {
         self.rules = rules;
     }
 
-    /// Makes room for slots `0..slots` ahead of time.
-    pub fn reserve(&mut self, slots: usize) {
-        self.entries.reserve(slots.saturating_sub(self.entries.len()));
-    }
-
     fn entry(&self, endpoint: Endpoint) -> Option<&Entry> {
-        let entry = self.entries.get(endpoint.index as usize)?;
+        let entry = self.entries.at(endpoint.index as usize);
         (entry.generation == endpoint.generation).then_some(entry)
     }
 
@@ -212,10 +211,7 @@ impl Liveness {
     fn settle_in(&mut self, endpoint: Endpoint) -> &mut Entry {
         debug_assert_ne!(endpoint.generation, 0);
         let index = endpoint.index as usize;
-        if self.entries.len() <= index {
-            self.entries.resize(index + 1, Entry::default());
-        }
-        let entry = &mut self.entries[index];
+        let entry = self.entries.put(index);
         if entry.generation != endpoint.generation {
             *entry = Entry { generation: endpoint.generation, ..Entry::default() };
         }
@@ -350,7 +346,8 @@ impl Liveness {
     /// # Errors
     /// [`Stray::Gone`] or [`Stray::Forged`].
     pub fn asked(&self, branch: &Branch) -> Result<Endpoint, Stray> {
-        let entry = self.entries.get(branch.index as usize).filter(|entry| entry.generation != 0);
+        let entry =
+            Some(self.entries.at(branch.index as usize)).filter(|entry| entry.generation != 0);
         let generation = entry.ok_or(Stray::Gone)?.generation;
         let endpoint = Endpoint { index: branch.index, generation };
         if self.key.made(branch, endpoint) { Ok(endpoint) } else { Err(Stray::Forged) }

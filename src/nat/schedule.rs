@@ -29,6 +29,7 @@ use crate::limits::{BATCH_MAX, SCHEDULE_MOVES_MAX};
 use crate::nat::pace::{Demand, Pace};
 use crate::nat::probe::Endpoint;
 use crate::nat::ring::{Place, Ring};
+use crate::table::Sparse;
 use crate::time::Instant;
 
 pub use crate::nat::pace::Ceiling;
@@ -96,6 +97,9 @@ enum Home {
 
 const _: () = assert!(size_of::<Node>() == 16);
 
+/// Nodes of a chunk, in bits: 64 KiB.
+const NODE_BITS: u32 = if cfg!(test) { 3 } else { 12 };
+
 /// A ring of an earlier period, while everybody moves out of it.
 #[derive(Debug)]
 struct Former {
@@ -114,7 +118,7 @@ pub struct Schedule {
     rhythm: Rhythm,
     /// Turns follow from a hash with this key.
     seed: [u64; 2],
-    nodes: Vec<Node>,
+    nodes: Sparse<Node, NODE_BITS>,
     ring: Ring,
     /// What those in `ring` have as their home.
     home: Home,
@@ -177,7 +181,7 @@ impl Schedule {
         Schedule {
             rhythm,
             seed,
-            nodes: Vec::new(),
+            nodes: Sparse::default(),
             ring: ring(&rhythm),
             home: Home::Even,
             former: None,
@@ -187,11 +191,6 @@ impl Schedule {
             gap_ms_max: gap_ms_max(&rhythm),
             lenient: None,
         }
-    }
-
-    /// Makes room for slots `0..slots` of the caller's table ahead of time.
-    pub fn reserve(&mut self, slots: usize) {
-        self.nodes.reserve(slots.saturating_sub(self.nodes.len()));
     }
 
     /// Another rhythm holds. Everybody moves, a bounded number with each batch; the gap up to the
@@ -257,7 +256,7 @@ impl Schedule {
     }
 
     fn node(&self, endpoint: Endpoint) -> Option<&Node> {
-        let node = self.nodes.get(endpoint.index as usize)?;
+        let node = self.nodes.at(endpoint.index as usize);
         (node.home != Home::None && node.generation == endpoint.generation).then_some(node)
     }
 
@@ -276,12 +275,10 @@ impl Schedule {
     pub fn insert(&mut self, now: Instant, endpoint: Endpoint) -> bool {
         assert!(endpoint.index < 1 << 31, "slot numbers fit 31 bits");
         let index = endpoint.index as usize;
-        if index >= self.nodes.len() {
-            self.nodes.resize(index + 1, Node::default());
-        }
         if self.contains(endpoint) {
             return false;
         }
+        self.nodes.put(index);
         self.unlink(endpoint.index);
         self.ring.advance(now);
         let slot = self.ring.choose(0, self.last_slot(), self.spread(endpoint));
@@ -494,7 +491,8 @@ impl Schedule {
                 return;
             }
             let index = former.moved;
-            former.moved = if index as usize + 1 < self.nodes.len() { index + 1 } else { 0 };
+            former.moved =
+                if index as usize + 1 < self.nodes.numbers_end() { index + 1 } else { 0 };
             let gap_max_ns = u64::from(former.gap_ms_max) * NS_PER_MS;
             let Node { generation, last_ms, home, .. } = self.nodes[index as usize];
             if home == Home::None || home == self.home {
@@ -540,7 +538,7 @@ impl Schedule {
     pub fn check_invariants(&self) {
         self.ring.check_invariants();
         let mut found = 0;
-        for (index, node) in self.nodes.iter().enumerate() {
+        for (index, node) in self.nodes.iter() {
             let ring = match (node.home, &self.former) {
                 (Home::None, _) => continue,
                 (home, _) if home == self.home => &self.ring,

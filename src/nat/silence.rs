@@ -2,17 +2,18 @@
 //! was each source heard last, and which have broken their word? Whatever many bindings are at one
 //! source, one keepalive is for all of them.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use crate::nat::keyed::Keyed;
 use crate::nat::probe::Endpoint;
+use crate::table::wheel::{self, Token, Wheel};
+use crate::table::{Chunks, Index, Sparse};
 use crate::time::Instant;
 
 const NIL: u32 = u32::MAX;
-/// Looks that may be stale before they are cleared away.
-const STALE_LOOKS_MIN: usize = 64;
+/// Links of a chunk, in bits: 64 KiB.
+const LINK_BITS: u32 = if cfg!(test) { 3 } else { 12 };
 
 /// How long a phone may be silent that was told to be heard from every `told_s` seconds: a tenth
 /// more, and at least 10 s more.
@@ -70,13 +71,14 @@ const UNLINKED: Link = Link { source: NIL, next: NIL, previous: NIL, generation:
 /// The sources that are listened for.
 #[derive(Debug)]
 pub struct Silence {
-    by_address: HashMap<SocketAddr, u32, Keyed>,
-    sources: Vec<Source>,
-    vacant: Vec<u32>,
+    key: Keyed,
+    by_address: Index,
+    sources: Chunks<Source>,
+    vacant: Chunks<u32>,
     /// By the number of the endpoint's slot.
-    links: Vec<Link>,
-    /// When to look at a source again: second, source, generation.
-    looks: BinaryHeap<Reverse<(u32, u32, u32)>>,
+    links: Sparse<Link, LINK_BITS>,
+    /// When to look at a source again.
+    looks: Wheel,
     /// Sources whose endpoints are being told: source, generation.
     telling: VecDeque<(u32, u32)>,
 }
@@ -95,11 +97,12 @@ impl Silence {
     #[must_use]
     pub fn new(secret: &[u8; 16]) -> Silence {
         Silence {
-            by_address: HashMap::with_hasher(Keyed::new(secret, "sources listened for")),
-            sources: Vec::new(),
-            vacant: Vec::new(),
-            links: Vec::new(),
-            looks: BinaryHeap::new(),
+            key: Keyed::new(secret, "sources listened for"),
+            by_address: Index::default(),
+            sources: Chunks::default(),
+            vacant: Chunks::default(),
+            links: Sparse::with_blank(UNLINKED),
+            looks: Wheel::default(),
             telling: VecDeque::new(),
         }
     }
@@ -116,6 +119,12 @@ impl Silence {
         self.by_address.len()
     }
 
+    /// The number of the source at an address.
+    fn number(&self, address: SocketAddr) -> Option<u32> {
+        let is_it = |number: u32| self.sources[number as usize].address == address;
+        self.by_address.find(self.key.address(address), is_it)
+    }
+
     /// An endpoint has registered from `address`, and will be heard from at least every
     /// `silence_max_s` seconds. That it registered is the first sign.
     pub fn put(
@@ -126,7 +135,7 @@ impl Silence {
         silence_max_s: u32,
     ) {
         let address = plain(address);
-        let number = self.by_address.get(&address).copied();
+        let number = self.number(address);
         if let Some(link) = self.link(endpoint)
             && Some(link.source) == number
         {
@@ -136,19 +145,16 @@ impl Silence {
         }
         self.unlink(endpoint.index);
         // A source without endpoints has gone, so it is looked for only now.
-        let number = match self.by_address.get(&address) {
-            Some(&number) => number,
+        let number = match self.number(address) {
+            Some(number) => number,
             None => self.open(now, address, silence_max_s),
         };
         let index = endpoint.index as usize;
-        if self.links.len() <= index {
-            self.links.resize(index + 1, UNLINKED);
-        }
         let source = &mut self.sources[number as usize];
         source.silence_max_s = silence_max_s;
         let next = std::mem::replace(&mut source.first, endpoint.index);
         let generation = endpoint.generation;
-        self.links[index] = Link { source: number, next, previous: NIL, generation };
+        *self.links.put(index) = Link { source: number, next, previous: NIL, generation };
         if next != NIL {
             self.links[next as usize].previous = endpoint.index;
         }
@@ -183,7 +189,9 @@ impl Silence {
             silent: false,
             generation: source.generation.wrapping_add(1),
         };
-        self.by_address.insert(address, number);
+        let Silence { key, by_address, sources, .. } = self;
+        let hash = |number: u32| key.address(sources[number as usize].address);
+        by_address.insert(key.address(address), number, hash);
         self.look_at(number);
         number
     }
@@ -192,18 +200,11 @@ impl Silence {
         let source = &self.sources[number as usize];
         // A second more: both ends are whole seconds, rounded down.
         let due = source.heard_s.saturating_add(source.silence_max_s).saturating_add(1);
-        self.looks.push(Reverse((due, number, source.generation)));
-        // Sources that have gone leave their looks behind; they must not pile up.
-        if self.looks.len() > 2 * self.by_address.len() + STALE_LOOKS_MIN {
-            let sources = &self.sources;
-            self.looks.retain(|Reverse((_, number, generation))| {
-                sources[*number as usize].generation == *generation
-            });
-        }
+        self.looks.arm(Token { index: number, generation: source.generation }, due);
     }
 
     fn link(&self, endpoint: Endpoint) -> Option<Link> {
-        let link = *self.links.get(endpoint.index as usize)?;
+        let link = *self.links.at(endpoint.index as usize);
         (link.source != NIL && link.generation == endpoint.generation).then_some(link)
     }
 
@@ -235,14 +236,14 @@ impl Silence {
         if next == NIL {
             source.generation = source.generation.wrapping_add(1);
             let address = source.address;
-            self.by_address.remove(&address);
+            self.by_address.remove(self.key.address(address), number);
             self.vacant.push(number);
         }
     }
 
     /// A keepalive has come from `address`. Returns whether anybody there is listened for.
     pub fn heard(&mut self, now: Instant, address: SocketAddr) -> bool {
-        let Some(&number) = self.by_address.get(&plain(address)) else { return false };
+        let Some(number) = self.number(plain(address)) else { return false };
         let source = &mut self.sources[number as usize];
         source.heard_s = source.heard_s.max(second(now));
         if source.silent {
@@ -286,12 +287,11 @@ impl Silence {
             return Step::Told(Endpoint { index, generation: link.generation }, verdict);
         }
         let now_s = second(now);
-        let Some(&Reverse((_, number, generation))) =
-            self.looks.peek().filter(|look| look.0.0 <= now_s)
-        else {
-            return Step::Idle;
+        let Token { index: number, generation } = match self.looks.poll(now_s) {
+            wheel::Step::Idle => return Step::Idle,
+            wheel::Step::Moved => return Step::Moved,
+            wheel::Step::Due(token) => token,
         };
-        self.looks.pop();
         let source = &mut self.sources[number as usize];
         if source.generation != generation || source.silent {
             return Step::Moved;
@@ -311,7 +311,7 @@ impl Silence {
         if !self.telling.is_empty() {
             return Some(Instant::ZERO);
         }
-        self.looks.peek().map(|look| Instant::from_secs(look.0.0.into()))
+        self.looks.next_deadline().map(|second| Instant::from_secs(second.into()))
     }
 
     /// Walks every chain.
@@ -320,9 +320,10 @@ impl Silence {
     /// If one is broken, which is a bug of ours.
     pub fn check_invariants(&self) {
         let mut chained = 0;
-        for (&address, &number) in &self.by_address {
+        for number in self.by_address.iter() {
             let source = &self.sources[number as usize];
-            assert_eq!(source.address, address);
+            let address = source.address;
+            assert_eq!(self.number(address), Some(number));
             assert_eq!(source.generation % 2, 1, "{address} is here");
             assert_ne!(source.first, NIL, "{address} has somebody");
             let (mut at, mut before) = (source.first, NIL);
@@ -330,16 +331,14 @@ impl Silence {
                 let link = self.links[at as usize];
                 assert_eq!((link.source, link.previous), (number, before));
                 chained += 1;
-                assert!(chained <= self.links.len(), "the chain of {address} ends");
+                assert!(chained <= self.links.numbers_end(), "the chain of {address} ends");
                 (before, at) = (at, link.next);
             }
-            let looks = self
-                .looks
-                .iter()
-                .filter(|look| (look.0.1, look.0.2) == (number, source.generation));
-            assert_eq!(looks.count(), usize::from(!source.silent), "looks at {address}");
+            let is_looked_at =
+                self.looks.deadline(number).is_some_and(|(_, of)| of == source.generation);
+            assert_eq!(is_looked_at, !source.silent, "looks at {address}");
         }
-        assert_eq!(self.links.iter().filter(|link| link.source != NIL).count(), chained);
+        assert_eq!(self.links.iter().filter(|(_, link)| link.source != NIL).count(), chained);
         assert_eq!(self.by_address.len() + self.vacant.len(), self.sources.len());
     }
 }

@@ -23,6 +23,7 @@ mod idle;
 mod interfaces;
 mod laps;
 mod mmsg;
+mod pace;
 mod peer;
 mod plane;
 mod push_back;
@@ -70,6 +71,8 @@ mod deadline_tests;
 mod hearsay_tests;
 #[cfg(test)]
 mod ping_tests;
+#[cfg(test)]
+mod receive_sleep_tests;
 #[cfg(test)]
 mod sleep_tests;
 #[cfg(test)]

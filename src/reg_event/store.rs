@@ -4,19 +4,19 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
-use hashbrown::HashTable;
-
 use crate::flow::{ConnectionId, Flow};
 use crate::reg_event::changes::Changes;
 use crate::reg_event::identity::LocalTag;
 use crate::reg_event::subscription::Subscription;
 use crate::registrar::AorId;
 use crate::registrar::wheel::Token;
+use crate::table::{Chunks, Index};
 
 /// An address-of-record that somebody watches.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Watched {
-    aor: AorId,
+    /// `None` where nobody is.
+    aor: Option<AorId>,
     /// Canonical, `user@domain`.
     pub text: Box<[u8]>,
     pub changes: Changes,
@@ -33,11 +33,13 @@ struct Slot {
 /// The subscriptions, and the queue of those that wait to be looked at.
 #[derive(Debug, Default)]
 pub(super) struct Store {
-    slots: Vec<Slot>,
-    vacant: Vec<u32>,
-    by_tag: HashTable<u32>,
+    slots: Chunks<Slot>,
+    vacant: Chunks<u32>,
+    by_tag: Index,
     by_connection: BTreeSet<(ConnectionId, u32)>,
-    watched: HashTable<Watched>,
+    watched: Chunks<Watched>,
+    watched_vacant: Chunks<u32>,
+    by_aor: Index,
     queue: VecDeque<Token>,
     /// Connections that subscriptions have left since they were last asked for.
     left: Vec<ConnectionId>,
@@ -45,10 +47,10 @@ pub(super) struct Store {
 
 /// Numbers of accounts are dense, and nobody outside chooses them.
 fn hash_of(aor: AorId) -> u64 {
-    u64::from(aor.0).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    u64::from(aor.0).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32)
 }
 
-fn tag_of(slots: &[Slot], index: u32) -> u64 {
+fn tag_of(slots: &Chunks<Slot>, index: u32) -> u64 {
     slots[index as usize].tenant.as_ref().map_or(0, |subscription| subscription.local_tag.0)
 }
 
@@ -68,11 +70,16 @@ impl Store {
     }
 
     pub fn find(&self, tag: LocalTag) -> Option<u32> {
-        self.by_tag.find(tag.0, |&index| tag_of(&self.slots, index) == tag.0).copied()
+        self.by_tag.find(tag.0, |index| tag_of(&self.slots, index) == tag.0)
     }
 
     pub fn watched(&self, aor: AorId) -> Option<&Watched> {
-        self.watched.find(hash_of(aor), |watched| watched.aor == aor)
+        self.watched_at(aor).map(|at| &self.watched[at as usize])
+    }
+
+    fn watched_at(&self, aor: AorId) -> Option<u32> {
+        let is_it = |at: u32| self.watched[at as usize].aor == Some(aor);
+        self.by_aor.find(hash_of(aor), is_it)
     }
 
     pub fn tenant(&self, index: u32) -> Option<&Subscription> {
@@ -85,9 +92,9 @@ impl Store {
 
     /// A subscription and what it watches.
     pub fn pair_mut(&mut self, index: u32) -> Option<(&mut Subscription, &Watched)> {
+        let at = self.watched_at(self.tenant(index)?.aor)?;
         let subscription = self.slots[index as usize].tenant.as_deref_mut()?;
-        let aor = subscription.aor;
-        let watched = self.watched.find(hash_of(aor), |watched| watched.aor == aor)?;
+        let watched = &self.watched[at as usize];
         Some((subscription, watched))
     }
 
@@ -126,18 +133,9 @@ impl Store {
         slot.generation = slot.generation.wrapping_add(1);
         slot.tenant = Some(Box::new(subscription));
         let slots = &self.slots;
-        self.by_tag.insert_unique(tag.0, index, |&index| tag_of(slots, index));
-        let is = |watched: &Watched| watched.aor == aor;
-        let watched = self
-            .watched
-            .entry(hash_of(aor), is, |watched| hash_of(watched.aor))
-            .or_insert_with(|| Watched {
-                aor,
-                text: aor_text.into(),
-                changes: Changes::default(),
-                subscriptions: Vec::new(),
-            })
-            .into_mut();
+        self.by_tag.insert(tag.0, index, |index| tag_of(slots, index));
+        let at = self.watched_at(aor).unwrap_or_else(|| self.watch(aor));
+        let watched = &mut self.watched[at as usize];
         // Numbers of accounts are used again.
         if *watched.text != *aor_text {
             watched.text = aor_text.into();
@@ -146,13 +144,24 @@ impl Store {
         self.enqueue(index);
     }
 
+    /// Makes a place for an address-of-record that nobody watched.
+    fn watch(&mut self, aor: AorId) -> u32 {
+        let at = self.watched_vacant.pop().unwrap_or_else(|| {
+            self.watched.push(Watched::default());
+            self.watched.len() as u32 - 1
+        });
+        self.watched[at as usize].aor = Some(aor);
+        let watched = &self.watched;
+        let hash = |at: u32| watched[at as usize].aor.map_or(0, hash_of);
+        self.by_aor.insert(hash_of(aor), at, hash);
+        at
+    }
+
     /// Takes a subscription out; with the last one of an address-of-record goes what was kept of
     /// its changes.
     pub fn remove(&mut self, index: u32) -> Option<Box<Subscription>> {
         let tag = tag_of(&self.slots, index);
-        if let Ok(entry) = self.by_tag.find_entry(tag, |&other| other == index) {
-            entry.remove();
-        }
+        self.by_tag.remove(tag, index);
         let slot = &mut self.slots[index as usize];
         let subscription = slot.tenant.take()?;
         slot.generation = slot.generation.wrapping_add(1);
@@ -162,11 +171,13 @@ impl Store {
             self.left.push(connection);
         }
         let aor = subscription.aor;
-        let found = self.watched.find_entry(hash_of(aor), |watched| watched.aor == aor);
-        if let Ok(mut entry) = found {
-            entry.get_mut().subscriptions.retain(|&other| other != index);
-            if entry.get().subscriptions.is_empty() {
-                entry.remove();
+        if let Some(at) = self.watched_at(aor) {
+            let watched = &mut self.watched[at as usize];
+            watched.subscriptions.retain(|&other| other != index);
+            if watched.subscriptions.is_empty() {
+                *watched = Watched::default();
+                self.by_aor.remove(hash_of(aor), at);
+                self.watched_vacant.push(at);
             } else {
                 self.forget_heard(aor);
             }
@@ -196,10 +207,9 @@ impl Store {
         change: impl FnOnce(&mut Changes),
         mut each: impl FnMut(&mut Subscription),
     ) {
+        let Some(at) = self.watched_at(aor) else { return };
         let Store { slots, watched, queue, .. } = self;
-        let Some(watched) = watched.find_mut(hash_of(aor), |watched| watched.aor == aor) else {
-            return;
-        };
+        let watched = &mut watched[at as usize];
         change(&mut watched.changes);
         for &index in &watched.subscriptions {
             let slot = &mut slots[index as usize];
@@ -212,8 +222,8 @@ impl Store {
 
     /// Drops the changes that every subscriber has heard of.
     pub fn forget_heard(&mut self, aor: AorId) {
-        let find = |watched: &Watched| watched.aor == aor;
-        let Some(watched) = self.watched.find_mut(hash_of(aor), find) else { return };
+        let Some(at) = self.watched_at(aor) else { return };
+        let watched = &mut self.watched[at as usize];
         let heard = watched.subscriptions.iter().filter_map(|&index| {
             self.slots[index as usize].tenant.as_ref().map(|subscription| subscription.heard)
         });
@@ -242,7 +252,10 @@ impl Store {
         let (mut tenants, mut connections) = (0, 0);
         for index in 0..self.slots.len() as u32 {
             let Some(subscription) = self.tenant(index) else {
-                assert!(self.vacant.contains(&index), "slot {index} is known to be vacant");
+                assert!(
+                    self.vacant.iter().any(|&vacant| vacant == index),
+                    "slot {index} is known to be vacant"
+                );
                 continue;
             };
             tenants += 1;

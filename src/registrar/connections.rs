@@ -2,26 +2,37 @@
 //! through the bindings themselves. Bindings over datagrams, and those behind a Path, are in no
 //! chain (`Binding::tied_to`).
 
-use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
+use std::hash::{Hash, Hasher};
 
 use siphasher::sip::SipHasher13;
 
 use crate::flow::ConnectionId;
 use crate::registrar::compact_flow::NIL;
 use crate::registrar::location::Slot;
+use crate::table::{Chunks, Index};
 
-/// The first binding of each connection. Its keys are our own numbers, which nobody outside can
-/// choose.
+/// The first binding of each connection.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
-    first: HashMap<ConnectionId, u32, BuildHasherDefault<SipHasher13>>,
+    first: Index,
+}
+
+/// Connections are numbered by us, so nobody outside can choose what shares a place.
+fn hash(id: ConnectionId) -> u64 {
+    let mut hasher = SipHasher13::new();
+    id.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The connection of what was chained by one.
+fn connection(slots: &Chunks<Slot>, index: u32) -> ConnectionId {
+    slots[index as usize].binding.compact_flow().connection().expect("it is chained by one")
 }
 
 impl Connections {
     /// The slot of a binding on this connection.
-    pub fn first(&self, id: ConnectionId) -> Option<u32> {
-        self.first.get(&id).copied()
+    pub fn first(&self, slots: &Chunks<Slot>, id: ConnectionId) -> Option<u32> {
+        self.first.find(hash(id), |index| connection(slots, index) == id)
     }
 
     /// Connections that have bindings.
@@ -30,27 +41,37 @@ impl Connections {
     }
 
     /// Chains the binding in slot `index`, which lives on `id`.
-    pub fn link(&mut self, slots: &mut [Slot], index: u32, id: ConnectionId) {
-        let next = self.first.insert(id, index).unwrap_or(NIL);
-        let flow = slots[index as usize].binding.compact_flow_mut();
-        flow.set_next(next);
-        flow.set_previous(NIL);
-        if next != NIL {
-            slots[next as usize].binding.compact_flow_mut().set_previous(index);
+    pub fn link(&mut self, slots: &mut Chunks<Slot>, index: u32, id: ConnectionId) {
+        let next = self.first(slots, id);
+        match next {
+            Some(next) => {
+                self.first.replace(hash(id), next, index);
+                slots[next as usize].binding.compact_flow_mut().set_previous(index);
+            }
+            None => self.first.insert(hash(id), index, |index| hash(connection(slots, index))),
         }
+        let flow = slots[index as usize].binding.compact_flow_mut();
+        flow.set_next(next.unwrap_or(NIL));
+        flow.set_previous(NIL);
     }
 
-    /// Takes a binding that was on `id` with these links out of its chain.
-    pub fn unlink(&mut self, slots: &mut [Slot], id: ConnectionId, (next, previous): (u32, u32)) {
+    /// Takes the binding in slot `index`, which was on `id` with these links, out of its chain.
+    pub fn unlink(
+        &mut self,
+        slots: &mut Chunks<Slot>,
+        index: u32,
+        id: ConnectionId,
+        (next, previous): (u32, u32),
+    ) {
         if next != NIL {
             slots[next as usize].binding.compact_flow_mut().set_previous(previous);
         }
         if previous != NIL {
             slots[previous as usize].binding.compact_flow_mut().set_next(next);
         } else if next != NIL {
-            self.first.insert(id, next);
+            self.first.replace(hash(id), index, next);
         } else {
-            self.first.remove(&id);
+            self.first.remove(hash(id), index);
         }
     }
 
@@ -58,9 +79,10 @@ impl Connections {
     ///
     /// # Panics
     /// If one is broken, which is a bug of ours.
-    pub fn check_invariants(&self, slots: &[Slot]) {
+    pub fn check_invariants(&self, slots: &Chunks<Slot>) {
         let mut chained = 0;
-        for (&id, &first) in &self.first {
+        for first in self.first.iter() {
+            let id = connection(slots, first);
             let (mut at, mut before) = (first, NIL);
             while at != NIL {
                 let binding = &slots[at as usize].binding;

@@ -10,6 +10,7 @@ use crate::limits::{ACCOUNTS_MAX, BINDINGS_MAX, STATIC_CONTACTS_MAX};
 use crate::registrar::binding::{Binding, BindingId};
 use crate::registrar::connections::Connections;
 use crate::registrar::wheel::{Step, Token, Wheel};
+use crate::table::{Chunks, Sparse};
 use crate::time::Instant;
 
 const NIL: u32 = u32::MAX;
@@ -29,7 +30,30 @@ struct AorHead {
     accepted: u64,
 }
 
-const EMPTY: AorHead = AorHead { first: NIL, count: 0, answered: [0; 3], accepted: 0 };
+/// A head as it is stored: of all zeroes it has nothing, so that a table of them needs no filling.
+/// The number of the first slot is inverted; count and mark share a word; then the fingerprint.
+type StoredHead = [u32; 4];
+
+impl From<StoredHead> for AorHead {
+    #[inline]
+    fn from([first, counted, low, high]: StoredHead) -> AorHead {
+        let [count, a, b, c] = counted.to_le_bytes();
+        let accepted = u64::from(high) << 32 | u64::from(low);
+        AorHead { first: !first, count, answered: [a, b, c], accepted }
+    }
+}
+
+impl From<AorHead> for StoredHead {
+    #[inline]
+    fn from(head: AorHead) -> StoredHead {
+        let [a, b, c] = head.answered;
+        let counted = u32::from_le_bytes([head.count, a, b, c]);
+        [!head.first, counted, head.accepted as u32, (head.accepted >> 32) as u32]
+    }
+}
+
+/// Heads of a chunk, in bits: 4 MiB, and so few in tests that there are many chunks.
+const HEAD_BITS: u32 = if cfg!(test) { 3 } else { 18 };
 
 /// 24 bits of a fingerprint, never all zero.
 fn mark(fingerprint: u64) -> [u8; 3] {
@@ -37,7 +61,7 @@ fn mark(fingerprint: u64) -> [u8; 3] {
     [a, b, c | u8::from(a == 0 && b == 0 && c == 0)]
 }
 
-const _: () = assert!(size_of::<AorHead>() == 16);
+const _: () = assert!(size_of::<StoredHead>() == 16);
 /// Bindings one AOR can have: registered ones up to the largest limit, and static ones.
 pub(super) const STORED_MAX: usize = BINDINGS_MAX + STATIC_CONTACTS_MAX;
 
@@ -63,8 +87,8 @@ impl Slot {
 /// Bindings of every AOR of one shard.
 #[derive(Debug)]
 pub struct Location {
-    heads: Vec<AorHead>,
-    slots: Vec<Slot>,
+    heads: Sparse<StoredHead, HEAD_BITS>,
+    slots: Chunks<Slot>,
     vacant: u32,
     wheel: Wheel,
     connections: Connections,
@@ -75,8 +99,8 @@ pub struct Location {
 impl Default for Location {
     fn default() -> Self {
         Location {
-            heads: Vec::new(),
-            slots: Vec::new(),
+            heads: Sparse::default(),
+            slots: Chunks::default(),
             vacant: NIL,
             wheel: Wheel::default(),
             connections: Connections::default(),
@@ -100,8 +124,8 @@ pub(super) enum Expiry {
 impl Location {
     /// Makes room for AORs `0..aors` and for `bindings` bindings ahead of time.
     pub fn reserve(&mut self, aors: usize, bindings: usize) {
-        self.heads.reserve(aors.saturating_sub(self.heads.len()));
-        self.slots.reserve(bindings.saturating_sub(self.slots.len()));
+        self.heads.reserve_total(aors);
+        self.slots.reserve_total(bindings);
         self.wheel.reserve(bindings);
     }
 
@@ -125,7 +149,7 @@ impl Location {
 
     /// A binding that lives on this connection, if there is one.
     pub(super) fn on_connection(&self, id: ConnectionId) -> Option<BindingId> {
-        let index = self.connections.first(id)?;
+        let index = self.connections.first(&self.slots, id)?;
         Some(BindingId { index, generation: self.slots[index as usize].generation })
     }
 
@@ -138,7 +162,7 @@ impl Location {
     ) -> (impl Iterator<Item = (BindingId, &Binding)>, Option<u32>) {
         let start = (from as usize).min(self.slots.len());
         let end = start.saturating_add(slots).min(self.slots.len());
-        let page = self.slots[start..end].iter().zip(start as u32..);
+        let page = self.slots.range(start..end).zip(start as u32..);
         let page = page
             .filter(|(slot, _)| !slot.is_vacant())
             .map(|(slot, index)| (BindingId { index, generation: slot.generation }, &slot.binding));
@@ -147,11 +171,11 @@ impl Location {
 
     /// Rows of its largest table: what checking everything costs.
     pub(super) fn size(&self) -> usize {
-        self.heads.len().max(self.slots.len())
+        self.heads.numbers_end().max(self.slots.len())
     }
 
     fn head(&self, aor: AorId) -> AorHead {
-        self.heads.get(aor.0 as usize).copied().unwrap_or(EMPTY)
+        AorHead::from(*self.heads.at(aor.0 as usize))
     }
 
     /// Bindings of one AOR.
@@ -184,7 +208,7 @@ impl Location {
     }
 
     pub(super) fn accept(&mut self, aor: AorId, fingerprint: u64) {
-        self.head_mut(aor).accepted = fingerprint;
+        self.change_head(aor, |head| head.accepted = fingerprint);
     }
 
     /// Whether this may be the last request that was answered and changed nothing.
@@ -193,16 +217,19 @@ impl Location {
     }
 
     pub(super) fn answer(&mut self, aor: AorId, fingerprint: u64) {
-        self.head_mut(aor).answered = mark(fingerprint);
+        self.change_head(aor, |head| head.answered = mark(fingerprint));
     }
 
-    fn head_mut(&mut self, aor: AorId) -> &mut AorHead {
+    /// Changes a head in place, and gives it as it was before.
+    fn change_head(&mut self, aor: AorId, change: impl FnOnce(&mut AorHead)) -> AorHead {
         let index = aor.0 as usize;
         assert!(index < ACCOUNTS_MAX, "the shard numbers accounts densely");
-        if index >= self.heads.len() {
-            self.heads.resize(index + 1, EMPTY);
-        }
-        &mut self.heads[index]
+        let stored = self.heads.put(index);
+        let before = AorHead::from(*stored);
+        let mut head = before;
+        change(&mut head);
+        *stored = head.into();
+        before
     }
 
     /// Adds a binding behind the others of its AOR and arms its deadline.
@@ -221,12 +248,14 @@ impl Location {
             slot.generation = slot.generation.wrapping_add(1);
             index
         };
-        let head = self.head_mut(aor);
-        head.count += 1;
-        debug_assert!(usize::from(head.count) <= STORED_MAX, "the plan keeps to the limit");
-        let first = head.first;
+        let AorHead { first, .. } = self.change_head(aor, |head| {
+            head.count += 1;
+            debug_assert!(usize::from(head.count) <= STORED_MAX, "the plan keeps to the limit");
+            if head.first == NIL {
+                head.first = index;
+            }
+        });
         if first == NIL {
-            head.first = index;
             self.aors_bound += 1;
         } else {
             let last = self.last_of(first);
@@ -278,7 +307,7 @@ impl Location {
             }
             (was, is) => {
                 if let Some((connection, links)) = was {
-                    self.connections.unlink(&mut self.slots, connection, links);
+                    self.connections.unlink(&mut self.slots, id.index, connection, links);
                 }
                 if let Some(connection) = is {
                     self.connections.link(&mut self.slots, id.index, connection);
@@ -295,7 +324,7 @@ impl Location {
         let aor = binding.aor();
         if let Some(connection) = binding.tied_to() {
             let links = binding.compact_flow().links();
-            self.connections.unlink(&mut self.slots, connection, links);
+            self.connections.unlink(&mut self.slots, id.index, connection, links);
         }
         let slot = &mut self.slots[id.index as usize];
         let binding = std::mem::take(&mut slot.binding);
@@ -304,16 +333,17 @@ impl Location {
         self.vacant = id.index;
         self.bindings -= 1;
 
-        let head = &mut self.heads[aor.0 as usize];
-        head.count -= 1;
-        if head.first == id.index {
-            head.first = next;
-            if next == NIL {
-                self.aors_bound -= 1;
+        let AorHead { first, .. } = self.change_head(aor, |head| {
+            head.count -= 1;
+            if head.first == id.index {
+                head.first = next;
             }
+        });
+        if first == id.index {
+            self.aors_bound -= usize::from(next == NIL);
             return Some(binding);
         }
-        let mut at = head.first;
+        let mut at = first;
         while self.slots[at as usize].next != id.index {
             at = self.slots[at as usize].next;
         }
@@ -397,7 +427,7 @@ impl Location {
     /// If something is broken, which is a bug of ours.
     pub fn check_invariants(&self) {
         let (mut bindings, mut bound) = (0, 0);
-        for index in 0..self.heads.len() {
+        for index in 0..self.heads.numbers_end() {
             let aor = AorId(index as u32);
             self.check_aor(aor);
             bindings += self.count(aor);

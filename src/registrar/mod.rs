@@ -34,7 +34,7 @@ mod room;
 mod same;
 pub mod source;
 pub mod token;
-pub mod wheel;
+pub use crate::table::wheel;
 
 pub use aor::{Aor, AorError};
 pub use binding::{Binding, BindingId};

@@ -178,8 +178,6 @@ impl Shard {
     pub fn reserve(&mut self, accounts: usize) {
         self.core.accounts.reserve(accounts);
         self.core.registrar.reserve(accounts, accounts);
-        self.core.probing.reserve(accounts);
-        self.core.keepalives.reserve(accounts);
     }
 
     /// Whether this shard owns an account, by its canonical AOR.

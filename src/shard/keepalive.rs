@@ -69,11 +69,6 @@ impl Keepalives {
         }
     }
 
-    /// Makes room for so many bindings.
-    pub fn reserve(&mut self, bindings: usize) {
-        self.schedule.reserve(bindings);
-    }
-
     /// How many have a turn.
     pub fn len(&self) -> usize {
         self.schedule.len()

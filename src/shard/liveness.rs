@@ -103,14 +103,6 @@ impl Probing {
         }
     }
 
-    /// Makes room for so many bindings.
-    pub fn reserve(&mut self, bindings: usize) {
-        if self.interval_s.is_some() {
-            self.liveness.reserve(bindings);
-            self.schedule.reserve(bindings);
-        }
-    }
-
     /// Obeys other settings. Whoever is probed gets another turn where the interval is another.
     pub fn configure(&mut self, now: Instant, config: &config::Liveness, keys: &Keys) {
         self.liveness.configure(rules(config));

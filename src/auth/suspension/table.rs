@@ -13,6 +13,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use crate::table::Sparse;
 use crate::time::Instant;
 
 /// Places of one set for either kind.
@@ -97,11 +98,15 @@ impl Entry {
 #[repr(align(64))]
 struct Tags([u32; WAYS]);
 
-/// All places. Nothing is allocated before the first failure, and then everything.
+/// Entries of a chunk, in bits.
+const ENTRY_BITS: u32 = 9;
+
+/// All places. Nothing is allocated before the first failure; then tags for all, and entries where
+/// somebody is.
 pub(super) struct Table {
     sets: usize,
     tags: Vec<Tags>,
-    entries: Vec<Entry>,
+    entries: Sparse<Entry, ENTRY_BITS>,
     taken: usize,
 }
 
@@ -109,7 +114,7 @@ impl Table {
     /// Room for about `pairs` of either kind.
     pub fn new(pairs: usize) -> Table {
         let sets = pairs.div_ceil(HALF).max(1);
-        Table { sets, tags: Vec::new(), entries: Vec::new(), taken: 0 }
+        Table { sets, tags: Vec::new(), entries: Sparse::with_blank(Entry::FREE), taken: 0 }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -129,7 +134,7 @@ impl Table {
 
     /// Bytes held.
     pub fn bytes_held(&self) -> usize {
-        self.tags.capacity() * size_of::<Tags>() + self.entries.capacity() * size_of::<Entry>()
+        self.tags.capacity() * size_of::<Tags>() + self.entries.bytes_held()
     }
 
     /// Whether a place is for accounts that exist.
@@ -142,7 +147,7 @@ impl Table {
     }
 
     pub fn at_mut(&mut self, Place(place): Place) -> &mut Entry {
-        &mut self.entries[place as usize]
+        self.entries.put(place as usize)
     }
 
     fn set_of(&self, hash: u64) -> usize {
@@ -176,15 +181,15 @@ impl Table {
     ) -> (Place, Option<Entry>) {
         if self.tags.is_empty() {
             self.tags = vec![Tags([0; WAYS]); self.sets];
-            self.entries = vec![Entry::FREE; self.sets * WAYS];
         }
         let set = self.set_of(pair.hash);
         let half = if known { 0..HALF } else { HALF..WAYS };
         let Tags(tags) = &self.tags[set];
-        let entries = &self.entries[set * WAYS..][..WAYS];
         let idle_before = now - idle;
         let way = half
-            .min_by_key(|&way| (tags[way] != 0).then(|| entries[way].worth(idle_before)))
+            .min_by_key(|&way| {
+                (tags[way] != 0).then(|| self.entries[set * WAYS + way].worth(idle_before))
+            })
             .expect("a half has places");
         let place = Place((set * WAYS + way) as u32);
         let before = *self.at(place);
@@ -199,9 +204,11 @@ impl Table {
     pub fn forget(&mut self, place: Place) {
         let at = place.0 as usize;
         let tag = &mut self.tags[at / WAYS].0[at % WAYS];
-        self.taken -= usize::from(*tag != 0);
-        *tag = 0;
-        *self.at_mut(place) = Entry::FREE;
+        if *tag != 0 {
+            *tag = 0;
+            self.taken -= 1;
+            *self.at_mut(place) = Entry::FREE;
+        }
     }
 }
 

@@ -14,6 +14,8 @@
 //! the generation of the entry that went, and either the next tenant of the slot takes it over or
 //! it fires and is found stale.
 
+use crate::table::Sparse;
+
 /// "No node", and in `prev` "not armed".
 const NIL: u32 = u32::MAX;
 /// Set in `prev` of the first node of a bucket; the other bits number the bucket.
@@ -52,12 +54,29 @@ struct Node {
     generation: u32,
 }
 
-const UNARMED: Node = Node { next: NIL, prev: NIL, at: 0, generation: 0 };
+/// A node as it is stored. Of all zeroes it is one that was never armed, so that a table of them
+/// needs no filling.
+type Stored = [u32; 4];
+
+impl From<Stored> for Node {
+    #[inline]
+    fn from([next, prev, at, generation]: Stored) -> Node {
+        Node { next: !next, prev: !prev, at, generation }
+    }
+}
+
+/// Where the parts of a node stand; the links are stored inverted.
+const NEXT: usize = 0;
+const PREV: usize = 1;
+const AT: usize = 2;
+const GENERATION: usize = 3;
+/// Nodes of a chunk, in bits: 4 MiB, and so few in tests that there are many chunks.
+const CHUNK_BITS: u32 = if cfg!(test) { 3 } else { 18 };
 
 /// The wheel. Times are whole seconds since an origin of the caller.
 #[derive(Debug)]
 pub struct Wheel {
-    nodes: Vec<Node>,
+    nodes: Sparse<Stored, CHUNK_BITS>,
     heads: [u32; LEVELS * BUCKETS],
     occupied: [u64; LEVELS],
     /// Everything due before this second has fired; what is due in it may be firing.
@@ -70,7 +89,7 @@ pub struct Wheel {
 impl Default for Wheel {
     fn default() -> Self {
         Wheel {
-            nodes: Vec::new(),
+            nodes: Sparse::default(),
             heads: [NIL; LEVELS * BUCKETS],
             occupied: [0; LEVELS],
             elapsed: 0,
@@ -83,7 +102,7 @@ impl Default for Wheel {
 impl Wheel {
     /// Makes room for slots `0..slots` ahead of time.
     pub fn reserve(&mut self, slots: usize) {
-        self.nodes.reserve(slots.saturating_sub(self.nodes.len()));
+        self.nodes.reserve_total(slots);
     }
 
     /// Slots that hold an armed deadline.
@@ -97,20 +116,32 @@ impl Wheel {
     /// anew. So a refresh to a later time moves nothing.
     pub fn arm(&mut self, token: Token, at: u32) {
         debug_assert!(token.index < HEAD, "slot numbers leave the top bit free");
-        let index = token.index as usize;
-        if index >= self.nodes.len() {
-            self.nodes.resize(index + 1, UNARMED);
-        }
-        let node = &mut self.nodes[index];
-        node.generation = token.generation;
-        if node.prev != NIL {
-            if node.at <= at {
+        let node = self.nodes.put(token.index as usize);
+        node[GENERATION] = token.generation;
+        if !node[PREV] != NIL {
+            if node[AT] <= at {
                 return;
             }
             self.unlink(token.index);
         }
-        self.nodes[index].at = at;
+        self.stored(token.index)[AT] = at;
         self.link(token.index);
+    }
+
+    fn node(&self, index: u32) -> Node {
+        Node::from(*self.nodes.at(index as usize))
+    }
+
+    fn stored(&mut self, index: u32) -> &mut Stored {
+        self.nodes.get_mut(index as usize).expect("what is linked was armed")
+    }
+
+    fn set_next(&mut self, index: u32, next: u32) {
+        self.stored(index)[NEXT] = !next;
+    }
+
+    fn set_prev(&mut self, index: u32, prev: u32) {
+        self.stored(index)[PREV] = !prev;
     }
 
     /// Takes one step towards `now`: one entry fired or moved. Calling until [`Step::Idle`] fires
@@ -137,7 +168,7 @@ impl Wheel {
         }
         let index = self.heads[bucket as usize];
         self.unlink(index);
-        Step::Due(Token { index, generation: self.nodes[index as usize].generation })
+        Step::Due(Token { index, generation: self.node(index).generation })
     }
 
     /// The second at which [`Wheel::poll`] next has something to do: the first deadline itself
@@ -173,30 +204,30 @@ impl Wheel {
 
     fn link(&mut self, index: u32) {
         // A deadline already past fires with the current second.
-        let at = self.nodes[index as usize].at.max(self.elapsed);
+        let at = self.node(index).at.max(self.elapsed);
         let differing = (at ^ self.elapsed) | 1;
         let level = (31 - differing.leading_zeros()) / DIGIT_BITS;
         let digit = at >> (level * DIGIT_BITS) & (BUCKETS as u32 - 1);
         let bucket = level * BUCKETS as u32 + digit;
         let next = std::mem::replace(&mut self.heads[bucket as usize], index);
         if next != NIL {
-            self.nodes[next as usize].prev = index;
+            self.set_prev(next, index);
         }
-        let node = &mut self.nodes[index as usize];
-        node.next = next;
-        node.prev = HEAD | bucket;
+        let node = self.stored(index);
+        node[NEXT] = !next;
+        node[PREV] = !(HEAD | bucket);
         self.occupied[level as usize] |= 1 << digit;
         self.armed += 1;
     }
 
     fn unlink(&mut self, index: u32) {
-        let Node { next, prev, .. } = self.nodes[index as usize];
+        let Node { next, prev, .. } = self.node(index);
         debug_assert_ne!(prev, NIL, "only what is armed is unlinked");
         if next != NIL {
-            self.nodes[next as usize].prev = prev;
+            self.set_prev(next, prev);
         }
         if prev & HEAD == 0 {
-            self.nodes[prev as usize].next = next;
+            self.set_next(prev, next);
         } else {
             let bucket = prev & !HEAD;
             self.heads[bucket as usize] = next;
@@ -207,14 +238,14 @@ impl Wheel {
                 }
             }
         }
-        self.nodes[index as usize].prev = NIL;
+        self.set_prev(index, NIL);
         self.armed -= 1;
     }
 
     /// The deadline armed for a slot, and the generation it carries.
     #[must_use]
     pub fn deadline(&self, index: u32) -> Option<(u32, u32)> {
-        let node = self.nodes.get(index as usize)?;
+        let node = self.node(index);
         (node.prev != NIL).then_some((node.at, node.generation))
     }
 
@@ -230,7 +261,7 @@ impl Wheel {
             let mut prev = HEAD | bucket as u32;
             let mut index = head;
             while index != NIL {
-                let node = self.nodes[index as usize];
+                let node = self.node(index);
                 assert_eq!(node.prev, prev, "back link of node {index}");
                 if self.spreading != Some(bucket as u32) {
                     let differing = (node.at.max(self.elapsed) ^ self.elapsed) | 1;
@@ -243,7 +274,8 @@ impl Wheel {
             }
         }
         assert_eq!(seen, self.armed, "armed count");
-        assert_eq!(self.nodes.iter().filter(|node| node.prev != NIL).count(), seen, "armed nodes");
+        let armed = self.nodes.iter().filter(|&(_, &node)| Node::from(node).prev != NIL);
+        assert_eq!(armed.count(), seen, "armed nodes");
     }
 }
 
