@@ -28,6 +28,7 @@ use aorta::shard::control::{Configuration, Control};
 use aorta::shard::mesh::{default_slots, mesh};
 use aorta::shard::owner::Ownership;
 use aorta::shard::pinholes::Pinholes;
+use aorta::shard::stages::Watch;
 use aorta::shard::{Datagram, Handled, Keys, ListenerId, Order, Outlet, Setup, Shard, ShardId};
 use aorta::time::{Instant as Mono, Now};
 use phones::{Ask, DOMAIN, Phones};
@@ -275,8 +276,14 @@ impl Plane for Measured {
         self.0.receive_handoff(now, datagram, out)
     }
 
-    fn receive_batch(&mut self, now: Now, datagrams: &[Datagram<'_>], outlet: &mut impl Outlet) {
-        self.0.receive_batch(now, datagrams, outlet);
+    fn receive_batch(
+        &mut self,
+        now: Now,
+        datagrams: &[Datagram<'_>],
+        watch: Watch<'_>,
+        outlet: &mut impl Outlet,
+    ) {
+        self.0.receive_batch_timed(now, datagrams, watch, outlet);
     }
 
     fn turn(&mut self, now: Now) -> Option<Mono> {

@@ -1,6 +1,7 @@
 //! The whole registrar: memory of a million bindings, what each kind of message costs in process,
 //! the stages of a refresh, and the CPU time per request over loopback beside that of canned
-//! answers. The limits stand beside the figures. `--quick` makes everything shorter and smaller.
+//! answers, and with batches timed. The limits stand beside the figures. `--quick` makes
+//! everything shorter and smaller.
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
 
 #[path = "registrar/figures.rs"]
@@ -25,8 +26,10 @@ fn main() {
     let (accounts, batches) = if quick { (100_000, 3_000) } else { (100_000, 20_000) };
     in_process::costs(accounts, batches);
     stages::run(accounts, batches);
-    loopback::costs(&match quick {
+    let length = match quick {
         true => Length { accounts: 20_000, seconds: 2, rounds: 1 },
         false => Length { accounts: 100_000, seconds: 4, rounds: 3 },
-    });
+    };
+    loopback::costs(&length);
+    loopback::timing(&length);
 }

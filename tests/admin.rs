@@ -351,8 +351,11 @@ fn every_counter_has_its_name_its_meaning_and_its_kind() {
                 let kind = lines.next().and_then(|line| line.strip_prefix("# TYPE "));
                 let kind = kind.and_then(|kind| kind.strip_prefix(&format!("{name} ")));
                 assert_eq!(kind == Some("counter"), name.ends_with("_total"), "{name} {kind:?}");
-                assert!(matches!(kind, Some("counter" | "gauge" | "histogram")), "{name}");
-                if kind == Some("histogram") {
+                assert!(
+                    matches!(kind, Some("counter" | "gauge" | "histogram" | "summary")),
+                    "{name}"
+                );
+                if matches!(kind, Some("histogram" | "summary")) {
                     let parts = ["bucket", "sum", "count"].map(|part| format!("{name}_{part}"));
                     families.extend(parts);
                 }

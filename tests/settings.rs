@@ -9,7 +9,7 @@ use aorta::config::parameters::{PARAMETERS, Parameter, find};
 use aorta::config::{Origin, Settings, load};
 
 /// A value of each parameter that is not its default, as it prints. Together they can stand.
-const OTHER: [(&str, &str); 110] = [
+const OTHER: [(&str, &str); 111] = [
     ("registrar.replace", "Off"),
     ("registrar.bindings_max", "4"),
     ("registrar.total_max", "1000000"),
@@ -104,6 +104,7 @@ const OTHER: [(&str, &str); 110] = [
     ("serve.reactors", "2"),
     ("serve.cpus", "0, 1"),
     ("serve.backend", "uring"),
+    ("serve.latency_sampling", "1"),
     ("serve.steering", "off"),
     ("serve.steered_sources", "1000000"),
     ("serve.admin", "127.0.0.1:8060"),

@@ -13,7 +13,7 @@ use aorta::reactor::{
 };
 use aorta::shard::mesh::{default_slots, mesh};
 use aorta::shard::owner::Ownership;
-use aorta::shard::{Datagram, Handled, ShardId};
+use aorta::shard::{Datagram, Handled, Shard, ShardId};
 use aorta::time::{Instant, Now};
 use aorta_load::{Options, Pace, Roster, Scenario, report, run};
 
@@ -93,6 +93,54 @@ pub fn costs(length: &Length) {
     }
 }
 
+/// What it costs to time one batch in so many, and to read what was timed.
+pub fn timing(length: &Length) {
+    println!("\nbatches timed, one reactor, refreshes over loopback, server CPU per request");
+    let cpus = allowed_cpus();
+    let ([server, generator, ..], Ok(())) = (&cpus[..], io_uring_allowed()) else {
+        println!("  SKIPPED: that takes io_uring, and a CPU each for server and generator");
+        return;
+    };
+    let cpus = (*server, *generator);
+    let one_in = [0, 32, 1];
+    let mut costs = [const { Vec::new() }; 3];
+    for _ in 0..length.rounds {
+        for (costs, one_in) in costs.iter_mut().zip(one_in) {
+            let settings = Settings { time_one_in: one_in, ..settings(Backend::Mmsg, cpus.0) };
+            let load = |target| load(target, Scenario::REFRESH, cpus.1, length);
+            costs.push(served(settings, registrar(length), load).cpu_ns);
+        }
+    }
+    for (costs, one_in) in costs.iter_mut().zip(one_in) {
+        println!("  one in {one_in:<4} {:>6.0} ns", median(costs));
+    }
+    const READINGS: u32 = 1000;
+    let settings = settings(Backend::Mmsg, cpus.0);
+    let running = Reactors::start(settings, mesh(1, default_slots(1)), vec![|_| Canned])
+        .unwrap_or_else(|error| panic!("{error}"));
+    let meter = running.meter();
+    let start = std::time::Instant::now();
+    for _ in 0..READINGS {
+        std::hint::black_box(meter.service_times());
+    }
+    let each = start.elapsed() / READINGS;
+    println!("  what a reactor has timed is read in {each:?}, on the reader's thread");
+}
+
+fn settings(backend: Backend, cpu: usize) -> Settings {
+    Settings {
+        listen: vec!["127.0.0.1:0".parse().expect("an address")],
+        cpus: vec![cpu],
+        backend,
+        ..Settings::default()
+    }
+}
+
+fn registrar(length: &Length) -> impl FnOnce(ShardId) -> Shard + Send + 'static {
+    let accounts = length.accounts as usize;
+    move |id| shard(id, Ownership::new([5; 16], 1), keys(), config::Guard::default(), accounts)
+}
+
 fn measured(
     who: Who,
     backend: Backend,
@@ -100,21 +148,10 @@ fn measured(
     (server, generator): (usize, usize),
     length: &Length,
 ) -> Figures {
-    let settings = Settings {
-        listen: vec!["127.0.0.1:0".parse().expect("an address")],
-        cpus: vec![server],
-        backend,
-        ..Settings::default()
-    };
+    let settings = settings(backend, server);
     let load = |target| load(target, scenario, generator, length);
     match who {
-        Who::Registrar => {
-            let accounts = length.accounts as usize;
-            let make = move |id| {
-                shard(id, Ownership::new([5; 16], 1), keys(), config::Guard::default(), accounts)
-            };
-            served(settings, make, load)
-        }
+        Who::Registrar => served(settings, registrar(length), load),
         Who::Canned => served(settings, |_| Canned, load),
     }
 }

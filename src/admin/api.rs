@@ -18,11 +18,12 @@ use tokio::time::timeout;
 
 use super::access::Access;
 use super::keep::Keep;
+use super::latency::LastWindow;
 use super::plain::one_line;
 use super::problem::Problem;
 use super::server::Counts;
 use super::shards::Shards;
-use super::{blacklist, metrics, registrations, security, shield, suspensions, trace};
+use super::{blacklist, latency, metrics, registrations, security, shield, suspensions, trace};
 use crate::time::UnixTime;
 
 /// Takes one line about something an operator did.
@@ -43,6 +44,7 @@ pub(super) struct Inner {
     pub told: Tell,
     /// Keeps what is to outlive the process, if anything does.
     pub keep: Option<Keep>,
+    pub last_window: LastWindow,
     /// Traces begun.
     pub traces: AtomicU64,
 }
@@ -83,6 +85,7 @@ pub(super) fn router(api: Api) -> Router {
         .route("/api/v1/trace", post(trace::begin))
         .route("/api/v1/trace/{trace}", get(trace::take).delete(trace::end))
         .route("/api/v1/shield", get(shield::show).put(shield::choose))
+        .route("/api/v1/latency", get(latency::show))
         .route("/metrics", get(metrics::show))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path"))
         .method_not_allowed_fallback(async |method: Method| {

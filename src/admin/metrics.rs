@@ -2,6 +2,8 @@
 //! `aorta_` and say their unit; labels are shard or reactor, status, reason, and nothing that
 //! anybody outside could choose.
 //!
+//! How long messages take is a summary, `aorta_service_time_seconds{stage,shard,quantile}`.
+//!
 //! What a shard counts is `aorta_NAME_total{shard}`, what a reactor counts
 //! `aorta_reactor_NAME_total{reactor}`: both know handoffs, seen from two sides.
 
@@ -17,7 +19,7 @@ use super::api::Api;
 use super::problem::Problem;
 use super::query::Query;
 use crate::guard::SecurityKind;
-use crate::reactor;
+use crate::reactor::{self, ServiceTimes, Span};
 use crate::shard::ShardId;
 use crate::shard::control::{Control, Reply};
 use crate::shard::counters::DropReason;
@@ -42,6 +44,7 @@ pub(super) async fn show(
     process(&mut text, &api);
     shards(&mut text, &tallies);
     reactors(&mut text, &api.shards.reactors());
+    service_times(&mut text, &api.shards.service_times());
     let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     Ok(([(CONTENT_TYPE, format)], text.0).into_response())
 }
@@ -51,6 +54,9 @@ const LIMITS_US: [u64; 13] = [
     1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
     5_000_000, 10_000_000,
 ];
+
+/// The quantiles of summaries.
+const QUANTILES: [f64; 5] = [0.5, 0.9, 0.99, 0.999, 1.0];
 
 /// The text, family by family.
 #[derive(Default)]
@@ -118,6 +124,30 @@ impl Exposition {
             }
             let (sum, count) = (seconds(sum_us), histogram.len());
             let _ = writeln!(self.0, "{name}_bucket{{{labels},le=\"+Inf\"}} {count}");
+            let _ = writeln!(self.0, "{name}_sum{{{labels}}} {sum}");
+            let _ = writeln!(self.0, "{name}_count{{{labels}}} {count}");
+        }
+    }
+
+    /// One family of summaries of nanoseconds, shown in seconds: its name without prefix and unit.
+    fn summary(
+        &mut self,
+        name: &str,
+        meaning: &str,
+        samples: impl IntoIterator<Item = (String, Histogram<u64>)>,
+    ) {
+        let seconds = |ns: f64| ns / 1e9;
+        let name = format!("aorta_{name}_seconds");
+        // A string takes everything.
+        let _ = writeln!(self.0, "# HELP {name} {meaning}");
+        let _ = writeln!(self.0, "# TYPE {name} summary");
+        for (labels, times) in samples {
+            for quantile in QUANTILES {
+                let value = seconds(times.value_at_quantile(quantile) as f64);
+                let _ = writeln!(self.0, "{name}{{{labels},quantile=\"{quantile}\"}} {value}");
+            }
+            let sum = seconds((times.mean() * times.len() as f64).round());
+            let count = times.len();
             let _ = writeln!(self.0, "{name}_sum{{{labels}}} {sum}");
             let _ = writeln!(self.0, "{name}_count{{{labels}}} {count}");
         }
@@ -255,6 +285,23 @@ fn reactors(text: &mut Exposition, reactors: &[reactor::Counters]) {
     text.families(Kind::Counter, "reactor_", "reactor", &lists);
 }
 
+/// What was never met at a shard, such as handoffs where there is one, is left out.
+fn service_times(text: &mut Exposition, shards: &[ServiceTimes]) {
+    let samples = (0..).zip(shards).flat_map(|(shard, times): (usize, _)| {
+        let one = move |span: Span| {
+            (format!("stage=\"{}\",shard=\"{shard}\"", span.name()), times.of(span))
+        };
+        Span::ALL.into_iter().map(one).filter(|(_, times)| !times.is_empty())
+    });
+    let meaning = "Service time of messages of timed batches: the share of each in a stage, how \
+                   long it was handed over, and the whole it waited for its batch";
+    text.summary("service_time", meaning, samples);
+    let batches = (0..)
+        .zip(shards)
+        .map(|(shard, times): (usize, _)| (format!("shard=\"{shard}\""), times.batches()));
+    text.family(Kind::Counter, "service_timed_batches", "Batches that were timed", batches);
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -310,6 +357,29 @@ mod tests {
             lines.iter().find_map(|line| line.strip_prefix("aorta_wait_seconds_sum{shard=\"0\"} "));
         let sum: f64 = sum.unwrap().parse().unwrap();
         assert!((59.4..60.7).contains(&sum), "{sum}");
+    }
+
+    #[test]
+    fn service_times_are_a_summary_of_what_was_timed() {
+        let parse = Span::from_name("parse").unwrap();
+        let timed = ServiceTimes::of_batches(&[(parse, 200), (parse, 200), (parse, 100)]);
+        let mut text = Exposition::default();
+        service_times(&mut text, &[ServiceTimes::default(), timed]);
+        let lines: Vec<&str> = text.0.lines().filter(|line| !line.starts_with("# HELP")).collect();
+        let expected = [
+            "# TYPE aorta_service_time_seconds summary",
+            "aorta_service_time_seconds{stage=\"parse\",shard=\"1\",quantile=\"0.5\"} 0.0000002",
+            "aorta_service_time_seconds{stage=\"parse\",shard=\"1\",quantile=\"0.9\"} 0.0000002",
+            "aorta_service_time_seconds{stage=\"parse\",shard=\"1\",quantile=\"0.99\"} 0.0000002",
+            "aorta_service_time_seconds{stage=\"parse\",shard=\"1\",quantile=\"0.999\"} 0.0000002",
+            "aorta_service_time_seconds{stage=\"parse\",shard=\"1\",quantile=\"1\"} 0.0000002",
+            "aorta_service_time_seconds_sum{stage=\"parse\",shard=\"1\"} 0.0000005",
+            "aorta_service_time_seconds_count{stage=\"parse\",shard=\"1\"} 3",
+            "# TYPE aorta_service_timed_batches_total counter",
+            "aorta_service_timed_batches_total{shard=\"0\"} 0",
+            "aorta_service_timed_batches_total{shard=\"1\"} 3",
+        ];
+        assert_eq!(lines, expected);
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! - `security`: what has happened, with aggregation; `trace`: what is dropped while somebody
 //!   looks; `pages`: lists put together from all shards
 //! - `shield`: what of it the kernel drops, and by which means
+//! - `latency`: how long messages take, stage by stage; `hgrm`: that as a percentile file
 //! - `metrics`: every counter as text for Prometheus
 //! - [`client`]: the other end, for `aorta ctl`
 //!
@@ -21,7 +22,9 @@ mod access;
 mod api;
 mod blacklist;
 pub mod client;
+mod hgrm;
 mod keep;
+mod latency;
 mod metrics;
 mod moment;
 mod pages;
@@ -40,6 +43,7 @@ mod trace;
 
 pub use self::access::{Token, TokenError};
 pub use self::keep::{BlockChange, Keep, Kept};
+pub use self::latency::Row as LatencyRow;
 pub use self::plain::one_line;
 pub use self::query::PAGE_ROWS_MAX;
 pub use self::security::Row as SecurityRow;

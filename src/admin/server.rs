@@ -17,7 +17,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{sleep, timeout};
@@ -26,6 +26,7 @@ use tower_service::Service;
 use super::access::{Access, Token};
 use super::api::{Api, From, Inner, Tell, router};
 use super::keep::Keep;
+use super::latency::keep_windows;
 use super::patience::Patience;
 use super::shards::Shards;
 use crate::time::UnixTime;
@@ -193,6 +194,7 @@ impl Admin {
             TcpListener::from_std(listener).map_err(failed("listening"))?
         };
         let counts = Arc::new(Counts::default());
+        let (windows, last_window) = watch::channel(None);
         let api = Api::new(Inner {
             shards,
             access,
@@ -201,13 +203,17 @@ impl Admin {
             counts: Arc::clone(&counts),
             told,
             keep,
+            last_window,
             traces: AtomicU64::new(0),
         });
         let (stop, stopped) = watch::channel(false);
-        let server = Server { router: router(api), limits, counts, stopped };
+        let server = Server { router: router(api.clone()), limits, counts, stopped };
         let thread = thread::Builder::new()
             .name("admin".into())
-            .spawn(move || run(&runtime, server, listener))
+            .spawn(move || {
+                let _keeper = runtime.spawn(keep_windows(api, windows));
+                runtime.block_on(server.serve(listener));
+            })
             .map_err(failed("starting a thread"))?;
         Ok(Admin { address, stop, thread: Some(thread) })
     }
@@ -232,10 +238,6 @@ impl Drop for Admin {
             let _ = thread.join();
         }
     }
-}
-
-fn run(runtime: &Runtime, server: Server, listener: TcpListener) {
-    runtime.block_on(server.serve(listener));
 }
 
 /// What serves connections.

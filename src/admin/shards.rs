@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::problem::Problem;
 use crate::limits::CONTROLS_WAITING_MAX;
-use crate::reactor::{ControlError, Controller, Counters};
+use crate::reactor::{ControlError, Controller, Counters, ServiceTimes};
 use crate::shard::control::{Control, Reply};
 use crate::shard::registrations::Unfound;
 use crate::shard::{Shard, ShardId};
@@ -29,6 +29,7 @@ const PASSED_ON_MAX: usize = 3;
 pub struct Shards {
     controllers: Vec<Controller<Shard>>,
     reactors: Box<dyn Fn() -> Vec<Counters> + Send + Sync>,
+    service_times: Box<dyn Fn() -> Vec<ServiceTimes> + Send + Sync>,
     listeners: Vec<SocketAddr>,
     shield: Option<ShieldDesk>,
     under_way: Semaphore,
@@ -44,7 +45,17 @@ impl Shards {
         listeners: Vec<SocketAddr>,
     ) -> Shards {
         let (reactors, under_way) = (Box::new(reactors), Semaphore::new(UNDER_WAY_MAX));
-        Shards { controllers, reactors, listeners, shield: None, under_way }
+        let service_times = Box::new(Vec::new);
+        Shards { controllers, reactors, service_times, listeners, shield: None, under_way }
+    }
+
+    /// With what reads how long messages take at each reactor.
+    #[must_use]
+    pub fn with_service_times(
+        self,
+        read: impl Fn() -> Vec<ServiceTimes> + Send + Sync + 'static,
+    ) -> Shards {
+        Shards { service_times: Box::new(read), ..self }
     }
 
     /// With what has the kernel drop what they have blocked.
@@ -66,6 +77,11 @@ impl Shards {
     /// The counters of each reactor.
     pub(super) fn reactors(&self) -> Vec<Counters> {
         (self.reactors)()
+    }
+
+    /// How long messages take at each reactor.
+    pub(super) fn service_times(&self) -> Vec<ServiceTimes> {
+        (self.service_times)()
     }
 
     /// The address of a listener of datagrams.

@@ -95,11 +95,13 @@ pub fn start(
 ) -> Result<Admin, Failure> {
     let datagrams = server.listening().filter(|(transport, _)| *transport == Transport::Udp);
     let meter = server.running.meter();
+    let timed = meter.clone();
     let shards = Shards::new(
         server.running.controllers().to_vec(),
         move || meter.counters(),
         datagrams.map(|(_, address)| address).collect(),
     )
+    .with_service_times(move || timed.service_times())
     .with_shield(shield);
     let (open, listen) = (settings.token.is_none(), settings.listen);
     let told = Box::new(|line: &str| note(line));

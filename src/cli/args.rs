@@ -223,6 +223,8 @@ pub enum CtlCommand {
     Events(EventsArgs),
     /// Shows what is dropped without an answer, from now on and for a while.
     Trace(TraceArgs),
+    /// How long messages take, stage by stage, at each shard and all together.
+    Latency(LatencyArgs),
     /// Every counter; zeros are left out unless --all.
     Metrics {
         /// Only those whose name has this in it.
@@ -276,6 +278,26 @@ pub struct TraceArgs {
     /// For so long.
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = number(1..=3600))]
     pub seconds: u32,
+}
+
+/// `aorta ctl latency`.
+#[derive(Args, Clone, Debug)]
+pub struct LatencyArgs {
+    /// At this shard, or `all` together; all and each unless given.
+    #[arg(long, value_name = "N|all")]
+    pub shard: Option<String>,
+    /// Of this stage: receive, guard, parse, auth, core or send, the share of one message in what
+    /// its batch took; handoff, its way to the shard that owns its account; or whole, what it
+    /// waited for its batch.
+    #[arg(long)]
+    pub stage: Option<String>,
+    /// In the last ten seconds that are over; since the start unless given.
+    #[arg(long)]
+    pub last: bool,
+    /// The percentile distribution of one stage, of the whole unless another is named, in
+    /// milliseconds, for HdrHistogram's plotter.
+    #[arg(long)]
+    pub hgrm: bool,
 }
 
 /// Below `aorta ctl suspensions`.

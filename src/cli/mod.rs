@@ -11,6 +11,7 @@ mod certificates;
 mod config;
 mod ctl;
 mod demo;
+mod latency;
 mod reload;
 mod report;
 mod say;

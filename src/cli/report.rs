@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::latency;
 use crate::reactor::{self, Finished};
 use crate::shard::counters::{Counters, DropReason};
 use crate::shard::pinholes::{Kind, Pinholes};
@@ -20,6 +21,8 @@ pub fn final_lines(finished: &[Finished<Counters>]) -> Vec<String> {
     }
     let named = reactor::Counters::NAMES.into_iter().zip(sums).filter(|&(_, value)| value > 0);
     lines.push(join(named));
+    let times: Vec<_> = finished.iter().map(|reactor| reactor.service_times.clone()).collect();
+    lines.extend(latency::final_lines(&times));
     lines
 }
 

@@ -123,6 +123,7 @@ impl Server {
                 config::Backend::Mmsg => reactor::Backend::Mmsg,
                 config::Backend::Uring => reactor::Backend::Uring,
             },
+            time_one_in: settings.serve.latency_sampling.unwrap_or(0),
             steering: settings.serve.steering,
             steered_sources: settings.serve.steered_sources,
             clock,

@@ -2,8 +2,8 @@
 //! The table of them is [`parameters`](super::parameters)'.
 
 use super::parameters::{
-    ADMIN, ADMIN_TOKEN_FILE, BACKEND, CPUS, GUARD_SOURCES, LISTEN, REACTORS, SECURITY_LOG,
-    SECURITY_LOG_BYTES, SECURITY_LOG_FILES, STEERED_SOURCES, STEERING,
+    ADMIN, ADMIN_TOKEN_FILE, BACKEND, CPUS, GUARD_SOURCES, LATENCY_SAMPLING, LISTEN, REACTORS,
+    SECURITY_LOG, SECURITY_LOG_BYTES, SECURITY_LOG_FILES, STEERED_SOURCES, STEERING,
 };
 use super::refusal::Fault;
 use super::settings::Settings;
@@ -31,11 +31,12 @@ pub(super) const SPELLINGS: [(&str, &str); 2] = [
 ];
 
 /// Sockets, threads and tables of fixed size are made once.
-const AT_START: [&str; 12] = [
+const AT_START: [&str; 13] = [
     LISTEN,
     REACTORS,
     CPUS,
     BACKEND,
+    LATENCY_SAMPLING,
     STEERING,
     STEERED_SOURCES,
     ADMIN,

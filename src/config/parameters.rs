@@ -38,6 +38,7 @@ pub(super) const LISTEN: &str = "serve.listen";
 pub(super) const REACTORS: &str = "serve.reactors";
 pub(super) const CPUS: &str = "serve.cpus";
 pub(super) const BACKEND: &str = "serve.backend";
+pub(super) const LATENCY_SAMPLING: &str = "serve.latency_sampling";
 pub(super) const STEERING: &str = "serve.steering";
 pub(super) const STEERED_SOURCES: &str = "serve.steered_sources";
 pub(super) const ADMIN: &str = "serve.admin";
@@ -177,7 +178,7 @@ macro_rules! table {
 }
 
 /// Every parameter there is.
-pub static PARAMETERS: [Parameter; 110] = table![
+pub static PARAMETERS: [Parameter; 111] = table![
     "registrar.replace", "SS_ENDPOINT_REGISTER_REPLACE", None,
     {word Replace registrar.replace},
     "A REGISTER over the limit of bindings removes a binding (On), is refused (Off), or removes \
@@ -472,6 +473,9 @@ pub static PARAMETERS: [Parameter; 110] = table![
     BACKEND, "", None,
     {word Backend serve.backend},
     "How datagrams are moved: recvmmsg and sendmmsg, or an io_uring of its own";
+    LATENCY_SAMPLING, "", None,
+    {optional "off" 1-1000000 serve.latency_sampling},
+    "Of so many batches of messages one is timed, stage by stage, for `aorta ctl latency`";
     STEERING, "", None,
     {word Steering serve.steering},
     "Whether the kernel is taught which reactor a phone's datagrams are for, which needs CAP_BPF";

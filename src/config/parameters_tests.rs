@@ -113,6 +113,7 @@ fn the_defaults_are_the_documented_ones() {
         ("serve.reactors", "auto"),
         ("serve.cpus", "all"),
         ("serve.backend", "mmsg"),
+        ("serve.latency_sampling", "32"),
         ("serve.steering", "auto"),
         ("serve.steered_sources", "262144"),
         ("serve.admin", ""),

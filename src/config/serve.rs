@@ -23,6 +23,8 @@ pub struct Serve {
     pub cpus: Option<Vec<u16>>,
     /// How datagrams are moved. Default [`Backend::Mmsg`].
     pub backend: Backend,
+    /// Of so many batches one is timed, 1-1000000; `None` times none. Default 32.
+    pub latency_sampling: Option<u32>,
     /// Whether the kernel is taught which reactor a phone's datagrams are for. Default
     /// [`Steering::Auto`].
     pub steering: Steering,
@@ -50,6 +52,7 @@ impl Default for Serve {
             reactors: None,
             cpus: None,
             backend: Backend::default(),
+            latency_sampling: Some(32),
             steering: Steering::default(),
             steered_sources: 262_144,
             admin: None,

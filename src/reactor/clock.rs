@@ -18,6 +18,13 @@ impl Clock {
         Clock { origin: std::time::Instant::now() }
     }
 
+    /// Reads the monotonic clock alone.
+    #[must_use]
+    #[allow(clippy::disallowed_methods, reason = "the shell is where clocks are read")]
+    pub fn mono(&self) -> Instant {
+        Instant::ZERO + self.origin.elapsed()
+    }
+
     /// Reads both clocks. A wall clock before 1970 reads as 1970.
     #[must_use]
     #[allow(clippy::disallowed_methods, reason = "the shell is where clocks are read")]

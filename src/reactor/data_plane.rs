@@ -15,9 +15,11 @@ use super::datagram::{DatagramPath, Outbox, Waited};
 use super::executor::Turner;
 use super::hearsay::Hearsay;
 use super::idle::{Idle, Readiness};
+use super::laps::Laps;
 use super::pace::Pace;
 use super::plane::Plane;
 use super::send::Sender;
+use super::service_times::SharedServiceTimes;
 use super::steering::Notes;
 use super::stream::{self, Streams};
 use super::wake::Waker;
@@ -26,6 +28,7 @@ use crate::flow::Flow;
 use crate::guard::To;
 use crate::limits::{BATCH_MAX, ORDERS_PER_TURN_MAX, RING_BATCHES_PER_TURN_MAX};
 use crate::shard::mesh::{Endpoint, Notice, Outbound, Parcels};
+use crate::shard::stages::Stage;
 use crate::shard::{Datagram, Handled, ListenerId, Order, Outlet, ShardId};
 use crate::time::{Instant, Now};
 
@@ -51,6 +54,7 @@ pub(super) struct Shared {
     pub(super) dry: AtomicUsize,
     pub(super) wakers: Vec<Waker>,
     pub(super) counters: Vec<SharedCounters>,
+    pub(super) service_times: Vec<Arc<SharedServiceTimes>>,
     pub(super) drain_max: Duration,
 }
 
@@ -79,6 +83,7 @@ pub(super) struct DataPlane<P: Plane, D> {
     pub(super) idle: Idle,
     pub(super) clock: Clock,
     pub(super) counters: Counters,
+    pub(super) laps: Laps,
     pub(super) shared: Arc<Shared>,
     /// Sources to try before asking which are ready, a bit each.
     pub(super) hot: u32,
@@ -259,11 +264,11 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
     fn turn_streams(&mut self) {
         let now = self.clock.now();
         self.work.woke(now.mono);
-        let DataPlane { plane, endpoint, counters, streams, .. } = self;
+        let DataPlane { plane, endpoint, counters, laps, streams, .. } = self;
         let Some(streams) = streams else { return };
         counters.stream_turns += 1;
         let outbound = endpoint.outbound();
-        streams.turn(&mut stream::Turn { now, plane, outbound, counters });
+        streams.turn(&mut stream::Turn { now, plane, outbound, counters, laps });
         self.obey(now);
         self.publish();
     }
@@ -271,8 +276,9 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
     /// Does what the plane asks for beside its replies, within a bound. Returns whether there may
     /// be more.
     fn obey(&mut self, now: Now) -> bool {
-        let DataPlane { shard, plane, outbox, sender, endpoint, counters, streams, shared, .. } =
+        let DataPlane { shard, plane, outbox, sender, endpoint, counters, laps, streams, .. } =
             self;
+        let reactors = self.shared.wakers.len() as u8;
         let mut left = ORDERS_PER_TURN_MAX;
         while left > 0 {
             let Some(order) = plane.poll_order(outbox.slot()) else { break };
@@ -293,13 +299,13 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
                             counters.deliveries_shed += 1;
                         }
                     } else if let Some(streams) = streams {
-                        let turn = &mut stream::Turn { now, plane, outbound, counters };
+                        let turn = &mut stream::Turn { now, plane, outbound, counters, laps };
                         streams.deliver(id, message, turn);
                     }
                     continue;
                 }
                 Order::Tell(to, told) => {
-                    let all = 0..shared.wakers.len() as u8;
+                    let all = 0..reactors;
                     let targets = all.filter(|&target| match to {
                         To::Others => target != shard.0,
                         To::Shard(one) => target == one && target != shard.0,
@@ -325,7 +331,8 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
             // its own.
             if let Some(streams) = streams {
                 let outbound = endpoint.outbound();
-                streams.pass_on(id, notice, &mut stream::Turn { now, plane, outbound, counters });
+                let turn = &mut stream::Turn { now, plane, outbound, counters, laps };
+                streams.pass_on(id, notice, turn);
             }
         }
         sender.flush(outbox, counters);
@@ -337,16 +344,25 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
     fn receive(&mut self, source: usize) -> (usize, Option<Now>) {
         let mut received_at = None;
         let mut heard = ArrayVec::new();
-        let DataPlane { shard, plane, path, outbox, sender, endpoint, clock, counters, .. } = self;
+        let mut messages = 0;
+        let DataPlane {
+            shard, plane, path, outbox, sender, endpoint, clock, counters, laps, ..
+        } = self;
+        laps.begin();
         let taken = path.receive(source, clock, counters, &mut |now, datagrams, counters| {
             received_at = Some(now);
+            messages = datagrams.len();
+            laps.lap(Stage::Receive);
             plane.receive_batch(
                 now,
                 datagrams,
+                laps.watch(),
                 &mut Out { shard: *shard, outbox, endpoint, counters, heard: &mut heard },
             );
         });
+        laps.lap(Stage::Receive);
         sender.flush(outbox, counters);
+        laps.finish(messages);
         if let Some(waited) = path.take_waited() {
             counters.waits_measured += 1;
             counters.waited_us += waited.as_micros() as u64;
@@ -370,36 +386,47 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
 
     /// Takes what other shards handed over, within a bound. Returns whether there may be more.
     fn drain_rings(&mut self, now: Now) -> bool {
-        let DataPlane { plane, outbox, sender, endpoint, notes, counters, streams, .. } = self;
+        let DataPlane { plane, outbox, sender, endpoint, notes, counters, laps, streams, .. } =
+            self;
         for _ in 0..RING_BATCHES_PER_TURN_MAX {
-            let taken = endpoint.drain_parcels(BATCH_MAX, |outbound, parcels| match parcels {
-                Parcels::Messages(batch) => {
-                    counters.handoffs_in += batch.len() as u64;
-                    let notes = notes.as_mut();
-                    let answers = &mut Answers { now, notes, outbox, outbound, counters };
-                    plane.receive_handoff_batch(now, batch, answers);
-                }
-                Parcels::Send { connection, bytes } => {
-                    if let Some(streams) = streams {
-                        let turn = &mut stream::Turn { now, plane, outbound, counters };
-                        streams.deliver(connection, bytes, turn);
+            let mut messages = 0;
+            laps.begin();
+            let taken = endpoint.drain_parcels(BATCH_MAX, |outbound, parcels| {
+                laps.lap(Stage::Receive);
+                match parcels {
+                    Parcels::Messages(batch) => {
+                        laps.taken_over(batch);
+                        messages += batch.len();
+                        counters.handoffs_in += batch.len() as u64;
+                        let notes = notes.as_mut();
+                        let answers = &mut Answers { now, notes, outbox, outbound, counters };
+                        plane.receive_handoff_batch(now, batch, laps.watch(), answers);
+                        return;
+                    }
+                    Parcels::Send { connection, bytes } => {
+                        if let Some(streams) = streams {
+                            let turn = &mut stream::Turn { now, plane, outbound, counters, laps };
+                            streams.deliver(connection, bytes, turn);
+                        }
+                    }
+                    Parcels::Notice { notice: Notice::Unreachable { to }, .. } => {
+                        plane.unreachable(now, to);
+                    }
+                    Parcels::Notice { notice: Notice::Heard { source }, .. } => {
+                        plane.heard(now, source);
+                    }
+                    Parcels::Notice { notice: Notice::Guard(told), .. } => plane.told(now, told),
+                    Parcels::Notice { from, notice } => {
+                        if let Some(streams) = streams {
+                            let turn = &mut stream::Turn { now, plane, outbound, counters, laps };
+                            streams.notified(from, notice, turn);
+                        }
                     }
                 }
-                Parcels::Notice { notice: Notice::Unreachable { to }, .. } => {
-                    plane.unreachable(now, to);
-                }
-                Parcels::Notice { notice: Notice::Heard { source }, .. } => {
-                    plane.heard(now, source);
-                }
-                Parcels::Notice { notice: Notice::Guard(told), .. } => plane.told(now, told),
-                Parcels::Notice { from, notice } => {
-                    if let Some(streams) = streams {
-                        let turn = &mut stream::Turn { now, plane, outbound, counters };
-                        streams.notified(from, notice, turn);
-                    }
-                }
+                laps.leave_out();
             });
             sender.flush(outbox, counters);
+            laps.finish(messages);
             if taken < BATCH_MAX {
                 return false;
             }
@@ -409,10 +436,10 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
 
     /// Closes all connections. Nobody else hears of it: the whole process stops.
     fn close_streams(&mut self, now: Now) {
-        let DataPlane { plane, endpoint, counters, streams, .. } = self;
+        let DataPlane { plane, endpoint, counters, laps, streams, .. } = self;
         if let Some(streams) = streams {
             let outbound = endpoint.outbound();
-            streams.close_all(&mut stream::Turn { now, plane, outbound, counters });
+            streams.close_all(&mut stream::Turn { now, plane, outbound, counters, laps });
         }
     }
 

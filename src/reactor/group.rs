@@ -20,10 +20,12 @@ use super::executor::{Executor, TurnSignal, Turner, rings_lock};
 use super::filter::FilteredSockets;
 use super::hearsay::Hearsay;
 use super::idle::Idle;
+use super::laps::{Laps, Real};
 use super::mmsg::Mmsg;
 use super::pace::Pace;
 use super::plane::Plane;
 use super::send::Sender;
+use super::service_times::{ServiceTimes, SharedServiceTimes};
 use super::socket::{Bound, Listener, bind_group};
 use super::start_check::{
     cpus_allowed, files_allowed, io_uring_allowed, memlock_allowed, threads_allowed,
@@ -73,6 +75,8 @@ pub struct Settings {
     /// How long a stop may go on answering what has arrived already; handoffs between reactors
     /// may take as long again. Default: 500 ms.
     pub drain_max: Duration,
+    /// One batch in so many is timed stage by stage; 0: none. Default: 32.
+    pub time_one_in: u32,
     /// Tasks beside the data plane. Default: none.
     pub tasks: Option<TaskSpawner>,
     /// The clock whose origin arrival times count from. Default: one that starts now.
@@ -93,6 +97,7 @@ impl Default for Settings {
             steered_sources: config::Serve::default().steered_sources,
             socket_buffer_bytes: 4 << 20,
             drain_max: Duration::from_millis(500),
+            time_one_in: 32,
             tasks: None,
             clock: Clock::start(),
         }
@@ -106,6 +111,8 @@ pub struct Finished<T> {
     pub shard: ShardId,
     /// Its final counters.
     pub counters: Counters,
+    /// How long messages took, as far as that was timed.
+    pub service_times: ServiceTimes,
     /// Its plane's last word.
     pub value: T,
 }
@@ -146,6 +153,10 @@ impl Reactors {
             stop: AtomicBool::new(false),
             dry: AtomicUsize::new(0),
             counters: mesh.iter().map(|_| SharedCounters::new()).collect(),
+            service_times: mesh
+                .iter()
+                .map(|_| Arc::new(SharedServiceTimes::new(settings.time_one_in > 0)))
+                .collect(),
             wakers,
             drain_max: settings.drain_max,
         });
@@ -339,6 +350,8 @@ impl<P: Plane> Seat<P> {
                 return None;
             }
         };
+        let times = Arc::clone(&self.shared.service_times[self.number]);
+        let timing = Real { clock: self.settings.clock, times: Arc::clone(&times) };
         let brisk_up_to = self.settings.brisk_up_to.unwrap_or_else(|| brisk_up_to(self.reactors));
         let pace = path.can_wait().then(|| Pace::new(brisk_up_to));
         let data_plane = DataPlane {
@@ -359,6 +372,7 @@ impl<P: Plane> Seat<P> {
             idle,
             clock: self.settings.clock,
             counters: Counters::default(),
+            laps: Laps::new(timing, self.settings.time_one_in, u64::from(shard.0)),
             shared: self.shared,
             kernel_drops_due: Instant::ZERO,
             work: Work::default(),
@@ -373,7 +387,8 @@ impl<P: Plane> Seat<P> {
         let (counters, value, path) = executor.run(serve(data_plane, tasks));
         let _lock = rings_lock();
         drop((path, executor));
-        Some(Finished { shard, counters, value })
+        let service_times = times.read();
+        Some(Finished { shard, counters, service_times, value })
     }
 }
 
@@ -428,6 +443,13 @@ impl Meter {
     #[must_use]
     pub fn counters(&self) -> Vec<Counters> {
         self.0.counters.iter().map(SharedCounters::snapshot).collect()
+    }
+
+    /// How long messages took at each reactor, as far as that has been timed. This thread pays for
+    /// it, no reactor: some 20 us each.
+    #[must_use]
+    pub fn service_times(&self) -> Vec<ServiceTimes> {
+        self.0.service_times.iter().map(|times| times.read()).collect()
     }
 }
 

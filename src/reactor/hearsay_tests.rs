@@ -10,6 +10,7 @@ use super::tests::{backends, client, deaf, hear, settings};
 use super::*;
 use crate::flow::Flow;
 use crate::shard::mesh::{default_slots, mesh};
+use crate::shard::stages::Watch;
 use crate::shard::{Datagram, Handled, Order, Outlet, ShardId};
 use crate::time::{Instant, Now};
 
@@ -45,7 +46,13 @@ impl Plane for Post {
         unreachable!("nothing is handed over")
     }
 
-    fn receive_batch(&mut self, now: Now, datagrams: &[Datagram<'_>], outlet: &mut impl Outlet) {
+    fn receive_batch(
+        &mut self,
+        now: Now,
+        datagrams: &[Datagram<'_>],
+        _: Watch<'_>,
+        outlet: &mut impl Outlet,
+    ) {
         for datagram in datagrams {
             if datagram.bytes == b"ping" {
                 outlet.handled(datagram, Handled::Nothing);

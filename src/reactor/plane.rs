@@ -8,6 +8,7 @@ use crate::flow::ConnectionId;
 use crate::guard::Told;
 use crate::shard::control::{Control, Reply};
 use crate::shard::counters::Counters;
+use crate::shard::stages::Watch;
 use crate::shard::{Datagram, Handled, Order, Outlet, Shard};
 use crate::time::{Instant, Now};
 
@@ -32,21 +33,31 @@ pub trait Plane: 'static {
     /// reading of the clock.
     fn receive_handoff(&mut self, now: Now, datagram: &Datagram<'_>, out: &mut [u8]) -> Handled;
 
-    /// Datagrams from the network that came together, answered in order.
-    fn receive_batch(&mut self, now: Now, datagrams: &[Datagram<'_>], outlet: &mut impl Outlet) {
+    /// Datagrams from the network that came together, answered in order, timed by `watch`.
+    fn receive_batch(
+        &mut self,
+        now: Now,
+        datagrams: &[Datagram<'_>],
+        watch: Watch<'_>,
+        outlet: &mut impl Outlet,
+    ) {
+        let _ = watch;
         for datagram in datagrams {
             let handled = self.receive(now, datagram, outlet.room());
             outlet.handled(datagram, handled);
         }
     }
 
-    /// Datagrams that another shard received together and this one owns, answered in order.
+    /// Datagrams that another shard received together and this one owns, answered in order, timed
+    /// by `watch`.
     fn receive_handoff_batch(
         &mut self,
         now: Now,
         datagrams: &[Datagram<'_>],
+        watch: Watch<'_>,
         outlet: &mut impl Outlet,
     ) {
+        let _ = watch;
         for datagram in datagrams {
             let handled = self.receive_handoff(now, datagram, outlet.room());
             outlet.handled(datagram, handled);
@@ -139,17 +150,24 @@ impl Plane for Shard {
         Shard::receive_handoff(self, now, datagram, out)
     }
 
-    fn receive_batch(&mut self, now: Now, datagrams: &[Datagram<'_>], outlet: &mut impl Outlet) {
-        Shard::receive_batch(self, now, datagrams, outlet);
+    fn receive_batch(
+        &mut self,
+        now: Now,
+        datagrams: &[Datagram<'_>],
+        watch: Watch<'_>,
+        outlet: &mut impl Outlet,
+    ) {
+        Shard::receive_batch_timed(self, now, datagrams, watch, outlet);
     }
 
     fn receive_handoff_batch(
         &mut self,
         now: Now,
         datagrams: &[Datagram<'_>],
+        watch: Watch<'_>,
         outlet: &mut impl Outlet,
     ) {
-        Shard::receive_handoff_batch(self, now, datagrams, outlet);
+        Shard::receive_handoff_batch_timed(self, now, datagrams, watch, outlet);
     }
 
     fn turn(&mut self, now: Now) -> Option<Instant> {

@@ -18,6 +18,7 @@ use crate::shard::core::Core;
 use crate::shard::counters::DropReason;
 use crate::shard::refused::RefuseReason;
 use crate::shard::request::{Arrival, Request, answer_of, refuse};
+use crate::shard::stages::Stage;
 use crate::shard::{Handled, silence};
 use crate::sip::header::authorization::Credentials;
 use crate::sip::write::{Full, Response};
@@ -73,7 +74,9 @@ pub(super) fn identify(
     addressed: &Addressed<'_>,
     out: &mut [u8],
 ) -> Result<Caller, Handled> {
-    let caller = find_caller(core, arrival, request, addressed, out)?;
+    let caller = find_caller(core, arrival, request, addressed, out);
+    arrival.watch.lap(Stage::Auth);
+    let caller = caller?;
     authenticated(core, arrival);
     Ok(caller)
 }

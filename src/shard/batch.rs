@@ -15,12 +15,13 @@ use crate::guard::Entry;
 use crate::limits::{AOR_BYTES_MAX, BATCH_MAX};
 use crate::registrar::AorId;
 use crate::registrar::aor::{Aor, AorError};
-use crate::shard::core::Core;
+use crate::shard::core::{Core, Shard};
 use crate::shard::counters::DropReason;
 use crate::shard::ping::Ping;
 use crate::shard::places::unanswerable;
 use crate::shard::presented::Presented;
 use crate::shard::silence::is_kept;
+use crate::shard::stages::{Stage, Watch};
 use crate::shard::subscribe::{is_watching, watches_all};
 use crate::shard::{Datagram, Handled};
 use crate::sip::header::from_to::FromTo;
@@ -28,6 +29,7 @@ use crate::sip::uri::Uri;
 use crate::sip::{
     Fault, Framing, HeaderName, HeaderTable, Message, Method, ParseError, Parsed, Part, parse,
 };
+use crate::time::Now;
 
 /// Where the answers of a batch go.
 pub trait Outlet {
@@ -65,6 +67,27 @@ impl Outlet for Single<'_> {
 
     fn handled(&mut self, _datagram: &Datagram<'_>, handled: Handled) {
         self.handled = handled;
+    }
+}
+
+impl Shard {
+    /// A batch of one. The answer, if there is one, stands at the start of `out`.
+    pub fn receive(&mut self, now: Now, datagram: &Datagram<'_>, out: &mut [u8]) -> Handled {
+        let mut single = Single { out, handled: Handled::Nothing };
+        self.receive_batch(now, &[*datagram], &mut single);
+        single.handled
+    }
+
+    /// A batch of one that another shard received.
+    pub fn receive_handoff(
+        &mut self,
+        now: Now,
+        datagram: &Datagram<'_>,
+        out: &mut [u8],
+    ) -> Handled {
+        let mut single = Single { out, handled: Handled::Nothing };
+        self.receive_handoff_batch(now, &[*datagram], &mut single);
+        single.handled
     }
 }
 
@@ -141,6 +164,7 @@ pub(super) fn read_ahead<'a>(
     datagrams: &[Datagram<'a>],
     entries: &[Entry],
     slots: &'a mut [Slot],
+    watch: Watch<'_>,
 ) -> ArrayVec<Read<'a>, BATCH_MAX> {
     let mut reads = ArrayVec::new();
     let mut keys: ArrayVec<AorKey, BATCH_MAX> = ArrayVec::new();
@@ -165,6 +189,7 @@ pub(super) fn read_ahead<'a>(
         }
         reads.push(Read { entry, ping, dropped, parsed, addressed });
     }
+    watch.lap(Stage::Parse);
     // One alone has nothing to overlap with.
     if keys.len() > 1 {
         black_box(core.accounts.warm(&keys));
@@ -181,6 +206,7 @@ pub(super) fn read_ahead<'a>(
     if aors.len() > 1 {
         black_box(core.registrar.warm(&aors));
     }
+    watch.lap(Stage::Core);
     reads
 }
 

@@ -17,7 +17,7 @@ use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX};
 use crate::nat::{Networks, OwnAddresses};
 use crate::reg_event::{Notify, SubscriptionTable};
 use crate::registrar::{Event, LeaveReason, Registrar, TokenKeys};
-use crate::shard::batch::{Outlet, Read, Single, Slot, read_ahead};
+use crate::shard::batch::{Outlet, Read, Slot, read_ahead};
 use crate::shard::control::{Control, Reply, Update};
 use crate::shard::counters::{Counters, DropReason};
 use crate::shard::domains::Domains;
@@ -30,8 +30,9 @@ use crate::shard::listening::Listening;
 use crate::shard::liveness::Probing;
 use crate::shard::overload::Worked;
 use crate::shard::owner::Ownership;
-use crate::shard::ping::Ping;
+use crate::shard::ping::{Ping, is_keepalive};
 use crate::shard::request::{self, Arrival};
+use crate::shard::stages::{Stage, Watch};
 use crate::shard::suspend::{SuspensionEvent, suspensions};
 use crate::shard::trace::Trace;
 use crate::shard::{Datagram, Handled, ShardId, silence};
@@ -203,7 +204,19 @@ impl Shard {
         datagrams: &[Datagram<'_>],
         outlet: &mut impl Outlet,
     ) {
-        self.handle(now, datagrams, false, outlet);
+        self.handle(now, datagrams, false, Watch::NONE, outlet);
+    }
+
+    /// The same, timed by `watch`, which changes nothing else.
+    #[inline]
+    pub fn receive_batch_timed(
+        &mut self,
+        now: Now,
+        datagrams: &[Datagram<'_>],
+        watch: Watch<'_>,
+        outlet: &mut impl Outlet,
+    ) {
+        self.handle(now, datagrams, false, watch, outlet);
     }
 
     /// Datagrams that other shards received and this one owns; never answers
@@ -215,27 +228,20 @@ impl Shard {
         datagrams: &[Datagram<'_>],
         outlet: &mut impl Outlet,
     ) {
-        self.core.counters.handoffs_in += datagrams.len() as u64;
-        self.handle(now, datagrams, true, outlet);
+        self.receive_handoff_batch_timed(now, datagrams, Watch::NONE, outlet);
     }
 
-    /// A batch of one. The answer, if there is one, stands at the start of `out`.
-    pub fn receive(&mut self, now: Now, datagram: &Datagram<'_>, out: &mut [u8]) -> Handled {
-        let mut single = Single { out, handled: Handled::Nothing };
-        self.receive_batch(now, &[*datagram], &mut single);
-        single.handled
-    }
-
-    /// A batch of one that another shard received.
-    pub fn receive_handoff(
+    /// The same, timed by `watch`, which changes nothing else.
+    #[inline]
+    pub fn receive_handoff_batch_timed(
         &mut self,
         now: Now,
-        datagram: &Datagram<'_>,
-        out: &mut [u8],
-    ) -> Handled {
-        let mut single = Single { out, handled: Handled::Nothing };
-        self.receive_handoff_batch(now, &[*datagram], &mut single);
-        single.handled
+        datagrams: &[Datagram<'_>],
+        watch: Watch<'_>,
+        outlet: &mut impl Outlet,
+    ) {
+        self.core.counters.handoffs_in += datagrams.len() as u64;
+        self.handle(now, datagrams, true, watch, outlet);
     }
 
     #[inline]
@@ -244,6 +250,7 @@ impl Shard {
         now: Now,
         datagrams: &[Datagram<'_>],
         handed_over: bool,
+        watch: Watch<'_>,
         outlet: &mut impl Outlet,
     ) {
         let Shard { slots, core } = self;
@@ -251,13 +258,14 @@ impl Shard {
         core.guard.begin(now);
         core.end_suspensions(now);
         if core.trace.as_ref().is_some_and(|trace| trace.is_under_way(now.mono)) {
-            core.handle_traced(now, datagrams, handed_over, slots, outlet);
+            core.handle_traced(now, datagrams, handed_over, watch, slots, outlet);
         } else {
             for batch in datagrams.chunks(BATCH_MAX) {
-                core.handle_batch(now, batch, handed_over, slots, outlet);
+                core.handle_batch(now, batch, handed_over, watch, slots, outlet);
             }
         }
         core.settle(now);
+        watch.lap(Stage::Core);
     }
 
     /// Lets bindings go whose time is over, a bounded number at a time. Returns when to call
@@ -366,12 +374,14 @@ impl Core {
         now: Now,
         datagrams: &[Datagram<'_>],
         handed_over: bool,
+        watch: Watch<'_>,
         slots: &mut [Slot],
         outlet: &mut impl Outlet,
     ) {
         for datagram in datagrams {
             let before = self.counters.dropped;
-            self.handle_batch(now, std::slice::from_ref(datagram), handed_over, slots, outlet);
+            let one = std::slice::from_ref(datagram);
+            self.handle_batch(now, one, handed_over, watch, slots, outlet);
             self.trace_drop(now, datagram, &before);
         }
     }
@@ -383,6 +393,7 @@ impl Core {
         now: Now,
         batch: &[Datagram<'_>],
         handed_over: bool,
+        watch: Watch<'_>,
         slots: &mut [Slot],
         outlet: &mut impl Outlet,
     ) {
@@ -391,8 +402,10 @@ impl Core {
         if shedding {
             self.shed_unread(batch, &mut entries);
         }
-        let mut reads = read_ahead(self, batch, &entries, slots);
+        watch.lap(Stage::Guard);
+        let mut reads = read_ahead(self, batch, &entries, slots, watch);
         self.look_ahead(now, batch, &mut reads);
+        watch.lap(Stage::Auth);
         for (nth, (datagram, read)) in batch.iter().zip(&reads).enumerate() {
             if let Some(reason) = read.dropped {
                 self.counters.drop(reason);
@@ -402,10 +415,11 @@ impl Core {
             if let Entry::Silent(silence) = read.entry {
                 self.drop_unread(datagram, silence);
                 outlet.handled(datagram, Handled::Nothing);
+                watch.lap(Stage::Guard);
                 continue;
             }
             if let Some(ping) = read.ping {
-                let arrival = Arrival { now, datagram, handed_over };
+                let arrival = Arrival { now, datagram, handed_over, watch };
                 let handled = match ping {
                     Ping::Stun if !silence::answers_pings(self, &arrival) => {
                         silence::keep(self, &arrival, DropReason::Unauthorized)
@@ -416,9 +430,10 @@ impl Core {
                 if ping.is_from_a_phone(datagram) {
                     outlet.heard(datagram);
                 }
+                watch.lap(Stage::Core);
                 continue;
             }
-            let arrival = Arrival { now, datagram, handed_over };
+            let arrival = Arrival { now, datagram, handed_over, watch };
             let shed = shedding.then_some(nth);
             let handled = self.answer(arrival, read, shed, outlet.room());
             outlet.handled(datagram, handled);
@@ -428,9 +443,11 @@ impl Core {
             if let Some(link) = datagram.link {
                 self.flows.touch(link.id, false);
             }
+            watch.lap(Stage::Core);
         }
         if shedding {
             self.guard.admission_mut().end_batch(batch.len());
+            watch.lap(Stage::Guard);
         }
     }
 
@@ -447,13 +464,16 @@ impl Core {
         let bytes = arrival.datagram.bytes;
         if let Err(reason) = self.screen(&arrival, read) {
             self.counters.drop(reason);
+            arrival.watch.lap(Stage::Guard);
             return Handled::Nothing;
         }
         if let Some(nth) = shed
             && let Some(handled) = self.shed(&arrival, read, nth, out)
         {
+            arrival.watch.lap(Stage::Guard);
             return handled;
         }
+        arrival.watch.lap(Stage::Guard);
         match read.parsed {
             Parsed::Complete { message, .. } => {
                 request::handle(self, arrival, message, &read.addressed, out)
@@ -572,12 +592,4 @@ impl Core {
             }
         }
     }
-}
-
-/// Phones keep their pinhole open with line ends, NULs or some other four bytes (RFC 5626 3.5.1
-/// and practice); none of that is a faulty message.
-#[cold]
-fn is_keepalive(bytes: &[u8], part: Part, fault: Fault) -> bool {
-    const KEEPALIVE_BYTES_MAX: usize = 4;
-    bytes.len() <= KEEPALIVE_BYTES_MAX || (part == Part::Message && fault == Fault::Empty)
 }

@@ -39,6 +39,7 @@ mod request;
 mod responses;
 pub mod round_trips;
 mod silence;
+pub mod stages;
 mod subscribe;
 pub mod suspend;
 pub mod tally;

@@ -5,6 +5,7 @@
 use crate::nat::stun;
 use crate::shard::counters::{Counters, DropReason};
 use crate::shard::{Datagram, Handled};
+use crate::sip::{Fault, Part};
 
 /// Datagrams up to this long are keepalives whatever they say: no SIP message is so short.
 const KEEPALIVE_BYTES_MAX: usize = 4;
@@ -65,6 +66,13 @@ impl Ping {
     pub fn is_from_a_phone(self, datagram: &Datagram<'_>) -> bool {
         self == Ping::Bytes || stun::is_request(datagram.bytes)
     }
+}
+
+/// Phones keep their pinhole open with line ends, NULs or some other four bytes (RFC 5626 3.5.1
+/// and practice); none of that is a faulty message.
+#[cold]
+pub(super) fn is_keepalive(bytes: &[u8], part: Part, fault: Fault) -> bool {
+    bytes.len() <= KEEPALIVE_BYTES_MAX || (part == Part::Message && fault == Fault::Empty)
 }
 
 #[cfg(test)]

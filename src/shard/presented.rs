@@ -17,6 +17,7 @@ use crate::shard::authorize::{check_of, gate};
 use crate::shard::batch::{Addressed, Read};
 use crate::shard::core::Core;
 use crate::shard::request::Arrival;
+use crate::shard::stages::Watch;
 use crate::sip::header::authorization::{Credentials, CredentialsError};
 use crate::sip::{Parsed, StartLine};
 use crate::time::Now;
@@ -102,7 +103,7 @@ impl Core {
         if presented.nonce == Judged::Foreign {
             return None;
         }
-        let arrival = Arrival { now, datagram, handed_over: false };
+        let arrival = Arrival { now, datagram, handed_over: false, watch: Watch::NONE };
         let gate = gate(self, &arrival, addressed);
         let standing = self.suspensions.standing(addressed.key?, datagram.source.ip());
         if gate == Gate::Open || standing == Standing::Suspended {

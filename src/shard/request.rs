@@ -10,6 +10,7 @@ use crate::shard::counters::DropReason;
 use crate::shard::extensions::Extensions;
 use crate::shard::identity::Identity;
 use crate::shard::refused::RefuseReason;
+use crate::shard::stages::{Stage, Watch};
 use crate::shard::{Datagram, Handled, redirect, register, responses, silence, subscribe};
 use crate::sip::header::option_tag::OptionSet;
 use crate::sip::uri::Scheme;
@@ -24,6 +25,7 @@ pub(super) struct Arrival<'a> {
     pub datagram: &'a Datagram<'a>,
     /// Another shard received it and found that this one owns its AOR.
     pub handed_over: bool,
+    pub watch: Watch<'a>,
 }
 
 /// A request whose head is good, and what every answer to it has in common.
@@ -97,7 +99,9 @@ pub(super) fn handle<'a>(
     responder.over_connection = arrival.datagram.link.is_some();
     let request = Request { message, head, identity, responder };
     let Request { head, identity, responder, .. } = &request;
-    match check(core, arrival, message, head) {
+    let checked = check(core, arrival, message, head);
+    arrival.watch.lap(Stage::Parse);
+    match checked {
         Ok(()) if head.method == Method::Register => {
             register::handle(core, arrival, &request, addressed, out)
         }

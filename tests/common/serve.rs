@@ -191,7 +191,9 @@ impl FinalCounters {
         let mut statuses = BTreeMap::new();
         // These lines have times as well as counts.
         let is_times = |line: &&String| {
-            ["keepalives ", "round trips "].iter().any(|start| line.starts_with(start))
+            ["keepalives ", "round trips ", "service times ", "  "]
+                .iter()
+                .any(|start| line.starts_with(start))
         };
         let counts = lines.iter().filter(|line| !is_times(line));
         for part in counts.flat_map(|line| line.split(", ")) {

@@ -4,11 +4,12 @@
 mod ask;
 mod blacklist;
 mod events;
+mod latency;
 mod metrics;
 mod pages;
 mod registrations;
 mod suspensions;
-mod table;
+pub(super) mod table;
 mod trace;
 
 use std::path::Path;
@@ -40,6 +41,7 @@ pub fn run(args: &CtlArgs) -> Result<ExitCode, Failure> {
         CtlCommand::Blacklist(command) => blacklist::run(&desk, command)?,
         CtlCommand::Events(args) => events::run(&desk, args)?,
         CtlCommand::Trace(args) => trace::run(&desk, args)?,
+        CtlCommand::Latency(args) => latency::run(&desk, args)?,
         CtlCommand::Metrics { name, all } => metrics::run(&desk, name.as_deref(), *all)?,
     }
     Ok(ExitCode::SUCCESS)

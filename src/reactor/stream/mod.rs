@@ -39,6 +39,7 @@ use self::table::{Key, Newcomers, Sources, Table};
 pub use self::tls::{Certificates, TlsError};
 use super::counters::Counters;
 use super::error::StartError;
+use super::laps::Laps;
 use super::plane::Plane;
 use crate::config;
 use crate::flow::ConnectionId;
@@ -130,6 +131,7 @@ pub(super) struct Turn<'a, P> {
     pub(super) plane: &'a mut P,
     pub(super) outbound: &'a mut Outbound,
     pub(super) counters: &'a mut Counters,
+    pub(super) laps: &'a Laps,
 }
 
 /// The connections of a reactor.

@@ -9,7 +9,8 @@ use super::os::{self, interest};
 use super::table::Key;
 use super::{CloseReason, GOODBYE_MAX, HALF_CLOSED_MAX, Open, Streams, Turn};
 use crate::reactor::plane::Plane;
-use crate::shard::{Datagram, Handled, Link, ListenerId, Peer};
+use crate::shard::stages::Stage;
+use crate::shard::{Datagram, Handled, Link, ListenerId, Outlet, Peer};
 use crate::time::Instant;
 
 /// Bytes read from one connection in one turn.
@@ -36,11 +37,14 @@ impl Streams {
     pub(super) fn serve<P: Plane>(&mut self, key: Key, turn: &mut Turn<'_, P>) {
         let Some(mut open) = self.table.take(key) else { return };
         open.connection.borrow(&mut self.loan);
+        let before = turn.counters.messages_in;
+        turn.laps.begin();
         let outcome = if open.ending.is_some() {
             self.linger(&mut open, turn)
         } else {
             self.converse(key, &mut open, turn)
         };
+        turn.laps.finish((turn.counters.messages_in - before) as usize);
         self.settle(key, open, outcome, turn);
     }
 
@@ -131,7 +135,10 @@ impl Streams {
                     peer: Peer::new(open.connection.peer()),
                 }),
             };
-            match turn.plane.receive(turn.now, &datagram, &mut self.reply) {
+            turn.laps.lap(Stage::Receive);
+            let one = &mut One { out: &mut self.reply, handled: Handled::Nothing };
+            turn.plane.receive_batch(turn.now, &[datagram], turn.laps.watch(), one);
+            match one.handled {
                 Handled::Reply { len, .. } => {
                     open.connection.send(&self.reply[..len]).map_err(|_| CloseReason::Tls)?;
                 }
@@ -149,6 +156,7 @@ impl Streams {
                 },
                 Handled::Nothing => {}
             }
+            turn.laps.lap(Stage::Send);
             turn.counters.messages_in += 1;
             open.connection.consume();
             if last {
@@ -255,6 +263,22 @@ impl Streams {
         open.connection.give_back(&mut self.loan);
         self.sources.leave(open.source.ip());
         self.table.release(key);
+    }
+}
+
+/// What becomes of the one message at hand.
+struct One<'a> {
+    out: &'a mut [u8],
+    handled: Handled,
+}
+
+impl Outlet for One<'_> {
+    fn room(&mut self) -> &mut [u8] {
+        self.out
+    }
+
+    fn handled(&mut self, _: &Datagram<'_>, handled: Handled) {
+        self.handled = handled;
     }
 }
 

@@ -6,7 +6,11 @@ use std::net::{IpAddr, TcpStream};
 
 use super::*;
 use crate::flow::Transport;
+use crate::reactor::clock::Clock;
+use crate::reactor::laps::Real;
+use crate::reactor::service_times::{SharedServiceTimes, Span};
 use crate::shard::mesh::{Endpoint, Parcels, mesh};
+use crate::shard::stages::Stage;
 use crate::shard::{Datagram, Handled};
 
 /// Answers each message with `ok`; hands over those whose method is HANDOVER.
@@ -59,6 +63,8 @@ struct Bench {
     /// The other shard's.
     other: Endpoint,
     counters: Counters,
+    laps: Laps,
+    times: Arc<SharedServiceTimes>,
     now: Now,
     address: SocketAddr,
 }
@@ -77,21 +83,25 @@ impl Bench {
             new_certificates: Arc::new(ArrayQueue::new(1)),
         };
         let [endpoint, other] = mesh(2, 512).try_into().ok().unwrap();
+        let times = Arc::new(SharedServiceTimes::new(true));
+        let timing = Real { clock: Clock::start(), times: Arc::clone(&times) };
         Bench {
             streams: Streams::new(start, settings).unwrap(),
             plane: Echo::default(),
             endpoint,
             other,
             counters: Counters::default(),
+            laps: Laps::new(timing, 1, 0),
+            times,
             now: Now::default(),
             address,
         }
     }
 
     fn with<T>(&mut self, f: impl FnOnce(&mut Streams, &mut Turn<'_, Echo>) -> T) -> T {
-        let Bench { streams, plane, endpoint, counters, now, .. } = self;
+        let Bench { streams, plane, endpoint, counters, laps, now, .. } = self;
         let outbound = endpoint.outbound();
-        f(streams, &mut Turn { now: *now, plane, outbound, counters })
+        f(streams, &mut Turn { now: *now, plane, outbound, counters, laps })
     }
 
     fn turn(&mut self) {
@@ -490,4 +500,17 @@ fn everything_is_closed_at_the_end() {
 #[test]
 fn the_record_of_a_connection_is_small() {
     assert!(size_of::<Open>() <= 400, "{}", size_of::<Open>());
+}
+
+#[test]
+fn the_messages_of_one_turn_are_timed_as_a_batch() {
+    let mut bench = Bench::new(&config::Streams::default());
+    let mut client = TcpStream::connect(bench.address).unwrap();
+    client.write_all(&MESSAGE.repeat(3)).unwrap();
+    bench.until(|bench| bench.counters.messages_in == 3);
+    let times = bench.times.read();
+    let (whole, core) = (times.of(Span::Whole), times.of(Span::Stage(Stage::Core)));
+    // However the kernel cut them up, each is counted once.
+    assert!((1..=3).contains(&times.batches()));
+    assert_eq!((whole.len(), core.len(), times.of(Span::Handoff).len()), (3, 3, 0));
 }
