@@ -124,8 +124,7 @@ impl Wheel {
             }
             self.unlink(token.index);
         }
-        self.stored(token.index)[AT] = at;
-        self.link(token.index);
+        self.link(token.index, at);
     }
 
     fn node(&self, index: u32) -> Node {
@@ -167,8 +166,8 @@ impl Wheel {
             return Step::Moved;
         }
         let index = self.heads[bucket as usize];
-        self.unlink(index);
-        Step::Due(Token { index, generation: self.node(index).generation })
+        let Node { generation, .. } = self.unlink(index);
+        Step::Due(Token { index, generation })
     }
 
     /// The second at which [`Wheel::poll`] next has something to do: the first deadline itself
@@ -195,19 +194,19 @@ impl Wheel {
     /// Moves the first entry of a coarse bucket, whose span has begun, to where it now belongs.
     fn spread(&mut self, bucket: u32) {
         let index = self.heads[bucket as usize];
-        self.unlink(index);
-        self.link(index);
+        let Node { at, .. } = self.unlink(index);
+        self.link(index, at);
         if self.heads[bucket as usize] == NIL {
             self.spreading = None;
         }
     }
 
-    fn link(&mut self, index: u32) {
+    fn link(&mut self, index: u32, at: u32) {
         // A deadline already past fires with the current second.
-        let at = self.node(index).at.max(self.elapsed);
-        let differing = (at ^ self.elapsed) | 1;
+        let fires_at = at.max(self.elapsed);
+        let differing = (fires_at ^ self.elapsed) | 1;
         let level = (31 - differing.leading_zeros()) / DIGIT_BITS;
-        let digit = at >> (level * DIGIT_BITS) & (BUCKETS as u32 - 1);
+        let digit = fires_at >> (level * DIGIT_BITS) & (BUCKETS as u32 - 1);
         let bucket = level * BUCKETS as u32 + digit;
         let next = std::mem::replace(&mut self.heads[bucket as usize], index);
         if next != NIL {
@@ -216,12 +215,17 @@ impl Wheel {
         let node = self.stored(index);
         node[NEXT] = !next;
         node[PREV] = !(HEAD | bucket);
+        node[AT] = at;
         self.occupied[level as usize] |= 1 << digit;
         self.armed += 1;
     }
 
-    fn unlink(&mut self, index: u32) {
-        let Node { next, prev, .. } = self.node(index);
+    /// Takes out what is armed, and gives the node as it was.
+    fn unlink(&mut self, index: u32) -> Node {
+        let stored = self.stored(index);
+        let node = Node::from(*stored);
+        stored[PREV] = !NIL;
+        let Node { next, prev, .. } = node;
         debug_assert_ne!(prev, NIL, "only what is armed is unlinked");
         if next != NIL {
             self.set_prev(next, prev);
@@ -238,8 +242,8 @@ impl Wheel {
                 }
             }
         }
-        self.set_prev(index, NIL);
         self.armed -= 1;
+        node
     }
 
     /// The deadline armed for a slot, and the generation it carries.
