@@ -52,8 +52,6 @@ impl Cost {
 enum Way {
     Bare,
     Server,
-    /// The server that never sleeps in the receive.
-    Polling,
     Filter,
     Nftables,
 }
@@ -65,10 +63,7 @@ fn main() {
     }
     let mut ways = vec![(Way::Bare, "bare recvmmsg, dropped")];
     match io_uring_allowed() {
-        Ok(()) => {
-            ways.push((Way::Server, "reactor, dropped by the guard"));
-            ways.push((Way::Polling, "the same, each wait a poll"));
-        }
+        Ok(()) => ways.push((Way::Server, "reactor, dropped by the guard")),
         Err(error) => println!("SKIPPED: the reactor: {error}"),
     }
     ways.push((Way::Filter, "socket filter"));
@@ -143,7 +138,6 @@ fn run(way: Way, length: Duration) -> Cost {
     let settings = Settings {
         listen: vec!["127.0.0.1:0".parse().expect("an address")],
         cpus: receiver_cpu.into_iter().collect(),
-        brisk_up_to: (way == Way::Polling).then_some(Duration::ZERO),
         ..Settings::default()
     };
     match way {
@@ -199,7 +193,7 @@ fn run(way: Way, length: Duration) -> Cost {
                 }
                 _ => {}
             }
-            let window = matches!(way, Way::Server | Way::Polling).then_some(&*taken);
+            let window = (way == Way::Server).then_some(&*taken);
             let (sender, sent) = send(to, length, window);
             running.stop();
             let cpu_ns = running.join()[0].value;

@@ -7,7 +7,7 @@ import scenes
 
 SUMMARY = {
     "requests_per_second": 20000.0, "requests": 200000, "lost": 1, "wrong": 2,
-    "retransmissions": 3, "statuses": {"200": 199999},
+    "retransmissions": 3, "statuses": {"200": 199998, "503": 2},
     "latency_us": {name: 10.0 * place for place, name in enumerate(scenes.PERCENTILES)},
 }  # fmt: skip
 
@@ -44,7 +44,8 @@ class Recorded(scenes.Stage):
 class Scenes(unittest.TestCase):
     def test_a_row_keeps_what_the_summary_says(self):
         one = scenes.row("50%", SUMMARY)
-        self.assertEqual((one["lost"], one["wrong"], one["again"]), (1, 2, 3))
+        self.assertEqual((one["lost"], one["again"]), (1, 3))
+        self.assertEqual((one["shed"], one["wrong"]), (2, 0), "to come back later is no wrong answer")
         self.assertEqual(one["latency_us"]["max"], 50.0)
         self.assertIn("50%", scenes.table([one]))
         self.assertIn("20000", scenes.table([one]))

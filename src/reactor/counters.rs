@@ -106,8 +106,6 @@ counters! {
     turns,
     /// Times the reactor went to sleep.
     sleeps,
-    /// Of these, those in the receive itself, because datagrams came briskly.
-    receive_sleeps,
     /// Connections over TCP that were taken up.
     opened_tcp,
     /// Connections over TLS that were taken up.

@@ -11,12 +11,11 @@ use arrayvec::ArrayVec;
 use super::clock::Clock;
 use super::control::Orders;
 use super::counters::{Counters, SharedCounters};
-use super::datagram::{DatagramPath, Outbox, Waited};
+use super::datagram::{DatagramPath, Outbox};
 use super::executor::Turner;
 use super::hearsay::Hearsay;
 use super::idle::{Idle, Readiness};
 use super::laps::Laps;
-use super::pace::Pace;
 use super::plane::Plane;
 use super::send::Sender;
 use super::service_times::SharedServiceTimes;
@@ -37,12 +36,6 @@ const LOOK_EVERY_TURNS: u64 = 16;
 /// A batch of at least so many datagrams means that more have likely come since: try again before
 /// looking whether there are.
 const HOT_BATCH_MIN: usize = 4;
-/// While it sleeps in the receive, connections and tasks are looked after so often.
-const LOOK_EVERY: Duration = Duration::from_micros(250);
-/// For a deadline that is so near it sleeps where a timer can wake it.
-const NEAR: Duration = Duration::from_micros(250);
-/// What a receive of a few datagrams takes without a sleep: one that takes no longer was work.
-const RECEIVE: Duration = Duration::from_micros(2);
 /// How often the kernel is asked for its drops.
 const KERNEL_DROPS_EVERY: Duration = Duration::from_secs(1);
 
@@ -89,12 +82,6 @@ pub(super) struct DataPlane<P: Plane, D> {
     pub(super) hot: u32,
     pub(super) kernel_drops_due: Instant,
     pub(super) work: Work,
-    /// Where a reactor may sleep in the receive: whether datagrams come briskly enough.
-    pub(super) pace: Option<Pace>,
-    /// When it looked at everything last.
-    pub(super) looked: Instant,
-    /// There are connections or tasks, which only a look finds ready.
-    pub(super) has_others: bool,
 }
 
 /// What becomes of datagrams from the network: answers are queued, what others own is handed over.
@@ -193,7 +180,7 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
             let dry = self.hot == 0 && !turned.more && !due && !streams_due;
             // Either look or sleep, never both: a wake that a look takes is for what the next
             // turn finds, be it a stop or a message to the plane.
-            let readiness = if since_look >= LOOK_EVERY_TURNS || self.is_look_due(turned.now) {
+            let readiness = if since_look >= LOOK_EVERY_TURNS {
                 Some(self.look(turned.now))
             } else if dry {
                 self.sleep(&turned)
@@ -241,9 +228,6 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
             received_at = now.or(received_at);
         }
         self.publish();
-        if let (Some(pace), Some(at)) = (&mut self.pace, received_at) {
-            pace.came(at.mono);
-        }
         // The clock of the last batch is young enough.
         let now = received_at.unwrap_or_else(|| self.clock.now());
         self.work.woke(woken_at.unwrap_or(now).mono);
@@ -445,33 +429,13 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
 
     /// Looks at everything without waiting.
     fn look(&mut self, now: Now) -> Readiness {
-        self.looked = now.mono;
         self.publish_counters(now);
         let readiness = self.idle.look();
         self.take(readiness)
     }
 
-    fn is_brisk(&self) -> bool {
-        self.pace.as_ref().is_some_and(Pace::is_brisk)
-    }
-
-    /// Whether connections and tasks have waited for a look long enough: a reactor that sleeps in
-    /// the receive sees nothing of them.
-    fn is_look_due(&self, now: Now) -> bool {
-        self.has_others && self.is_brisk() && now.mono.saturating_since(self.looked) >= LOOK_EVERY
-    }
-
     /// Sleeps until something happens; not at all, and `None`, if something has been handed over.
-    /// While datagrams come briskly, until the next of them, which is one system call less for
-    /// each time it wakes; `None` as well, for it has looked at nothing else.
     fn sleep(&mut self, turned: &Turned) -> Option<Readiness> {
-        if self.is_brisk() {
-            let before = self.clock.now().mono;
-            if turned.deadline.is_none_or(|deadline| deadline > before + NEAR) {
-                self.sleep_in_receive(before);
-                return None;
-            }
-        }
         if !self.endpoint.prepare_sleep() {
             return None;
         }
@@ -483,27 +447,6 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
         self.work.slept(before);
         self.endpoint.awake();
         Some(self.take(readiness))
-    }
-
-    /// Sleeps until the next datagram comes. The other reactors are not told: it sees what they
-    /// hand over when that comes, or after some milliseconds at the very moment when the datagrams
-    /// stop; the same goes for deadlines, orders and the stop.
-    fn sleep_in_receive(&mut self, before: Instant) {
-        if !self.endpoint.is_empty() {
-            return;
-        }
-        self.counters.sleeps += 1;
-        self.counters.receive_sleeps += 1;
-        match self.path.wait(&mut self.counters) {
-            Waited::Datagrams => self.hot |= 1,
-            Waited::Nothing => {
-                if let Some(pace) = &mut self.pace {
-                    pace.stopped();
-                }
-            }
-            Waited::Interrupted => {}
-        }
-        self.work.slept(before + RECEIVE);
     }
 
     fn take(&mut self, readiness: Readiness) -> Readiness {

@@ -45,14 +45,6 @@ pub(super) trait DatagramPath {
         show: &mut impl FnMut(Now, &[Datagram<'_>], &mut Counters),
     ) -> usize;
 
-    /// Whether [`wait`](DatagramPath::wait) may be called: there is one source, and it sees all
-    /// that comes.
-    fn can_wait(&self) -> bool;
-
-    /// Sleeps in the receive until datagrams have come, which source 0 then has, or for some
-    /// milliseconds at most.
-    fn wait(&mut self, counters: &mut Counters) -> Waited;
-
     /// How long what was received last had waited for that, if it was measured since the last call.
     fn take_waited(&mut self) -> Option<Duration>;
 
@@ -61,17 +53,6 @@ pub(super) trait DatagramPath {
 
     /// Datagrams the kernel dropped so far at the sockets.
     fn kernel_drops(&self) -> u64;
-}
-
-/// How a sleep in the receive ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Waited {
-    /// There are datagrams to take.
-    Datagrams,
-    /// The time is up.
-    Nothing,
-    /// A signal, or an error met at the socket.
-    Interrupted,
 }
 
 /// A reply that waits in the [`Outbox`].

@@ -22,7 +22,6 @@ use super::hearsay::Hearsay;
 use super::idle::Idle;
 use super::laps::{Laps, Real};
 use super::mmsg::Mmsg;
-use super::pace::Pace;
 use super::plane::Plane;
 use super::send::Sender;
 use super::service_times::{ServiceTimes, SharedServiceTimes};
@@ -61,10 +60,6 @@ pub struct Settings {
     pub cpus: Vec<usize>,
     /// How datagrams are received. Default: recvmmsg.
     pub backend: Backend,
-    /// The gap between datagrams, as one who comes by chance meets it, up to which a reactor of one
-    /// UDP socket sleeps in the receive itself, where it sees nothing else; zero = never. Default:
-    /// 200 us for one reactor alone; 50 us for several, because what they hand over waits there.
-    pub brisk_up_to: Option<Duration>,
     /// Whether the kernel is taught which reactor each sender is to reach. Default: not.
     pub steering: config::Steering,
     /// Senders it remembers, some 100 bytes of its memory each. Default: 262,144.
@@ -92,7 +87,6 @@ impl Default for Settings {
             certificates: None,
             cpus: Vec::new(),
             backend: Backend::default(),
-            brisk_up_to: None,
             steering: config::Steering::Off,
             steered_sources: config::Serve::default().steered_sources,
             socket_buffer_bytes: 4 << 20,
@@ -271,12 +265,6 @@ fn bind(settings: &Settings, reactors: usize) -> Result<Sockets, StartError> {
     Ok((sockets, streams, bound))
 }
 
-/// What others hand over waits for the end of a sleep in the receive, so it may be no longer there
-/// than a wake-up takes; for one alone it is what its connections and orders may well wait.
-fn brisk_up_to(reactors: usize) -> Duration {
-    Duration::from_micros(if reactors > 1 { 50 } else { 200 })
-}
-
 /// Everything a reactor thread is given.
 struct Seat<P: Plane> {
     number: usize,
@@ -352,14 +340,9 @@ impl<P: Plane> Seat<P> {
         };
         let times = Arc::clone(&self.shared.service_times[self.number]);
         let timing = Real { clock: self.settings.clock, times: Arc::clone(&times) };
-        let brisk_up_to = self.settings.brisk_up_to.unwrap_or_else(|| brisk_up_to(self.reactors));
-        let pace = path.can_wait().then(|| Pace::new(brisk_up_to));
         let data_plane = DataPlane {
             shard,
             plane: make(shard),
-            pace,
-            looked: Instant::ZERO,
-            has_others: streams.is_some() || tasks.is_some(),
             hot: ((1u64 << path.sources()) - 1) as u32,
             path,
             outbox,

@@ -16,7 +16,7 @@ use super::address::{
 use super::arena::Arena;
 use super::clock::Clock;
 use super::counters::Counters;
-use super::datagram::{DatagramPath, Waited};
+use super::datagram::DatagramPath;
 use super::error::StartError;
 use super::socket::Listener;
 use super::waiting::Gauge;
@@ -28,10 +28,6 @@ use crate::time::Now;
 const CONTROL_AT: usize = NAME_BYTES.next_multiple_of(8);
 const PAYLOAD_AT: usize = (CONTROL_AT + JOINED_CONTROL_BYTES).next_multiple_of(64);
 
-/// How long a sleep in the receive lasts at most: 1 to 2 ms where the kernel ticks 1000 times a
-/// second, 4 to 8 ms where it does 250 times.
-const WAIT_MAX: Duration = Duration::from_millis(1);
-
 /// Receives by recvmmsg, a source per socket.
 pub(super) struct Mmsg {
     listeners: Vec<Listener>,
@@ -41,13 +37,7 @@ pub(super) struct Mmsg {
     slot_bytes: usize,
     payload_bytes_max: usize,
     headers: Vec<libc::mmsghdr>,
-    /// How many of them the kernel has written to since they were made ready; all before the first.
-    written: usize,
-    /// Whether they were made ready with room for control messages.
-    with_controls: bool,
     vectors: Vec<libc::iovec>,
-    /// Whether a receive may sleep: there is one socket, and it lets it.
-    can_wait: bool,
     /// Whether datagrams may come joined: the buffers are large enough for whatever comes.
     joined: bool,
     left: Left,
@@ -109,12 +99,7 @@ impl Mmsg {
         if payload_bytes_max >= MESSAGE_BYTES_MAX {
             joined = listeners.iter().map(Listener::join_datagrams).fold(false, |a, b| a | b);
         }
-        let can_wait = match &listeners[..] {
-            [only] => only.let_receives_wait(WAIT_MAX).is_ok(),
-            _ => false,
-        };
         Ok(Mmsg {
-            can_wait,
             gauges: listeners.iter().map(|_| Gauge::default()).collect(),
             waited: None,
             listeners,
@@ -122,8 +107,6 @@ impl Mmsg {
             slot_bytes,
             payload_bytes_max,
             headers,
-            written: BATCH_MAX,
-            with_controls: false,
             vectors,
             joined,
             left: Left::default(),
@@ -132,11 +115,9 @@ impl Mmsg {
         })
     }
 
-    /// Makes the headers ready for a receive; the kernel overwrote the lengths of those it filled.
+    /// Makes the headers ready for a receive; the kernel overwrote the lengths of those in use.
     fn prepare(&mut self, controls: bool) {
-        let stale = if controls == self.with_controls { self.written } else { BATCH_MAX };
-        (self.written, self.with_controls) = (0, controls);
-        for (slot, header) in self.headers[..stale].iter_mut().enumerate() {
+        for (slot, header) in self.headers.iter_mut().enumerate() {
             let at = slot * self.slot_bytes;
             let header = &mut header.msg_hdr;
             header.msg_name = self.arena.pointer(at).cast();
@@ -170,8 +151,7 @@ impl Mmsg {
     /// Takes what one socket has, as many messages as there are slots. They are left to be shown.
     fn take(&mut self, source: usize, counters: &mut Counters) {
         self.prepare(self.joined || self.listeners[source].wildcard);
-        let at_once = libc::MSG_DONTWAIT;
-        let taken = self.receive_messages(source, at_once).or_else(|error| {
+        let taken = self.receive_messages(source).or_else(|error| {
             if error.kind() == io::ErrorKind::WouldBlock {
                 return Ok(0);
             }
@@ -179,14 +159,14 @@ impl Mmsg {
             // what has come is there behind it.
             counters.receive_errors += 1;
             self.errors |= 1 << source;
-            self.receive_messages(source, at_once)
+            self.receive_messages(source)
         });
         if let Ok(end) = taken {
             self.left = Left { source, slot: 0, end, at: 0 };
         }
     }
 
-    fn receive_messages(&mut self, source: usize, flags: libc::c_int) -> io::Result<usize> {
+    fn receive_messages(&mut self, source: usize) -> io::Result<usize> {
         // SAFETY: each header points at its own slot of the arena, with the lengths of the parts
         // of that slot, and at its vector; neither moves, and nothing else refers to the arena
         // while the call lasts.
@@ -195,14 +175,11 @@ impl Mmsg {
                 self.listeners[source].fd(),
                 self.headers.as_mut_ptr(),
                 BATCH_MAX as libc::c_uint,
-                flags,
+                libc::MSG_DONTWAIT,
                 ptr::null_mut(),
             )
         };
-        // Where it fails it has filled none.
-        let taken = usize::try_from(taken).map_err(|_| io::Error::last_os_error())?;
-        self.written = taken;
-        Ok(taken)
+        usize::try_from(taken).map_err(|_| io::Error::last_os_error())
     }
 }
 
@@ -297,29 +274,6 @@ impl DatagramPath for Mmsg {
         show(now, &batch, counters);
         self.left = left;
         taken
-    }
-
-    fn can_wait(&self) -> bool {
-        self.can_wait
-    }
-
-    fn wait(&mut self, counters: &mut Counters) -> Waited {
-        debug_assert!(self.can_wait && self.left.is_empty());
-        self.prepare(self.joined || self.listeners[0].wildcard);
-        match self.receive_messages(0, libc::MSG_WAITFORONE) {
-            Ok(end) => {
-                self.left = Left { source: 0, slot: 0, end, at: 0 };
-                Waited::Datagrams
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Waited::Nothing,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Waited::Interrupted,
-            Err(_) => {
-                // As in a receive that does not wait.
-                counters.receive_errors += 1;
-                self.errors |= 1;
-                Waited::Interrupted
-            }
-        }
     }
 
     fn take_waited(&mut self) -> Option<Duration> {
@@ -434,63 +388,6 @@ mod tests {
         let listeners: Vec<u8> = heard.iter().map(|&(listener, _)| listener).collect();
         assert_eq!(listeners, [1, 2, 3]);
         assert!(heard.iter().all(|&(_, turn)| turn <= 17), "{heard:?}");
-    }
-
-    #[test]
-    fn a_wait_ends_with_a_datagram_or_when_its_time_is_up() {
-        let (listeners, bound) = bind_group("127.0.0.1:0".parse().unwrap(), 1, 1 << 20).unwrap();
-        let mut path = Mmsg::new(listeners).unwrap();
-        assert!(path.can_wait());
-        let (mut counters, clock) = (Counters::default(), Clock::start());
-        let begun = clock.now().mono;
-        let mut waited = path.wait(&mut counters);
-        while waited == Waited::Interrupted {
-            waited = path.wait(&mut counters);
-        }
-        assert_eq!(waited, Waited::Nothing);
-        assert!(clock.now().mono.saturating_since(begun) >= WAIT_MAX);
-        // A receive does not wait, whatever the socket may.
-        assert_eq!(path.receive(0, &clock, &mut counters, &mut |_, _, _| ()), 0);
-        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
-        for round in 0..3u8 {
-            // Longer ones first, so that lengths left over from them would show.
-            for payload in [&[round; 900][..], &[round; 40], &[round; 7]] {
-                peer.send_to(payload, bound.address).unwrap();
-            }
-            assert_eq!(path.wait(&mut counters), Waited::Datagrams);
-            let mut seen = Vec::new();
-            let taken = path.receive(0, &clock, &mut counters, &mut |_, datagrams, _| {
-                assert!(datagrams.iter().all(|one| one.source == peer.local_addr().unwrap()));
-                seen.extend(datagrams.iter().map(|one| (one.bytes[0], one.bytes.len())));
-            });
-            assert_eq!((taken, &seen[..]), (3, &[(round, 900), (round, 40), (round, 7)][..]));
-        }
-    }
-
-    #[test]
-    fn an_error_at_the_socket_ends_a_wait_and_is_told() {
-        let (listeners, _) = bind_group("127.0.0.1:0".parse().unwrap(), 1, 1 << 20).unwrap();
-        let sender = listeners[0].shared();
-        let mut path = Mmsg::new(listeners).unwrap();
-        let deaf = crate::reactor::tests::deaf("127.0.0.1");
-        sender.send_to(b"x", &deaf.local_addr().unwrap().into()).unwrap();
-        let mut counters = Counters::default();
-        // Loopback answers at once, but not always before the send returns.
-        while path.take_errors() != 0b1 {
-            let waited = path.wait(&mut counters);
-            assert_ne!(waited, Waited::Datagrams);
-        }
-        assert_eq!(counters.receive_errors, 1);
-    }
-
-    #[test]
-    fn only_where_there_is_one_socket_may_a_receive_wait() {
-        let mut listeners = Vec::new();
-        for _ in 0..2 {
-            let any = "127.0.0.1:0".parse().unwrap();
-            listeners.extend(bind_group(any, 1, 1 << 20).unwrap().0);
-        }
-        assert!(!Mmsg::new(listeners).unwrap().can_wait());
     }
 
     /// Sends one message with control messages.

@@ -23,7 +23,6 @@ mod idle;
 mod interfaces;
 mod laps;
 mod mmsg;
-mod pace;
 mod peer;
 mod plane;
 mod push_back;
@@ -71,8 +70,6 @@ mod deadline_tests;
 mod hearsay_tests;
 #[cfg(test)]
 mod ping_tests;
-#[cfg(test)]
-mod receive_sleep_tests;
 #[cfg(test)]
 mod sleep_tests;
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::flow::Transport;
 /// Ports tried where any will do.
 const ANY_PORT_TRIES_MAX: u32 = 8;
 
-/// A bound UDP socket of one reactor, non-blocking unless it was told otherwise.
+/// A bound, non-blocking UDP socket of one reactor.
 #[derive(Debug)]
 pub(super) struct Listener {
     socket: Arc<Socket>,
@@ -35,13 +35,6 @@ impl Listener {
     /// it so or its card or driver joins them. A kernel that cannot goes on as before.
     pub(super) fn join_datagrams(&self) -> bool {
         set_flag(&self.socket, libc::SOL_UDP, libc::UDP_GRO).is_ok()
-    }
-
-    /// Lets a receive that is not told otherwise (MSG_DONTWAIT) sleep until something comes, for
-    /// so long at most, which the kernel rounds up to a tick or two.
-    pub(super) fn let_receives_wait(&self, at_most: Duration) -> io::Result<()> {
-        self.socket.set_read_timeout(Some(at_most))?;
-        self.socket.set_nonblocking(false)
     }
 
     /// Datagrams the kernel dropped at this socket, most often for want of buffer space.

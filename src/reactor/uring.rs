@@ -16,7 +16,7 @@ use super::address::{CONTROL_BYTES, NAME_BYTES, read_local_ip, read_name};
 use super::arena::Arena;
 use super::clock::Clock;
 use super::counters::Counters;
-use super::datagram::{DatagramPath, Waited};
+use super::datagram::DatagramPath;
 use super::error::StartError;
 use super::socket::Listener;
 use super::start_check::{multishot_receive_allowed, ring_refusal};
@@ -368,15 +368,6 @@ impl DatagramPath for Uring {
         // datagram ends a receive as much as an error or the want of buffers.
         self.arm_and_enter(counters);
         taken
-    }
-
-    /// A receive that is armed waits by itself; what its completion wakes is the poll.
-    fn can_wait(&self) -> bool {
-        false
-    }
-
-    fn wait(&mut self, _: &mut Counters) -> Waited {
-        Waited::Interrupted
     }
 
     fn take_waited(&mut self) -> Option<Duration> {
