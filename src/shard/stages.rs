@@ -6,9 +6,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
     /// From the call that takes a batch to its datagrams, source and length known: the kernel's
-    /// copying is the most of it. Where the reactor slept in that very call, only what follows it.
-    /// Over a connection, reading and decrypting; of what another shard received, taking it from
-    /// the ring.
+    /// copying is the most of it. Over a connection, reading and decrypting; of what another shard
+    /// received, taking it from the ring.
     Receive,
     /// Networks, rates, scanners, blacklist, admission: who may speak at all.
     Guard,
