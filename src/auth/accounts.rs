@@ -77,8 +77,8 @@ impl Accounts {
         Accounts::default()
     }
 
-    /// Makes room for `additional` accounts at once. Growing later stops nobody; it only costs a
-    /// little each time.
+    /// Makes room for `additional` accounts at once. Growing later moves nothing at once; it only
+    /// costs a little each time.
     pub fn reserve(&mut self, additional: usize) {
         self.by_key.reserve_total(self.len() + additional);
         self.accounts.reserve_total(self.accounts.len() + additional);
