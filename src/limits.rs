@@ -185,14 +185,22 @@ pub const SECURITY_ACCOUNT_BYTES_MAX: usize = 64;
 pub const SECURITY_AGENT_BYTES_MAX: usize = 48;
 /// Accounts of one shard whose sources and registrations are counted at a time.
 pub const ALERT_ACCOUNTS: usize = 4096;
-/// Dropped messages of one shard that a trace keeps until they are asked for.
-pub const TRACE_MESSAGES_MAX: usize = 256;
-/// First bytes of a dropped message that a trace shows.
-pub const TRACE_HEAD_BYTES_MAX: usize = 512;
-/// How long a trace that has ended can be asked for what it saw, seconds.
-pub const TRACE_KEPT_S: u64 = 60;
+/// Traces at a time.
+pub const TRACES_MAX: usize = 8;
+/// Messages seen by the traces of one shard that wait to be taken.
+pub const TRACE_MESSAGES_MAX: usize = 512;
+/// The same, bytes.
+pub const TRACE_BYTES_MAX: usize = 1 << 20;
+/// First bytes of a message that a trace shows.
+pub const TRACE_MESSAGE_BYTES_MAX: usize = 16 * 1024;
+/// Addresses of an account that a trace of it remembers.
+pub const TRACE_PEERS_MAX: usize = 16;
 /// Longest trace, seconds.
 pub const TRACE_S_MAX: u32 = 3600;
+/// Messages of one trace that can be kept for those who look.
+pub const TRACE_KEPT_MESSAGES_MAX: usize = 10_000;
+/// The same, bytes.
+pub const TRACE_KEPT_BYTES_MAX: usize = 16 << 20;
 
 const _: () = assert!(SCANNER_WORDS_MAX <= u64::BITS as usize);
 /// Addresses of which one shard remembers to whom something was sent last, so that an ICMP error

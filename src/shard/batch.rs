@@ -16,7 +16,7 @@ use crate::limits::{AOR_BYTES_MAX, BATCH_MAX};
 use crate::registrar::AorId;
 use crate::registrar::aor::{Aor, AorError};
 use crate::shard::core::{Core, Shard};
-use crate::shard::counters::DropReason;
+use crate::shard::counters::{Counters, DropReason};
 use crate::shard::ping::Ping;
 use crate::shard::places::unanswerable;
 use crate::shard::presented::Presented;
@@ -34,12 +34,21 @@ use crate::time::Now;
 /// Where the answers of a batch go.
 pub trait Outlet {
     /// Where the next answer is written: room for
-    /// [`RESPONSE_BYTES_MAX`](crate::limits::RESPONSE_BYTES_MAX) bytes.
+    /// [`RESPONSE_BYTES_MAX`](crate::limits::RESPONSE_BYTES_MAX) bytes. It is the same, as it was
+    /// left, until the message at hand is handled.
     fn room(&mut self) -> &mut [u8];
 
     /// What became of a datagram, each in its turn. The bytes of a [`Handled::Reply`] stand at the
     /// start of what `room` gave last.
     fn handled(&mut self, datagram: &Datagram<'_>, handled: Handled);
+
+    /// The same, with the counters as they are now. Only who shows what becomes of messages looks
+    /// at them.
+    #[inline]
+    fn handled_by(&mut self, counters: &mut Counters, datagram: &Datagram<'_>, handled: Handled) {
+        let _ = counters;
+        self.handled(datagram, handled);
+    }
 
     /// A message that another shard received was a registration by a phone that has shown, by a
     /// digest over a nonce of its source, whose it is: what comes from there is for this shard.

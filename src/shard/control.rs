@@ -100,13 +100,13 @@ pub enum Control {
     /// Give one page of the security events that are listed. Each shard has those of its own
     /// sockets and accounts.
     SecurityEvents(EventsAsked),
-    /// Show what is dropped from now on, for a while, unless that is being done. To be given to
-    /// every shard.
+    /// Look at what comes in and goes out from now on, for a while, as one more of at most
+    /// [`TRACES_MAX`](crate::limits::TRACES_MAX) traces. To be given to every shard.
     BeginTrace(TraceOrder),
-    /// Give what the trace of this number has seen since this order was given last.
-    TakeTrace(u64),
-    /// End the trace of this number.
-    EndTrace(u64),
+    /// Give what the traces have seen since this order was given last.
+    TakeTraces,
+    /// End the trace of this number; what it has seen can still be taken.
+    EndTrace(u32),
     /// Give the counters, and how much of everything there is.
     Count,
 }
@@ -138,10 +138,10 @@ pub enum Reply {
     BlockChanged(bool),
     /// Security events.
     SecurityEvents(EventsPage),
-    /// A trace has begun, or not: the one of this number is under way.
-    TraceBegun(Option<u64>),
-    /// What a trace has seen; `None` where there is no such trace any more.
-    Traced(Option<TracePage>),
+    /// Whether the trace has begun: there was room for one more.
+    TraceBegun(bool),
+    /// What the traces have seen.
+    Traced(TracePage),
     /// Whether there was such a trace to end.
     TraceEnded(bool),
     /// The counters.
@@ -310,7 +310,7 @@ impl Core {
             Control::Unblock(source) => Reply::BlockChanged(self.guard.lift(source)),
             Control::SecurityEvents(asked) => Reply::SecurityEvents(self.list_events(&asked)),
             Control::BeginTrace(order) => Reply::TraceBegun(self.begin_trace(now, order)),
-            Control::TakeTrace(id) => Reply::Traced(self.take_trace(now, id)),
+            Control::TakeTraces => Reply::Traced(self.take_traces(now)),
             Control::EndTrace(id) => Reply::TraceEnded(self.end_trace(id)),
             Control::Count => Reply::Counted(Box::new(self.tally())),
         }

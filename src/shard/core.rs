@@ -19,7 +19,7 @@ use crate::reg_event::{Notify, SubscriptionTable};
 use crate::registrar::{Event, LeaveReason, Registrar, TokenKeys};
 use crate::shard::batch::{Outlet, Read, Slot, read_ahead};
 use crate::shard::control::{Control, Reply, Update};
-use crate::shard::counters::{Counters, DropReason};
+use crate::shard::counters::{Counters, DropReason, Last};
 use crate::shard::domains::Domains;
 use crate::shard::extensions::Extensions;
 use crate::shard::flows::{Flows, Order};
@@ -34,7 +34,7 @@ use crate::shard::ping::{Ping, is_keepalive};
 use crate::shard::request::{self, Arrival};
 use crate::shard::stages::{Stage, Watch};
 use crate::shard::suspend::{SuspensionEvent, suspensions};
-use crate::shard::trace::Trace;
+use crate::shard::trace::{Tap, Traces};
 use crate::shard::{Datagram, Handled, ShardId, silence};
 use crate::sip::{Fault, Framing, HeaderTable, ParseError, Parsed, Part, parse};
 use crate::time::{Instant, Now};
@@ -108,8 +108,8 @@ pub(super) struct Core {
     /// The clocks as they were read last.
     pub now: Now,
     pub update: Option<Update>,
-    /// What is dropped, while an operator looks.
-    pub trace: Option<Box<Trace>>,
+    /// What comes in and goes out, while an operator looks.
+    pub trace: Option<Box<Traces>>,
 }
 
 impl Shard {
@@ -257,7 +257,7 @@ impl Shard {
         core.begin();
         core.guard.begin(now);
         core.end_suspensions(now);
-        if core.trace.as_ref().is_some_and(|trace| trace.is_under_way(now.mono)) {
+        if core.trace.is_some() {
             core.handle_traced(now, datagrams, handed_over, watch, slots, outlet);
         } else {
             for batch in datagrams.chunks(BATCH_MAX) {
@@ -287,7 +287,6 @@ impl Shard {
             core.registrar.next_deadline(),
             core.subscriptions.next_deadline(),
             core.suspensions.next_deadline(),
-            core.turn_trace(now),
             probing,
             keepalives,
         ];
@@ -310,6 +309,17 @@ impl Shard {
     /// stands at the start of `out`, which has room for
     /// [`RESPONSE_BYTES_MAX`](crate::limits::RESPONSE_BYTES_MAX) bytes.
     pub fn poll_order(&mut self, out: &mut [u8]) -> Option<Order> {
+        let order = self.next_order(out);
+        if let Some(traces) = &mut self.core.trace
+            && let Some(order) = &order
+            && traces.is_under_way(self.core.now.mono)
+        {
+            traces.sent(self.core.now, order, out);
+        }
+        order
+    }
+
+    fn next_order(&mut self, out: &mut [u8]) -> Option<Order> {
         let now = self.core.now;
         // Their pace bounds how many there are, so nothing waits long behind them.
         if let Some(order) = self.core.poll_keepalive(now, out) {
@@ -366,7 +376,7 @@ impl Core {
         self.ownership.owner(hash) == self.id
     }
 
-    /// Answers datagrams one by one, so that what is counted tells what became of each.
+    /// Answers datagrams while somebody may be looking.
     #[cold]
     #[inline(never)]
     fn handle_traced(
@@ -378,12 +388,22 @@ impl Core {
         slots: &mut [Slot],
         outlet: &mut impl Outlet,
     ) {
-        for datagram in datagrams {
-            let before = self.counters.dropped;
-            let one = std::slice::from_ref(datagram);
-            self.handle_batch(now, one, handed_over, watch, slots, outlet);
-            self.trace_drop(now, datagram, &before);
+        // The outlet shows what passes to the traces, which are not the core's in the meantime.
+        let mut taken = self.trace.take().filter(|traces| !traces.is_forgotten(now.mono));
+        let Some(traces) = taken.as_deref_mut().filter(|traces| traces.is_under_way(now.mono))
+        else {
+            self.trace = taken;
+            for batch in datagrams.chunks(BATCH_MAX) {
+                self.handle_batch(now, batch, handed_over, watch, slots, outlet);
+            }
+            return;
+        };
+        self.counters.last = Last::default();
+        let mut tap = Tap { traces, outlet, now };
+        for batch in datagrams.chunks(BATCH_MAX) {
+            self.handle_batch(now, batch, handed_over, watch, slots, &mut tap);
         }
+        self.trace = taken;
     }
 
     /// Answers a batch of no more than [`BATCH_MAX`], in order.
@@ -409,12 +429,12 @@ impl Core {
         for (nth, (datagram, read)) in batch.iter().zip(&reads).enumerate() {
             if let Some(reason) = read.dropped {
                 self.counters.drop(reason);
-                outlet.handled(datagram, Handled::Nothing);
+                outlet.handled_by(&mut self.counters, datagram, Handled::Nothing);
                 continue;
             }
             if let Entry::Silent(silence) = read.entry {
                 self.drop_unread(datagram, silence);
-                outlet.handled(datagram, Handled::Nothing);
+                outlet.handled_by(&mut self.counters, datagram, Handled::Nothing);
                 watch.lap(Stage::Guard);
                 continue;
             }
@@ -426,7 +446,7 @@ impl Core {
                     }
                     _ => ping.take(datagram, outlet.room(), &mut self.counters),
                 };
-                outlet.handled(datagram, handled);
+                outlet.handled_by(&mut self.counters, datagram, handled);
                 if ping.is_from_a_phone(datagram) {
                     outlet.heard(datagram);
                 }
@@ -436,7 +456,7 @@ impl Core {
             let arrival = Arrival { now, datagram, handed_over, watch };
             let shed = shedding.then_some(nth);
             let handled = self.answer(arrival, read, shed, outlet.room());
-            outlet.handled(datagram, handled);
+            outlet.handled_by(&mut self.counters, datagram, handled);
             if std::mem::take(&mut self.has_registered) {
                 outlet.registered(datagram);
             }

@@ -137,6 +137,8 @@ macro_rules! counters {
             pub refused: [u64; RefuseReason::ALL.len()],
             /// Answers by status: `answered[status - 200]` for 200 to 699.
             pub answered: StatusCounts,
+            /// What was counted last.
+            pub last: Last,
         }
 
         impl Default for Counters {
@@ -148,6 +150,7 @@ macro_rules! counters {
                     dropped: [0; DropReason::ALL.len()],
                     refused: [0; RefuseReason::ALL.len()],
                     answered: StatusCounts::default(),
+                    last: Last::default(),
                 }
             }
         }
@@ -302,6 +305,16 @@ counters! {
     endpoints_ignored_shed,
 }
 
+/// The silence and the refusal that were counted last, so that whoever shows what becomes of
+/// messages knows why. Not added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Last {
+    /// Of a message that was not answered.
+    pub dropped: Option<DropReason>,
+    /// Of one that was refused.
+    pub refused: Option<RefuseReason>,
+}
+
 /// Answers counted by status code, 200 to 699.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StatusCounts(Box<[u64; 500]>);
@@ -357,11 +370,13 @@ impl Counters {
     /// Counts one silence.
     pub fn drop(&mut self, reason: DropReason) {
         self.dropped[reason as usize] += 1;
+        self.last.dropped = Some(reason);
     }
 
     /// Counts one refusal.
     pub fn refuse(&mut self, reason: RefuseReason) {
         self.refused[reason as usize] += 1;
+        self.last.refused = Some(reason);
     }
 
     /// Refusals for `reason`.

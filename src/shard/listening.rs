@@ -24,6 +24,11 @@ impl Listening {
         Listening(addresses)
     }
 
+    /// Them all, by the number of their listener.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.0
+    }
+
     /// What the Via of a request names that leaves by `flow`: where its answer goes if the other
     /// side does without `rport` (RFC 3261 18.2.2). A connection has its own way back, and an
     /// address that is not known is not named: then the domain of the address-of-record stands
