@@ -72,11 +72,7 @@ impl Api {
 /// Every path there is.
 pub(super) fn router(api: Api) -> Router {
     Router::new()
-        .route("/api/v1/registrations", get(registrations::list))
-        .route(
-            "/api/v1/registrations/{aor}",
-            get(registrations::one).delete(registrations::unregister),
-        )
+        .merge(registrations::routes())
         .route("/api/v1/suspensions", get(suspensions::list))
         .route("/api/v1/suspensions/{aor}", delete(suspensions::lift))
         .route("/api/v1/blacklist", get(blacklist::list))
