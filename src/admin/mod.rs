@@ -4,7 +4,7 @@
 //!
 //! - `server`: the thread, its listener and its connections, each bounded; `patience`: writes that
 //!   get nowhere end; `access`: who may ask; `problem`: how a refusal reads (RFC 9457)
-//! - `operator`: who asks, and the role that has; `routes`: paths with what each needs; `audit`: what
+//! - `operator`: who asks, with which role; `routes`: paths with what each needs; `audit`: what
 //!   operators did
 //! - `api`: which path is whose; `shards`: orders, and the wait for their replies
 //! - `query`: filters, pages and cursors as text; `registrations`: find, show, unregister;
