@@ -4,6 +4,8 @@
 //!
 //! - `server`: the thread, its listener and its connections, each bounded; `patience`: writes that
 //!   get nowhere end; `access`: who may ask; `problem`: how a refusal reads (RFC 9457)
+//! - `operator`: who asks, with which role; `routes`: paths with what each needs; `audit`: what
+//!   operators did
 //! - `api`: which path is whose; `shards`: orders, and the wait for their replies
 //! - `query`: pages and cursors as text; `filters`: which registrations are wanted, as text;
 //!   `search`: pages and counts of those; `registrations`: list, count, show, unregister; `row`: a
@@ -21,6 +23,7 @@
 
 mod access;
 mod api;
+mod audit;
 mod blacklist;
 pub mod client;
 mod filters;
@@ -29,12 +32,14 @@ mod keep;
 mod latency;
 mod metrics;
 mod moment;
+mod operator;
 mod pages;
 mod patience;
 mod plain;
 mod problem;
 mod query;
 mod registrations;
+mod routes;
 mod row;
 mod search;
 mod security;
@@ -47,6 +52,7 @@ mod trace;
 pub use self::access::{Token, TokenError};
 pub use self::keep::{BlockChange, Keep, Kept};
 pub use self::latency::Row as LatencyRow;
+pub use self::operator::Role;
 pub use self::plain::one_line;
 pub use self::query::PAGE_ROWS_MAX;
 pub use self::security::Row as SecurityRow;

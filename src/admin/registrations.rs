@@ -1,16 +1,17 @@
 //! `/api/v1/registrations`: who is registered, one account's registrations, and taking them out.
 
-use axum::Router;
 use axum::extract::{Path, RawQuery, State, rejection::PathRejection};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::get;
 use serde::Serialize;
 
-use super::api::{Api, From, json};
+use super::api::{Api, json};
+use super::audit::{Action, Verb};
 use super::filters::Filters;
+use super::operator::{Operator, Role};
 use super::problem::Problem;
 use super::query::Query;
+use super::routes::Routes;
 use super::row::Row;
 use super::search;
 use crate::limits::FIND_TEXT_BYTES_MAX;
@@ -35,12 +36,13 @@ pub(super) struct Gone {
     pub items: Vec<Row>,
 }
 
-/// What this module answers.
-pub(super) fn routes() -> Router<Api> {
-    Router::new()
-        .route("/api/v1/registrations", get(list))
-        .route("/api/v1/registrations/count", get(count))
-        .route("/api/v1/registrations/{aor}", get(one).delete(delete))
+/// Its paths.
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .get("/api/v1/registrations", Role::Read, list)
+        .get("/api/v1/registrations/count", Role::Read, count)
+        .get("/api/v1/registrations/{aor}", Role::Read, one)
+        .delete("/api/v1/registrations/{aor}", Role::Operate, delete)
 }
 
 /// `GET /api/v1/registrations`
@@ -81,7 +83,7 @@ pub(super) async fn details(api: &Api, aor: Box<[u8]>) -> Result<Account, Proble
 /// `DELETE /api/v1/registrations/{aor}`
 async fn delete(
     State(api): State<Api>,
-    from: From,
+    operator: Operator,
     path: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
@@ -95,7 +97,7 @@ async fn delete(
         }
     };
     let reason = query.reason()?;
-    Ok(json(&unregister(&api, from, account_of(path)?, chosen, reason).await?))
+    Ok(json(&unregister(&api, &operator, account_of(path)?, chosen, reason).await?))
 }
 
 /// Takes registrations of one account out, and says on whose word and why.
@@ -104,7 +106,7 @@ async fn delete(
 /// There is no such account, or shards do not answer.
 pub(super) async fn unregister(
     api: &Api,
-    from: From,
+    operator: &Operator,
     aor: Box<[u8]>,
     chosen: Chosen,
     reason: Option<&str>,
@@ -116,10 +118,10 @@ pub(super) async fn unregister(
     let (shard, done) = done.await?;
     let Unregistered { aor, registrations, provided, now } = done.map_err(unfound)?;
     let aor = uri(&aor);
-    let because = reason.map(|reason| format!(", reason: {reason}")).unwrap_or_default();
     for Registration { binding, .. } in &registrations {
         let contact = String::from_utf8_lossy(binding.contact()).into_owned();
-        api.tell(from, &format!("unregistered {aor}, contact {contact}{because}"));
+        let action = Action::new(Verb::Unregister, aor.as_str()).reason(reason);
+        api.audit(operator, action.detail(format!("contact {contact}")));
     }
     let items = Row::rows(&api.shards, shard, now, &registrations);
     Ok(Gone { aor, unregistered: items.len(), provided, items })
