@@ -13,6 +13,7 @@ mod office;
 mod serve;
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use common::Phone;
@@ -22,7 +23,7 @@ use serde_json::Value;
 use serve::{Process, Wire};
 
 const EVENTS: &str = "/api/v1/security-events";
-const TRACE: &str = "/api/v1/trace";
+const TRACES: &str = "/api/v1/traces";
 
 /// Asks until `wanted` accepts the answer.
 fn until(office: &Office, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
@@ -154,8 +155,16 @@ fn one_operators_block_is_one_event_however_many_shards_obey_it() {
 
 /// Begins a trace and gives its path.
 fn begin(office: &Office, query: &str) -> String {
-    let begun = ask(office.http, "POST", &format!("{TRACE}?{query}")).good();
-    format!("{TRACE}/{}", begun["trace"].as_str().expect("a number"))
+    let begun = ask(office.http, "POST", &format!("{TRACES}?{query}")).good();
+    format!("{TRACES}/{}", begun["trace"].as_str().expect("a number"))
+}
+
+/// Asks for the messages of a trace until there are so many.
+fn messages(office: &Office, trace: &str, count: usize) -> Vec<Value> {
+    let path = format!("{trace}/messages");
+    let page = until(office, &path, |page| items(page).len() >= count);
+    assert_eq!(items(&page).len(), count, "{page}");
+    items(&page).to_vec()
 }
 
 #[test]
@@ -165,34 +174,84 @@ fn what_is_dropped_is_shown_while_somebody_looks_and_never_raw() {
         let nasty = b"\x1b[2J<script>\"\xff\r\nnothing like SIP";
         // Nobody looks.
         wire.send(nasty);
-        let trace = begin(office, "seconds=600");
-        let detail = ask(office.http, "POST", TRACE).problem(409);
-        assert!(detail.contains("under way"), "{detail}");
+        let trace = begin(office, "outcome=dropped&seconds=600");
         wire.send(b"\r\n\r\n");
         wire.send(nasty);
         let mut phone = Phone::new(1, "kit", &wire.local().to_string());
+        // What is answered is not asked for.
+        wire.ask(&phone.register(60));
         phone.user_agent = "friendly-scanner".into();
         wire.send(phone.register(60).as_bytes());
-        let (mut seen, began) = (Vec::new(), Instant::now());
-        while seen.len() < 2 {
-            let page = get(office.http, &trace).good();
-            assert!(page["remaining_s"].as_u64().is_some_and(|left| left <= 600), "{page}");
-            seen.extend(items(&page).to_vec());
-            assert!(began.elapsed() < Duration::from_secs(30), "{seen:?}");
-        }
+        let seen = messages(office, &trace, 2);
         let reasons: BTreeSet<&str> =
             seen.iter().map(|one| one["reason"].as_str().unwrap()).collect();
         assert_eq!(reasons, ["scanner", "unparseable"].into(), "no keepalive");
         let broken = seen.iter().find(|one| one["reason"] == "unparseable").unwrap();
-        assert_eq!(broken["head"], "\\x1b[2J<script>\\\"\\xff\\r\\nnothing like SIP");
+        assert_eq!(broken["message"], "\\u{1b}[2J<script>\"\\xff\r\nnothing like SIP");
         assert_eq!((&broken["bytes"], &broken["transport"]), (&nasty.len().into(), &"udp".into()));
         assert_eq!(broken["source"], wire.local().to_string());
-        // What was given is not given again.
-        assert_eq!(get(office.http, &trace).good()["items"], serde_json::json!([]));
+        assert_eq!(broken["destination"], office.server.target().to_string());
+        assert_eq!((&broken["outcome"], &broken["truncated"]), (&"dropped".into(), &false.into()));
+        // Whoever goes on behind a message is not given it again.
+        let next = get(office.http, &format!("{trace}/messages")).good()["next"].clone();
+        let rest = format!("{trace}/messages?after={}", next.as_str().unwrap());
+        assert_eq!(get(office.http, &rest).good()["items"], serde_json::json!([]));
 
+        let info = get(office.http, &trace).good();
+        assert!(info["remaining_s"].as_u64().is_some_and(|left| left <= 600), "{info}");
+        assert_eq!((&info["seen"], &info["kept"]), (&2.into(), &2.into()));
+        assert_eq!((&info["about"], &info["owner"]), (&"dropped".into(), &"loopback".into()));
         assert_eq!(ask(office.http, "DELETE", &trace).good()["ended"], true);
-        assert_eq!(ask(office.http, "DELETE", &trace).good()["ended"], false);
+        assert_eq!(get(office.http, &trace).good()["remaining_s"], Value::Null);
+        messages(office, &trace, 2);
+        assert_eq!(ask(office.http, "DELETE", &trace).good()["forgotten"], true);
         get(office.http, &trace).problem(404);
+        ask(office.http, "DELETE", &trace).problem(404);
+    });
+}
+
+#[test]
+fn everything_of_an_account_is_seen_once_in_both_directions_by_each_who_looks() {
+    each(&[], |office| {
+        let wire = Wire::to(office.server.target());
+        let mine = begin(office, "account=u5@example.com&seconds=600");
+        let out = begin(office, "account=u5&direction=out&seconds=600");
+        let other = begin(office, "account=u55@example.com&seconds=600");
+        let mut phone = Phone::new(5, "kit", &wire.local().to_string());
+        let challenge = wire.ask(&phone.register(60));
+        assert!(phone.take_challenge(&challenge));
+        wire.ask(&phone.register(60));
+        // Whichever shard it came to, and whichever answered.
+        let seen = messages(office, &mine, 4);
+        let shown: Vec<(&str, Option<u64>)> = seen
+            .iter()
+            .map(|one| (one["direction"].as_str().unwrap(), one["status"].as_u64()))
+            .collect();
+        assert_eq!(shown, [("in", Some(401)), ("out", None), ("in", Some(200)), ("out", None)]);
+        let numbers: Vec<u64> = seen.iter().map(|one| one["number"].as_u64().unwrap()).collect();
+        assert_eq!(numbers, [1, 2, 3, 4]);
+        assert!(seen[2]["message"].as_str().unwrap().contains("response=\""), "as on the wire");
+        assert!(seen[3]["summary"].as_str().unwrap().starts_with("SIP/2.0 200 "));
+        assert_eq!(seen[3]["destination"], wire.local().to_string());
+        assert!(seen.iter().all(|one| one["call_id"] == seen[0]["call_id"]));
+        let answers = messages(office, &out, 2);
+        assert!(answers.iter().all(|one| one["direction"] == "out"));
+        assert_eq!(get(office.http, &format!("{other}/messages")).good()["items"][0], Value::Null);
+        assert_eq!(items(&get(office.http, TRACES).good()).len(), 3);
+
+        // As events, and as a file.
+        ask(office.http, "DELETE", &mine).good();
+        let mut stream = http::connect(office.http);
+        let ask = format!(
+            "GET {mine}/events HTTP/1.1\r\nHost: {}\r\nLast-Event-ID: 1\r\nConnection: close\r\n\r\n",
+            office.http
+        );
+        stream.write_all(ask.as_bytes()).unwrap();
+        let mut events = String::new();
+        stream.read_to_string(&mut events).expect("it ends with the trace");
+        assert!(events.contains("content-type: text/event-stream"), "{events}");
+        assert_eq!(events.matches("\ndata: {\"number\":").count(), 3, "{events}");
+        assert!(events.contains("id: 4\n") && events.contains("event: end\n"), "{events}");
     });
 }
 
@@ -211,24 +270,29 @@ fn a_trace_is_about_what_was_asked_for_and_ends_by_itself() {
             [5, 6, 55].into_iter().for_each(|number| send(wire, number));
             wire.send(b"sip:u5@example.com in no message");
         }
-        let page = until(office, &trace, |page| !items(page).is_empty());
-        assert_eq!((items(&page).len(), &page["seen"]), (1, &1.into()));
-        assert!(items(&page)[0]["head"].as_str().unwrap().starts_with("REGISTER sip:"));
+        let seen = messages(office, &trace, 1);
+        assert!(seen[0]["message"].as_str().unwrap().starts_with("REGISTER sip:"));
+        assert_eq!(get(office.http, &trace).good()["seen"], 1);
         ask(office.http, "DELETE", &trace).good();
 
         let trace = begin(office, "seconds=1");
-        send(&wires[0], 7);
-        until(office, &trace, |page| page["remaining_s"].is_null());
-        // It makes room for the next.
-        let next = begin(office, "seconds=1");
-        get(office.http, &trace).problem(404);
-        ask(office.http, "DELETE", &next).good();
+        until(office, &trace, |info| info["remaining_s"].is_null());
+        // There may be several, but not any number.
+        let traces: Vec<String> = (0..8).map(|_| begin(office, "seconds=600")).collect();
+        let detail = ask(office.http, "POST", TRACES).problem(409);
+        assert!(detail.contains("under way"), "{detail}");
+        traces.iter().for_each(|trace| drop(ask(office.http, "DELETE", trace).good()));
+        begin(office, "seconds=600");
 
         for bad in ["seconds=0", "seconds=3601", "ip=x", "account=", "reason=none", "x=1"] {
-            ask(office.http, "POST", &format!("{TRACE}?{bad}")).problem(400);
+            ask(office.http, "POST", &format!("{TRACES}?{bad}")).problem(400);
         }
-        ask(office.http, "GET", TRACE).problem(405);
-        get(office.http, &format!("{TRACE}/x")).problem(400);
+        ask(office.http, "PUT", TRACES).problem(405);
+        get(office.http, &format!("{TRACES}/x")).problem(400);
+        for path in ["99", "99/messages", "99/events", "99/pcap"] {
+            get(office.http, &format!("{TRACES}/{path}")).problem(404);
+        }
+        get(office.http, &format!("{TRACES}/1/messages?after=18446744073709551615")).problem(400);
     });
 }
 
@@ -236,13 +300,14 @@ fn a_trace_is_about_what_was_asked_for_and_ends_by_itself() {
 fn only_the_token_shows_events_and_traces() {
     let token = "correct-horse-battery-staple";
     each(&["--admin-token", token], |office| {
-        for (method, path) in [("GET", EVENTS), ("POST", TRACE), ("GET", "/api/v1/trace/1")] {
+        for (method, path) in [("GET", EVENTS), ("POST", TRACES), ("GET", "/api/v1/traces/1/pcap")]
+        {
             ask(office.http, method, path).problem(401);
         }
         let right = format!("Authorization: Bearer {token}\r\n");
         ask_with(office.http, "GET", EVENTS, &right).good();
-        let begun = ask_with(office.http, "POST", TRACE, &right).good();
-        let trace = format!("{TRACE}/{}", begun["trace"].as_str().unwrap());
+        let begun = ask_with(office.http, "POST", TRACES, &right).good();
+        let trace = format!("{TRACES}/{}", begun["trace"].as_str().unwrap());
         ask(office.http, "DELETE", &trace).problem(401);
         ask_with(office.http, "DELETE", &trace, &right).good();
     });
@@ -281,13 +346,20 @@ fn events_and_traces_by_ctl_are_tables_for_people_and_json_for_programs() {
         assert!(following.wait_for(|line| line.contains("account=u9@example.com")).is_some());
         drop(following);
 
-        let arguments = ["ctl", "--admin", &at, "trace", "--seconds", "2"];
-        let mut tracing = Process::start(&arguments);
-        tracing.wait_for(|line| line.contains("what is dropped")).expect("it begins");
+        let file = std::env::temp_dir().join(format!("aorta-{}.pcapng", std::process::id()));
+        let file = file.to_str().expect("a plain name");
+        let arguments =
+            ["ctl", "--admin", &at, "trace", "--seconds", "2", "--outcome", "dropped", "--pcap"];
+        let mut tracing = Process::start(&[&arguments[..], &[file]].concat());
+        tracing.wait_for(|line| line.contains("interrupt it")).expect("it begins");
         Wire::to(office.server.target()).send(b"\x1b[31mred");
         let line = tracing.wait_for(|line| line.contains("unparseable")).expect("it is shown");
-        assert!(line.contains("\\x1b[31mred") && !line.contains('\x1b'), "{line}");
+        assert!(line.contains("\\u{1b}[31mred") && !line.contains('\x1b'), "{line}");
         assert!(tracing.finish().success());
-        assert!(tracing.err.iter().any(|line| line.contains("1 messages dropped, 1 shown")));
+        assert!(tracing.err.iter().any(|line| line.contains("1 messages seen, 1 shown")));
+        let capture = std::fs::read(file).expect("a capture file");
+        assert!(capture.starts_with(&[0x0a, 0x0d, 0x0d, 0x0a]), "pcapng");
+        assert!(capture.windows(8).any(|bytes| bytes == b"\x1b[31mred"));
+        std::fs::remove_file(file).expect("it was there");
     });
 }

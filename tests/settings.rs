@@ -9,7 +9,7 @@ use aorta::config::parameters::{PARAMETERS, Parameter, find};
 use aorta::config::{Origin, Settings, load};
 
 /// A value of each parameter that is not its default, as it prints. Together they can stand.
-const OTHER: [(&str, &str); 111] = [
+const OTHER: [(&str, &str); 116] = [
     ("registrar.replace", "Off"),
     ("registrar.bindings_max", "4"),
     ("registrar.total_max", "1000000"),
@@ -98,6 +98,11 @@ const OTHER: [(&str, &str); 111] = [
     ("shield.burst", "500"),
     ("shield.register_rate", "50"),
     ("shield.register_burst", "200"),
+    ("log.format", "json"),
+    ("trace.hep", "udp:192.0.2.9:9060"),
+    ("trace.hep_capture_id", "7"),
+    ("trace.hep_password_file", "homer.password"),
+    ("trace.hep_failures", "On"),
     ("serve.listen", "udp:127.0.0.1:5070, tls:[::1]:5071"),
     ("serve.subscribers", "subscribers.txt"),
     ("serve.test_accounts", "10"),

@@ -16,8 +16,10 @@ use axum::response::{IntoResponse, Response};
 use hdrhistogram::Histogram;
 
 use super::api::Api;
+use super::operator::Role;
 use super::problem::Problem;
 use super::query::Query;
+use super::routes::Routes;
 use crate::guard::SecurityKind;
 use crate::reactor::{self, ServiceTimes, Span};
 use crate::shard::ShardId;
@@ -27,6 +29,11 @@ use crate::shard::pinholes::{self, Pinholes};
 use crate::shard::refused::RefuseReason;
 use crate::shard::tally::Tally;
 use crate::shield::counts::Counts;
+
+/// Its paths.
+pub(super) fn routes() -> Routes {
+    Routes::new().get("/metrics", Role::Read, show)
+}
 
 /// `GET /metrics`
 pub(super) async fn show(
@@ -190,6 +197,12 @@ fn process(text: &mut Exposition, api: &Api) {
     for (name, meaning, value) in api.counts.described() {
         let value = value.load(Ordering::Relaxed);
         text.family(Kind::Counter, &format!("admin_{name}"), meaning, [(none(), value)]);
+    }
+    if let Some(hep) = api.traces.hep() {
+        let sent = "Traced messages sent to the collector";
+        text.family(Kind::Counter, "hep_sent", sent, [(none(), hep.sent)]);
+        let shed = "Traced messages that could not be sent to the collector at once";
+        text.family(Kind::Counter, "hep_shed", shed, [(none(), hep.shed)]);
     }
     let shield = api.shards.shield().map(|desk| desk.counts());
     for (name, meaning, value, grows) in shield.into_iter().flat_map(Counts::described) {

@@ -22,7 +22,7 @@ pub(super) fn rfc3339(time: UnixTime) -> String {
 }
 
 /// The same with microseconds: `2026-11-21T02:38:00.012345Z`.
-pub(super) fn rfc3339_us(time: UnixTime, us: u32) -> String {
+pub fn rfc3339_us(time: UnixTime, us: u32) -> String {
     let mut text = rfc3339(time);
     text.pop();
     let _ = write!(text, ".{us:06}Z");

@@ -24,11 +24,13 @@ use tokio::time::{sleep, timeout};
 use tower_service::Service;
 
 use super::access::{Access, Token};
-use super::api::{Api, From, Inner, Tell, router};
+use super::api::{Api, Inner, Tell, router};
 use super::keep::Keep;
 use super::latency::keep_windows;
+use super::operator::From;
 use super::patience::Patience;
 use super::shards::Shards;
+use super::trace;
 use crate::time::UnixTime;
 
 /// Longest head of a request, bytes.
@@ -195,6 +197,7 @@ impl Admin {
         };
         let counts = Arc::new(Counts::default());
         let (windows, last_window) = watch::channel(None);
+        let traces = trace::Desk::new(shards.tracing().clone());
         let api = Api::new(Inner {
             shards,
             access,
@@ -204,14 +207,15 @@ impl Admin {
             told,
             keep,
             last_window,
-            traces: AtomicU64::new(0),
+            traces,
         });
         let (stop, stopped) = watch::channel(false);
         let server = Server { router: router(api.clone()), limits, counts, stopped };
         let thread = thread::Builder::new()
             .name("admin".into())
             .spawn(move || {
-                let _keeper = runtime.spawn(keep_windows(api, windows));
+                let _keeper = runtime.spawn(keep_windows(api.clone(), windows));
+                let _collector = runtime.spawn(trace::collect(api));
                 runtime.block_on(server.serve(listener));
             })
             .map_err(failed("starting a thread"))?;

@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use super::problem::Problem;
+use super::trace::Tracing;
 use crate::limits::CONTROLS_WAITING_MAX;
 use crate::reactor::{ControlError, Controller, Counters, ServiceTimes};
 use crate::shard::control::{Control, Reply};
@@ -15,8 +16,8 @@ use crate::shard::registrations::Unfound;
 use crate::shard::{Shard, ShardId};
 use crate::shield::ShieldDesk;
 
-/// Orders of this thread that wait at reactors, all together: room is left for other orders, such
-/// as those of a reload.
+/// Orders of this thread that wait at one reactor: room is left for other orders, such as those of
+/// a reload.
 const UNDER_WAY_MAX: usize = CONTROLS_WAITING_MAX / 4;
 /// Longest wait for a reply. An order takes a fraction of a millisecond; only a reactor that is
 /// stuck reaches this.
@@ -32,7 +33,8 @@ pub struct Shards {
     service_times: Box<dyn Fn() -> Vec<ServiceTimes> + Send + Sync>,
     listeners: Vec<SocketAddr>,
     shield: Option<ShieldDesk>,
-    under_way: Semaphore,
+    tracing: Tracing,
+    under_way: Vec<Semaphore>,
 }
 
 impl Shards {
@@ -44,9 +46,11 @@ impl Shards {
         reactors: impl Fn() -> Vec<Counters> + Send + Sync + 'static,
         listeners: Vec<SocketAddr>,
     ) -> Shards {
-        let (reactors, under_way) = (Box::new(reactors), Semaphore::new(UNDER_WAY_MAX));
+        let under_way = controllers.iter().map(|_| Semaphore::new(UNDER_WAY_MAX)).collect();
+        let reactors = Box::new(reactors);
         let service_times = Box::new(Vec::new);
-        Shards { controllers, reactors, service_times, listeners, shield: None, under_way }
+        let tracing = Tracing::default();
+        Shards { controllers, reactors, service_times, listeners, shield: None, tracing, under_way }
     }
 
     /// With what reads how long messages take at each reactor.
@@ -62,6 +66,16 @@ impl Shards {
     #[must_use]
     pub fn with_shield(self, shield: ShieldDesk) -> Shards {
         Shards { shield: Some(shield), ..self }
+    }
+
+    /// With what traces need to know beside what shards see.
+    #[must_use]
+    pub fn with_tracing(self, tracing: Tracing) -> Shards {
+        Shards { tracing, ..self }
+    }
+
+    pub(super) fn tracing(&self) -> &Tracing {
+        &self.tracing
     }
 
     /// What has the kernel drop what they have blocked, where there is such a thing.
@@ -91,10 +105,13 @@ impl Shards {
 
     /// Has a shard carry out an order.
     pub(super) async fn order(&self, shard: ShardId, order: Control) -> Result<Reply, Problem> {
-        let Some(controller) = self.controllers.get(usize::from(shard.0)) else {
+        let at = usize::from(shard.0);
+        let (Some(controller), Some(under_way)) =
+            (self.controllers.get(at), self.under_way.get(at))
+        else {
             return Err(stopped());
         };
-        let Ok(_turn) = self.under_way.acquire().await else { return Err(stopped()) };
+        let Ok(_turn) = under_way.acquire().await else { return Err(stopped()) };
         let (sender, reply) = oneshot::channel();
         // Whoever asked may have given up.
         let pass_on = move |reply| drop(sender.send(reply));

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Failure;
-use super::say::note;
+use super::say::{note, warn};
 use super::server::Server;
 use crate::admin::{self, Admin, BlockChange, Limits, Shards, Token};
-use crate::config::Serve;
+use crate::config::{Observe, Serve};
 use crate::flow::Transport;
 use crate::reactor::Clock;
 use crate::shield::ShieldDesk;
@@ -18,6 +18,9 @@ use crate::time::UnixTime;
 
 /// The variable of the environment that has the token.
 pub(super) const TOKEN_VARIABLE: &str = "AORTA_ADMIN_TOKEN";
+
+/// Longest password of a collector.
+const HEP_PASSWORD_BYTES_MAX: usize = 256;
 
 /// What the interface starts with, if there is to be one; `token` is the command line's.
 ///
@@ -43,7 +46,7 @@ pub fn settings(serve: &Serve, token: Option<&str>) -> Result<Option<admin::Sett
         (None, Err(_), None) => None,
     };
     if token.as_ref().is_some_and(Token::is_short) {
-        note("the token of the admin interface is shorter than 16 characters");
+        warn("the token of the admin interface is shorter than 16 characters");
     }
     let started = Clock::start().now().wall;
     Ok(Some(admin::Settings { listen, token, limits: Limits::default(), started }))
@@ -63,7 +66,7 @@ pub(super) fn read_token(file: &Path) -> Result<String, Failure> {
     let text = fs::read_to_string(file).map_err(failed)?;
     let mode = fs::metadata(file).map_err(failed)?.permissions().mode();
     if mode & 0o077 != 0 {
-        note(format_args!("{}: others on this host can read the token in it", file.display()));
+        warn(format_args!("{}: others on this host can read the token in it", file.display()));
     }
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
@@ -84,6 +87,20 @@ fn keep_blocks(blocks: &Arc<BlockStore>) -> admin::Keep {
     })
 }
 
+/// Where traced messages go too.
+fn collector(observe: &Observe) -> Result<Option<admin::hep::Settings>, Failure> {
+    let Some(collector) = observe.hep else { return Ok(None) };
+    let password = observe.hep_password_file.as_deref().map(read_token).transpose()?;
+    let password = password.unwrap_or_default();
+    if password.len() > HEP_PASSWORD_BYTES_MAX {
+        return Err(Failure::new(format!(
+            "trace.hep_password_file: a password has at most {HEP_PASSWORD_BYTES_MAX} bytes"
+        )));
+    }
+    let (capture_id, failures) = (observe.hep_capture_id, observe.hep_failures);
+    Ok(Some(admin::hep::Settings { collector, capture_id, password, failures }))
+}
+
 /// Starts the interface in front of a server that serves.
 ///
 /// # Errors
@@ -93,6 +110,7 @@ pub fn start(
     server: &Server,
     shield: ShieldDesk,
 ) -> Result<Admin, Failure> {
+    let hep = collector(&server.started.observe)?;
     let datagrams = server.listening().filter(|(transport, _)| *transport == Transport::Udp);
     let meter = server.running.meter();
     let timed = meter.clone();
@@ -102,6 +120,7 @@ pub fn start(
         datagrams.map(|(_, address)| address).collect(),
     )
     .with_service_times(move || timed.service_times())
+    .with_tracing(admin::Tracing { listening: server.listening().collect(), hep })
     .with_shield(shield);
     let (open, listen) = (settings.token.is_none(), settings.listen);
     let told = Box::new(|line: &str| note(line));
@@ -111,7 +130,7 @@ pub fn start(
     if open {
         note("the admin interface asks nobody on this host for a token");
     } else if !listen.ip().is_loopback() {
-        note("the admin interface is plain HTTP: whoever can listen on the way reads the token");
+        warn("the admin interface is plain HTTP: whoever can listen on the way reads the token");
     }
     Ok(started)
 }

@@ -30,6 +30,16 @@ pub enum Command {
     /// What the kernel drops for the registrar: whether it can, letting it, looking, and taking
     /// everything back.
     Shield(ShieldArgs),
+    /// Shows what completes this command line in a shell.
+    Completions {
+        /// Which one.
+        shell: clap_complete::Shell,
+    },
+    /// Writes the manual, a page for each command; shows the first without a directory.
+    Man {
+        /// Where to, as in /usr/local/share/man/man1.
+        directory: Option<PathBuf>,
+    },
 }
 
 /// Where settings come from, beside the defaults.
@@ -221,8 +231,10 @@ pub enum CtlCommand {
     Blacklist(BlacklistCommand),
     /// What has happened that concerns security, the latest first.
     Events(EventsArgs),
-    /// Shows what is dropped without an answer, from now on and for a while.
+    /// Shows what comes in and goes out, and what became of it, from now on and for a while.
     Trace(TraceArgs),
+    /// What goes on, live: rates, latency, shards, sources, alerts. Once, where there is no terminal.
+    Top(TopArgs),
     /// How long messages take, stage by stage, at each shard and all together.
     Latency(LatencyArgs),
     /// Every counter; zeros are left out unless --all.
@@ -265,19 +277,83 @@ pub struct EventsArgs {
 /// `aorta ctl trace`.
 #[derive(Args, Clone, Debug)]
 pub struct TraceArgs {
-    /// Messages from this address or network.
+    /// Messages from or to this address or network.
     #[arg(long, value_name = "ADDRESS|NETWORK")]
     pub source: Option<String>,
-    /// Messages that name this account.
+    /// Messages that name this account, by whatever name of its domain; the domain may be left out.
     #[arg(long, value_name = "USER@DOMAIN")]
     pub account: Option<String>,
-    /// What is dropped for this reason, as in aorta_not_answered_total; everything but keepalives
-    /// unless given.
+    /// What is dropped or refused for this reason, as in aorta_not_answered_total and
+    /// aorta_refused_total.
     #[arg(long, value_name = "REASON")]
     pub reason: Option<String>,
+    /// Only what this became of.
+    #[arg(long, value_enum)]
+    pub outcome: Option<TraceOutcome>,
+    /// Only what goes this way.
+    #[arg(long, value_enum)]
+    pub direction: Option<TraceDirection>,
+    /// Also what keeps pinholes open and is no SIP.
+    #[arg(long)]
+    pub keepalives: bool,
     /// For so long.
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = number(1..=3600))]
     pub seconds: u32,
+    /// So many messages are kept, the newest.
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = number(1..=10_000))]
+    pub messages: u32,
+    /// Whole messages, not their first lines alone.
+    #[arg(long)]
+    pub full: bool,
+    /// Writes what was kept to this file, for Wireshark or sngrep (pcapng).
+    #[arg(long, value_name = "FILE")]
+    pub pcap: Option<PathBuf>,
+}
+
+/// What became of messages that are to be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum TraceOutcome {
+    /// They were dropped without an answer.
+    Dropped,
+    /// They were dropped, or refused for good.
+    Failed,
+}
+
+impl TraceOutcome {
+    /// As the interface takes it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            TraceOutcome::Dropped => "dropped",
+            TraceOutcome::Failed => "failed",
+        }
+    }
+}
+
+/// Which way messages go that are to be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum TraceDirection {
+    /// They come in.
+    In,
+    /// They go out.
+    Out,
+}
+
+impl TraceDirection {
+    /// As the interface takes it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            TraceDirection::In => "in",
+            TraceDirection::Out => "out",
+        }
+    }
+}
+
+/// `aorta ctl top`.
+#[derive(Args, Clone, Debug)]
+pub struct TopArgs {
+    /// Asks every so many seconds.
+    #[arg(long, short, value_name = "N", default_value_t = 1, value_parser = number(1..=60))]
+    pub interval: u32,
 }
 
 /// `aorta ctl latency`.

@@ -51,7 +51,7 @@ pub fn table_of(rows: &[LatencyRow]) -> Vec<String> {
 }
 
 /// A time in the unit that suits it, three digits or four.
-fn time(ns: u64) -> String {
+pub fn time(ns: u64) -> String {
     match ns {
         0..1_000 => format!("{ns}ns"),
         1_000..1_000_000 => format!("{:.1}us", ns as f64 / 1e3),

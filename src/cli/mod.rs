@@ -12,6 +12,7 @@ mod config;
 mod ctl;
 mod demo;
 mod latency;
+mod papers;
 mod reload;
 mod report;
 mod say;
@@ -61,12 +62,14 @@ pub fn run() -> ExitCode {
         Command::Config(args) => config::run(&args),
         Command::Ctl(args) => ctl::run(&args),
         Command::Shield(args) => shield::run(&args),
+        Command::Completions { shell } => papers::completions(shell),
+        Command::Man { directory } => papers::man(directory.as_deref()),
     };
     match outcome {
         Ok(code) => code,
         Err(failure) => {
             for line in failure.lines {
-                say::note(line);
+                say::fail(line);
             }
             ExitCode::FAILURE
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crossbeam::channel::{RecvTimeoutError, Sender, bounded};
 
-use super::say::note;
+use super::say::warn;
 use crate::admin::{SecurityRow, one_line};
 use crate::guard::events::Wanted;
 use crate::guard::{SecurityKind, SecurityRecord};
@@ -59,7 +59,9 @@ impl Security {
                         }
                     }
                 }
-                lines.due(now_s).iter().for_each(note);
+                for line in lines.due(now_s) {
+                    warn(line);
+                }
                 if let Some(file) = &mut file {
                     file.write(now_s, ended);
                 }
@@ -230,7 +232,7 @@ impl Written {
             if let Err(error) = &written
                 && !*failing
             {
-                note(format_args!(
+                warn(format_args!(
                     "cannot write {}: {error}; security events are lost until it can be",
                     log.path().display()
                 ));

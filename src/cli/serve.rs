@@ -8,7 +8,7 @@
 use std::process::ExitCode;
 
 use super::args::ServeArgs;
-use super::say::{note, show};
+use super::say::{self, Level, note, show, warn};
 use super::security::Security;
 use super::server::Server;
 use super::watch::Watch;
@@ -23,18 +23,29 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     // Before any thread is there: each inherits the blocked signals.
     let signals = Signals::block().map_err(|error| Failure::new(error.to_string()))?;
     let settings = settings::for_serve(args)?;
+    say::write_as(settings.observe.log_format);
     let admin = admin::settings(&settings.serve, args.admin_token.as_deref())?;
     let log = security_log(&settings.serve)?;
     let mut server = Server::start(&settings, args.data.as_deref())?;
     let shield = shield::start(&settings, &mut server);
     let admin = admin.map(|admin| admin::start(admin, &server, shield.desk())).transpose()?;
-    note(format_args!(
-        "{} accounts in {} domains, {} reactors on CPUs {:?}",
-        server.accounts,
-        server.domains.len(),
-        server.cpus.len(),
-        server.cpus
-    ));
+    if admin.is_none() && settings.observe.hep.is_some() {
+        warn("trace.hep: nothing is sent there without --admin");
+    }
+    let (accounts, domains, reactors) = (server.accounts, server.domains.len(), server.cpus.len());
+    say::tell(
+        Level::Info,
+        format_args!(
+            "{accounts} accounts in {domains} domains, {reactors} reactors on CPUs {:?}",
+            server.cpus
+        ),
+        &[
+            ("accounts", accounts.into()),
+            ("domains", domains.into()),
+            ("reactors", reactors.into()),
+            ("cpus", server.cpus.clone().into()),
+        ],
+    );
     match &args.data {
         None => note("without --data nothing outlives this process"),
         Some(data) => note(format_args!(
@@ -59,7 +70,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
                 match settings::for_serve(args).and_then(|settings| server.reload(settings)) {
                     Ok(changes) => note(format_args!("SIGHUP: {changes}")),
                     Err(failure) => {
-                        note(format_args!("SIGHUP: nothing changed: {}", failure.into_line()));
+                        warn(format_args!("SIGHUP: nothing changed: {}", failure.into_line()));
                     }
                 }
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crossbeam::channel::{RecvTimeoutError, Sender, bounded};
 
-use super::say::note;
+use super::say::warn;
 use crate::reactor::Controller;
 use crate::shard::Shard;
 use crate::shard::control::{Control, Reply};
@@ -30,7 +30,7 @@ impl Watch {
             while stopped.recv_timeout(ASK_EVERY) == Err(RecvTimeoutError::Timeout) {
                 let Some(now) = ask(&controllers) else { continue };
                 if let Some(line) = pace.change(now) {
-                    note(line);
+                    warn(line);
                 }
             }
         });

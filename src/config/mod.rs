@@ -18,6 +18,7 @@ mod liveness;
 mod nat;
 mod nearest;
 mod network;
+mod observe;
 mod overload;
 mod registrar;
 mod serve;
@@ -34,6 +35,7 @@ pub use liveness::{Liveness, LivenessAnswer, Unreachable};
 pub use nat::{KeepaliveForm, KeepaliveMessage, KeepalivePace, Nat, NatOverride, NatTests};
 pub(crate) use nearest::nearest;
 pub use network::Network;
+pub use observe::{LogFormat, Observe};
 pub use overload::Overload;
 pub use refusal::{Origin, Refusal};
 pub use registrar::{

@@ -8,8 +8,8 @@ use super::parameter::{Kind, SPELLINGS};
 use super::refusal::{Fault, Origin, Refusal};
 use super::value::{self, Unit, joined};
 use super::{
-    Backend, ChallengeCode, ClientAuth, Evict, Kernel, LivenessAnswer, MinExpiresPolicy, PathMode,
-    Replace, Steering, Unreachable, UserParameters,
+    Backend, ChallengeCode, ClientAuth, Evict, Kernel, LivenessAnswer, LogFormat, MinExpiresPolicy,
+    PathMode, Replace, Steering, Unreachable, UserParameters,
 };
 use crate::limits::{
     BINDINGS_MAX, GUARD_NETWORKS_MAX, KEEPALIVE_BYTES_MAX, LISTENERS_MAX, MESSAGE_BYTES_MAX,
@@ -34,6 +34,11 @@ pub(super) const OVERLOAD_PROVEN: &str = "overload.wait_proven";
 pub(super) const SECURITY_LOG: &str = "security.log";
 pub(super) const SECURITY_LOG_BYTES: &str = "security.log_bytes";
 pub(super) const SECURITY_LOG_FILES: &str = "security.log_files";
+pub(super) const LOG_FORMAT: &str = "log.format";
+pub(super) const HEP: &str = "trace.hep";
+pub(super) const HEP_CAPTURE_ID: &str = "trace.hep_capture_id";
+pub(super) const HEP_PASSWORD_FILE: &str = "trace.hep_password_file";
+pub(super) const HEP_FAILURES: &str = "trace.hep_failures";
 pub(super) const LISTEN: &str = "serve.listen";
 pub(super) const REACTORS: &str = "serve.reactors";
 pub(super) const CPUS: &str = "serve.cpus";
@@ -112,6 +117,16 @@ macro_rules! kind {
             read: |s| s.serve.admin.map_or_else(String::new, |address| address.to_string()),
         }
     };
+    (collector) => {
+        Kind::Text {
+            range: "udp:ADDRESS:PORT, or empty",
+            write: |s, text| {
+                s.observe.hep = value::collector(text)?;
+                Ok(())
+            },
+            read: |s| s.observe.hep.map_or_else(String::new, |address| format!("udp:{address}")),
+        }
+    };
     (cpus) => {
         Kind::List {
             range: "all, or CPU numbers such as 0-3,8",
@@ -178,7 +193,7 @@ macro_rules! table {
 }
 
 /// Every parameter there is.
-pub static PARAMETERS: [Parameter; 111] = table![
+pub static PARAMETERS: [Parameter; 116] = table![
     "registrar.replace", "SS_ENDPOINT_REGISTER_REPLACE", None,
     {word Replace registrar.replace},
     "A REGISTER over the limit of bindings removes a binding (On), is refused (Off), or removes \
@@ -454,6 +469,22 @@ pub static PARAMETERS: [Parameter; 111] = table![
     "shield.register_burst", "", None,
     {whole 1-1000000 shield.register_burst},
     "As many of them at once";
+    LOG_FORMAT, "", None,
+    {word LogFormat observe.log_format},
+    "How lines of the log are written: for people, or an object of JSON each";
+    HEP, "", None,
+    {collector},
+    "The Homer collector that traced messages are sent to too (HEP3); the admin interface must be \
+     open";
+    HEP_CAPTURE_ID, "", None,
+    {whole 0-4294967295 observe.hep_capture_id},
+    "The number the collector knows this process by";
+    HEP_PASSWORD_FILE, "", None,
+    {path observe.hep_password_file},
+    "The file with the password that the collector asks for";
+    HEP_FAILURES, "", None,
+    {switch observe.hep_failures},
+    "The collector is sent, without a trace too, what was dropped or refused for good";
     LISTEN, "", None,
     {list "1-16 of TRANSPORT:ADDRESS:PORT, TRANSPORT being udp, tcp, tls, ws or wss" value::listen,
      serve.listen},

@@ -9,8 +9,8 @@ use super::parameters::{self, PARAMETERS, Parameter, find, index, unknown};
 use super::refusal::{Fault, Origin, Refusal};
 use super::value::{self, Malformed};
 use super::{
-    Algorithms, Auth, ClientAuth, Domain, Guard, KeepaliveForm, Liveness, Nat, Registrar, Serve,
-    Shield, Streams,
+    Algorithms, Auth, ClientAuth, Domain, Guard, KeepaliveForm, Liveness, Nat, Observe, Registrar,
+    Serve, Shield, Streams,
 };
 
 /// Everything that can be set, each value with its origin. `Default` is what runs without a file.
@@ -30,6 +30,8 @@ pub struct Settings {
     pub shield: Shield,
     /// What connections obey.
     pub streams: Streams,
+    /// What is shown beyond the admin interface.
+    pub observe: Observe,
     /// What `aorta serve` starts with.
     pub serve: Serve,
     pub(super) domains: Vec<DomainSettings>,
@@ -93,6 +95,7 @@ impl Default for Settings {
             liveness: Liveness::default(),
             shield: Shield::default(),
             streams: Streams::default(),
+            observe: Observe::default(),
             serve: Serve::default(),
             domains: Vec::new(),
             networks: Vec::new(),

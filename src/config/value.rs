@@ -127,6 +127,17 @@ pub fn admin(text: &str) -> Result<Option<SocketAddr>, Malformed> {
     address.map(Some).ok_or_else(|| malformed(0, "ADDRESS:PORT such as 127.0.0.1:8060"))
 }
 
+/// Where a collector is, `udp:ADDRESS:PORT`, the address written out or `localhost`; empty text is
+/// none.
+pub fn collector(text: &str) -> Result<Option<SocketAddr>, Malformed> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let wrong = || malformed(0, "udp:ADDRESS:PORT such as udp:192.0.2.9:9060");
+    let address = admin(text.strip_prefix("udp:").ok_or_else(wrong)?).map_err(|_| wrong())?;
+    address.filter(|address| address.port() != 0).map(Some).ok_or_else(wrong)
+}
+
 /// Networks such as `192.0.2.0/24`, or addresses, which are networks of one. Bits past the prefix
 /// are refused rather than cut: whoever wrote them meant another network.
 pub fn networks(items: &[&str]) -> Result<Vec<IpNet>, Malformed> {

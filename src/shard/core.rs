@@ -390,18 +390,20 @@ impl Core {
     ) {
         // The outlet shows what passes to the traces, which are not the core's in the meantime.
         let mut taken = self.trace.take().filter(|traces| !traces.is_forgotten(now.mono));
-        let Some(traces) = taken.as_deref_mut().filter(|traces| traces.is_under_way(now.mono))
-        else {
-            self.trace = taken;
-            for batch in datagrams.chunks(BATCH_MAX) {
-                self.handle_batch(now, batch, handed_over, watch, slots, outlet);
+        let is_under_way = taken.as_mut().is_some_and(|traces| traces.is_under_way(now.mono));
+        match &mut taken {
+            Some(traces) if is_under_way => {
+                self.counters.last = Last::default();
+                let mut tap = Tap { traces, outlet, now };
+                for batch in datagrams.chunks(BATCH_MAX) {
+                    self.handle_batch(now, batch, handed_over, watch, slots, &mut tap);
+                }
             }
-            return;
-        };
-        self.counters.last = Last::default();
-        let mut tap = Tap { traces, outlet, now };
-        for batch in datagrams.chunks(BATCH_MAX) {
-            self.handle_batch(now, batch, handed_over, watch, slots, &mut tap);
+            _ => {
+                for batch in datagrams.chunks(BATCH_MAX) {
+                    self.handle_batch(now, batch, handed_over, watch, slots, outlet);
+                }
+            }
         }
         self.trace = taken;
     }

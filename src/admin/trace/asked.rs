@@ -18,7 +18,15 @@ const BYTES_DEFAULT: usize = 4 << 20;
 
 /// The parameters of a trace that is to begin.
 pub(super) const KNOWN: &[&str] = &[
-    "ip", "account", "reason", "outcome", "direction", "keepalives", "seconds", "messages", "bytes",
+    "ip",
+    "account",
+    "reason",
+    "outcome",
+    "direction",
+    "keepalives",
+    "seconds",
+    "messages",
+    "bytes",
 ];
 
 /// What is asked for.
@@ -45,26 +53,26 @@ impl Asked {
             account: account.as_deref().map(account_of).transpose()?,
             peers: Vec::new(),
             reason: reason(query)?,
-            only: word(query, "outcome", &[
-                ("all", Only::All),
-                ("dropped", Only::Dropped),
-                ("failed", Only::Failed),
-            ])?
+            only: word(
+                query,
+                "outcome",
+                &[("all", Only::All), ("dropped", Only::Dropped), ("failed", Only::Failed)],
+            )?
             .unwrap_or_default(),
-            direction: word(query, "direction", &[
-                ("both", None),
-                ("in", Some(Direction::In)),
-                ("out", Some(Direction::Out)),
-            ])?
+            direction: word(
+                query,
+                "direction",
+                &[("both", None), ("in", Some(Direction::In)), ("out", Some(Direction::Out))],
+            )?
             .flatten(),
             keepalives: word(query, "keepalives", &[("true", true), ("false", false)])?
                 .unwrap_or(false),
         };
         let number = |name: &'static str, default: usize, min: usize, max: usize| {
             let Some(text) = query.value(name) else { return Ok(default) };
-            decimal(text).filter(|number| (min..=max).contains(number)).ok_or_else(|| {
-                Problem::parameter(name, format!("{name}: expected {min} to {max}"))
-            })
+            decimal(text)
+                .filter(|number| (min..=max).contains(number))
+                .ok_or_else(|| Problem::parameter(name, format!("{name}: expected {min} to {max}")))
         };
         let for_s = number("seconds", SECONDS_DEFAULT as usize, 1, TRACE_S_MAX as usize)?;
         Ok(Asked {
@@ -183,9 +191,20 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_refused() {
         for bad in [
-            "seconds=0", "seconds=3601", "messages=0", "messages=10001", "bytes=1", "ip=x",
-            "account=", "account=@x", "account=u@", "reason=none", "outcome=x", "direction=up",
-            "keepalives=1", "x=1",
+            "seconds=0",
+            "seconds=3601",
+            "messages=0",
+            "messages=10001",
+            "bytes=1",
+            "ip=x",
+            "account=",
+            "account=@x",
+            "account=u@",
+            "reason=none",
+            "outcome=x",
+            "direction=up",
+            "keepalives=1",
+            "x=1",
         ] {
             assert!(asked(bad).is_err(), "{bad}");
         }

@@ -63,7 +63,8 @@ pub(super) struct Kept {
 impl Kept {
     /// Who sent it, and who was to get it.
     pub fn ends(&self) -> (SocketAddr, SocketAddr) {
-        let remote = SocketAddr::new(self.traced.remote.ip().to_canonical(), self.traced.remote.port());
+        let remote =
+            SocketAddr::new(self.traced.remote.ip().to_canonical(), self.traced.remote.port());
         match self.traced.direction {
             Direction::In => (remote, self.local),
             Direction::Out => (self.local, remote),
@@ -132,7 +133,8 @@ struct Trace {
 impl Trace {
     fn keep(&mut self, message: &Arc<Kept>) {
         let bytes = message.traced.bytes.len();
-        while self.kept.len() >= self.asked.messages_max || self.bytes + bytes > self.asked.bytes_max
+        while self.kept.len() >= self.asked.messages_max
+            || self.bytes + bytes > self.asked.bytes_max
         {
             let Some((_, oldest)) = self.kept.pop_front() else { break };
             self.bytes -= oldest.traced.bytes.len();
@@ -463,8 +465,7 @@ pub(super) async fn end(api: &Api, id: u32) -> Result<Ended, Problem> {
 async fn take(api: &Api) {
     let mut pages = Vec::new();
     for shard in 0..api.shards.count() {
-        if let Ok(Reply::Traced(page)) =
-            api.shards.order(ShardId(shard), Control::TakeTraces).await
+        if let Ok(Reply::Traced(page)) = api.shards.order(ShardId(shard), Control::TakeTraces).await
         {
             pages.push((shard, page));
         }

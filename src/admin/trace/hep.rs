@@ -251,7 +251,8 @@ mod tests {
 
     #[test]
     fn addresses_of_ipv6_have_chunks_of_their_own_and_streams_are_tcp() {
-        let open = Settings { password: String::new(), ..settings("192.0.2.9:9060".parse().unwrap()) };
+        let open =
+            Settings { password: String::new(), ..settings("192.0.2.9:9060".parse().unwrap()) };
         let message = kept("[2001:db8::7]:5066", "0.0.0.0:0", Transport::Wss);
         let chunks = chunks(&packet(&open, &message));
         assert_eq!((&chunks[&1], &chunks[&2]), (&vec![10], &vec![6]));

@@ -15,6 +15,6 @@ mod pcap;
 mod routes;
 mod row;
 
-pub(super) use self::desk::{Desk, collect};
 pub use self::desk::Tracing;
+pub(super) use self::desk::{Desk, collect};
 pub(super) use self::routes::routes;

@@ -294,7 +294,8 @@ mod tests {
                 (packet[9], &packet[12..20], &packet[20..])
             }
         };
-        let len = if six { usize::from(u16_of(packet, 4)) } else { usize::from(u16_of(packet, 2)) - 20 };
+        let len =
+            if six { usize::from(u16_of(packet, 4)) } else { usize::from(u16_of(packet, 2)) - 20 };
         assert_eq!(len, rest.len());
         let end = [&(rest.len() as u32).to_be_bytes()[..], &[0, 0, 0, protocol]].concat();
         assert_eq!(checksum(&[addresses, &end, rest]), 0);
@@ -337,9 +338,8 @@ mod tests {
             .map(|(_, body)| {
                 let (packet, ..) = read(body);
                 assert_sums(packet);
-                let number = |at: usize| {
-                    u32::from_be_bytes(packet[20 + at..24 + at].try_into().unwrap())
-                };
+                let number =
+                    |at: usize| u32::from_be_bytes(packet[20 + at..24 + at].try_into().unwrap());
                 (number(4), number(8))
             })
             .collect();

@@ -1,30 +1,33 @@
 //! The paths of the traces. Messages are shown as they are on the wire, digest responses included,
 //! so all of it is for those who may act.
 
-use axum::Router;
 use axum::extract::{Path, RawQuery, State, rejection::PathRejection};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use serde::Serialize;
 
-use super::super::api::{Api, From, json};
+use super::super::api::{Api, json};
+use super::super::audit::{Action, Verb};
+use super::super::operator::{Operator, Role};
 use super::super::problem::Problem;
 use super::super::query::{Query, decimal};
+use super::super::routes::Routes;
 use super::asked::{Asked, KNOWN};
 use super::desk::{self, Ended, Info, PAGE_MESSAGES_MAX};
 use super::row::Row;
 use super::{events, pcap};
 
 /// The paths.
-pub(in super::super) fn routes() -> Router<Api> {
-    Router::new()
-        .route("/api/v1/traces", post(begin).get(list))
-        .route("/api/v1/traces/{trace}", get(one).delete(end))
-        .route("/api/v1/traces/{trace}/messages", get(messages))
-        .route("/api/v1/traces/{trace}/events", get(live))
-        .route("/api/v1/traces/{trace}/pcap", get(capture))
+pub(in super::super) fn routes() -> Routes {
+    Routes::new()
+        .post("/api/v1/traces", Role::Operate, begin)
+        .get("/api/v1/traces", Role::Operate, list)
+        .get("/api/v1/traces/{trace}", Role::Operate, one)
+        .delete("/api/v1/traces/{trace}", Role::Operate, end)
+        .get("/api/v1/traces/{trace}/messages", Role::Operate, messages)
+        .get("/api/v1/traces/{trace}/events", Role::Operate, live)
+        .get("/api/v1/traces/{trace}/pcap", Role::Operate, capture)
 }
 
 #[derive(Serialize)]
@@ -56,20 +59,18 @@ type Segment = Result<Path<String>, PathRejection>;
 /// `POST /api/v1/traces`
 async fn begin(
     State(api): State<Api>,
-    from: From,
+    operator: Operator,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let asked = Asked::read(&Query::read(query.as_deref(), KNOWN)?)?;
-    let info = desk::begin(&api, asked, from.to_string()).await?;
-    api.tell(from, &format!("traces {} for {} s", info.about, info.seconds));
+    let info = desk::begin(&api, asked, operator.name.to_string()).await?;
+    let action = Action::new(Verb::BeginTrace, info.about.as_str());
+    api.audit(&operator, action.detail(format!("for {} s", info.seconds)));
     Ok(json(&info))
 }
 
 /// `GET /api/v1/traces`
-async fn list(
-    State(api): State<Api>,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Problem> {
+async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     Query::read(query.as_deref(), &[])?;
     Ok(json(&List { items: api.traces.list() }))
 }
@@ -88,7 +89,7 @@ async fn one(
 /// `DELETE /api/v1/traces/{trace}`
 async fn end(
     State(api): State<Api>,
-    from: From,
+    operator: Operator,
     path: Segment,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
@@ -97,7 +98,7 @@ async fn end(
     match desk::end(&api, id).await? {
         Ended::Unknown => Err(unknown()),
         Ended::Ended => {
-            api.tell(from, &format!("ends trace {id}"));
+            api.audit(&operator, Action::new(Verb::EndTrace, id.to_string()));
             Ok(json(&Gone { ended: true, forgotten: false }))
         }
         Ended::Forgotten => Ok(json(&Gone { ended: false, forgotten: true })),
@@ -142,12 +143,15 @@ async fn live(
 /// `GET /api/v1/traces/{trace}/pcap`
 async fn capture(
     State(api): State<Api>,
+    operator: Operator,
     path: Segment,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     Query::read(query.as_deref(), &[])?;
     let id = number_of(path)?;
     let messages = api.traces.all(id).ok_or_else(unknown)?;
+    let action = Action::new(Verb::Export, format!("trace {id}"));
+    api.audit(&operator, action.detail(format!("{} messages", messages.len())));
     let kind = HeaderValue::from_static("application/x-pcapng");
     let mut response = ([(CONTENT_TYPE, kind)], pcap::file(&messages)).into_response();
     let name = format!("attachment; filename=\"aorta-trace-{id}.pcapng\"");

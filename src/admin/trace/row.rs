@@ -107,7 +107,9 @@ pub(super) fn shown(bytes: &[u8]) -> String {
 pub(super) fn call_id(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut table = HeaderTable::new();
     let message = match parse(bytes, Framing::Datagram, &mut table) {
-        Parsed::Complete { message, .. } | Parsed::Invalid { message: Some(message), .. } => message,
+        Parsed::Complete { message, .. } | Parsed::Invalid { message: Some(message), .. } => {
+            message
+        }
         _ => return None,
     };
     message.first(HeaderName::CallId).map(<[u8]>::to_vec)

@@ -11,15 +11,15 @@ use crate::cli::say::print;
 
 /// One line of the exposition: name, labels, value.
 #[derive(Debug, PartialEq)]
-struct Sample<'a> {
-    name: &'a str,
-    labels: Vec<(&'a str, &'a str)>,
-    value: f64,
+pub(super) struct Sample<'a> {
+    pub name: &'a str,
+    pub labels: Vec<(&'a str, &'a str)>,
+    pub value: f64,
 }
 
 impl<'a> Sample<'a> {
     /// Reads a line; comments and what cannot be read are none. No label of ours needs an escape.
-    fn read(line: &'a str) -> Option<Sample<'a>> {
+    pub fn read(line: &'a str) -> Option<Sample<'a>> {
         if line.starts_with('#') {
             return None;
         }

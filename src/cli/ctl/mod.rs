@@ -10,6 +10,7 @@ mod pages;
 mod registrations;
 mod suspensions;
 pub(super) mod table;
+mod top;
 mod trace;
 
 use std::path::Path;
@@ -41,6 +42,7 @@ pub fn run(args: &CtlArgs) -> Result<ExitCode, Failure> {
         CtlCommand::Blacklist(command) => blacklist::run(&desk, command)?,
         CtlCommand::Events(args) => events::run(&desk, args)?,
         CtlCommand::Trace(args) => trace::run(&desk, args)?,
+        CtlCommand::Top(args) => top::run(desk, args)?,
         CtlCommand::Latency(args) => latency::run(&desk, args)?,
         CtlCommand::Metrics { name, all } => metrics::run(&desk, name.as_deref(), *all)?,
     }
@@ -79,10 +81,12 @@ impl Desk {
         Ok(Desk { client, json })
     }
 
+    fn bytes(&self, method: &Method, path: &str) -> Result<Vec<u8>, Failure> {
+        self.client.ask(method, path).map_err(|error| Failure::new(error.to_string()))
+    }
+
     fn text(&self, method: &Method, path: &str) -> Result<String, Failure> {
-        let body =
-            self.client.ask(method, path).map_err(|error| Failure::new(error.to_string()))?;
-        String::from_utf8(body).map_err(|_| not_ours())
+        String::from_utf8(self.bytes(method, path)?).map_err(|_| not_ours())
     }
 
     /// Asks, and returns the answer.

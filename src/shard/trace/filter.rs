@@ -57,10 +57,7 @@ impl Trace {
     /// is no SIP.
     pub(super) fn is_of(&self, remote: SocketAddr, bytes: &[u8], is_raw: bool) -> bool {
         let Filter { source, account, keepalives, reason, .. } = &self.order.filter;
-        let asked_for = matches!(
-            reason,
-            Some((Some(DropReason::Keepalive | DropReason::Stun), _))
-        );
+        let asked_for = matches!(reason, Some((Some(DropReason::Keepalive | DropReason::Stun), _)));
         if is_raw && !keepalives && !asked_for {
             return false;
         }
@@ -114,7 +111,8 @@ fn names(bytes: &[u8], user: &[u8], domains: &[String]) -> bool {
         let Some((b'@', host)) = bytes.get(at + user.len()..).and_then(<[u8]>::split_first) else {
             return false;
         };
-        let end = host.iter().position(|byte| !byte.is_ascii_alphanumeric() && !b".-".contains(byte));
+        let end =
+            host.iter().position(|byte| !byte.is_ascii_alphanumeric() && !b".-".contains(byte));
         let host = &host[..end.unwrap_or(host.len())];
         let host = host.strip_suffix(b".").unwrap_or(host);
         let is_there = |name: &String| name.as_bytes().eq_ignore_ascii_case(host);
@@ -178,9 +176,8 @@ mod tests {
 
     #[test]
     fn what_became_of_a_message_decides_as_asked() {
-        let about = |filter: Filter, fate: Fate| {
-            traces(vec![filter]).under_way[0].is_about_fate(fate)
-        };
+        let about =
+            |filter: Filter, fate: Fate| traces(vec![filter]).under_way[0].is_about_fate(fate);
         let (good, scanner) = (Fate::Answered(200, None), Fate::Dropped(DropReason::Scanner));
         let refused = Fate::Answered(404, Some(RefuseReason::ForeignDomain));
         let only = |only| Filter { only, ..Filter::default() };

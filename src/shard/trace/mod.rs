@@ -66,10 +66,9 @@ impl Fate {
     pub fn is_failure(self) -> bool {
         match self {
             Fate::Answered(status, _) => status >= 400 && ![401, 407].contains(&status),
-            Fate::Dropped(reason) => !matches!(
-                reason,
-                DropReason::Keepalive | DropReason::Stun | DropReason::Ack
-            ),
+            Fate::Dropped(reason) => {
+                !matches!(reason, DropReason::Keepalive | DropReason::Stun | DropReason::Ack)
+            }
             Fate::Taken => false,
         }
     }
@@ -196,10 +195,7 @@ impl Traces {
     }
 
     /// The numbers of the traces that say yes, each of which has seen one more.
-    fn about(
-        &mut self,
-        mut is_about: impl FnMut(&mut Trace) -> bool,
-    ) -> ArrayVec<u32, TRACES_MAX> {
+    fn about(&mut self, mut is_about: impl FnMut(&mut Trace) -> bool) -> ArrayVec<u32, TRACES_MAX> {
         let mut about = ArrayVec::new();
         for trace in &mut self.under_way {
             if is_about(trace) {
@@ -258,9 +254,7 @@ impl Core {
         }
         let domain = order.filter.account.as_ref().and_then(|account| account.domain.as_deref());
         let names = domain.map(|domain| match self.domains.find(domain.as_bytes()) {
-            Some(domain) => {
-                std::iter::once(&domain.name).chain(&domain.aliases).cloned().collect()
-            }
+            Some(domain) => std::iter::once(&domain.name).chain(&domain.aliases).cloned().collect(),
             None => vec![domain.to_owned()],
         });
         let mut peers = ArrayVec::new();

@@ -137,7 +137,9 @@ impl Traces {
             trace.is_of(to, bytes, is_raw) && trace.is_about_own() && trace.goes(Direction::Out)
         });
         let (local, transport) = match flow {
-            Flow::Datagram { listener, local_ip } => (self.local(listener, local_ip), Transport::Udp),
+            Flow::Datagram { listener, local_ip } => {
+                (self.local(listener, local_ip), Transport::Udp)
+            }
             Flow::Connection { transport, .. } => (None, transport),
         };
         let direction = Direction::Out;
@@ -241,8 +243,7 @@ mod tests {
         tapped(&mut traces, &datagram(ASK), Handled::Nothing, Some(DropReason::Scanner));
         tapped(&mut traces, &datagram(ASK), reply(), None);
         let page = traces.page();
-        let about: Vec<Vec<u32>> =
-            page.messages.iter().map(|one| one.traces.to_vec()).collect();
+        let about: Vec<Vec<u32>> = page.messages.iter().map(|one| one.traces.to_vec()).collect();
         assert_eq!(about, [vec![1, 3], vec![3], vec![2, 3]]);
         assert_eq!(page.messages[0].fate, Some(Fate::Dropped(DropReason::Scanner)));
         assert_eq!(page.seen, [(1, 1), (2, 1), (3, 3)]);
