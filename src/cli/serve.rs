@@ -24,11 +24,14 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let signals = Signals::block().map_err(|error| Failure::new(error.to_string()))?;
     let settings = settings::for_serve(args)?;
     say::write_as(settings.observe.log_format);
-    let admin = admin::settings(&settings.serve, args.admin_token.as_deref())?;
+    let admin = admin::settings(&settings, args.admin_token.as_deref(), args.data.as_deref())?;
     let log = security_log(&settings.serve)?;
     let mut server = Server::start(&settings, args.data.as_deref())?;
     let shield = shield::start(&settings, &mut server);
     let admin = admin.map(|admin| admin::start(admin, &server, shield.desk())).transpose()?;
+    if let Some(admin) = &admin {
+        server.on_reload(admin::prepare(admin.reins()));
+    }
     if admin.is_none() && settings.observe.hep.is_some() {
         warn("trace.hep: nothing is sent there without --admin");
     }
@@ -49,8 +52,8 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     match &args.data {
         None => note("without --data nothing outlives this process"),
         Some(data) => note(format_args!(
-            "the key of the nonces and what operators block are kept in {}; bindings are in memory \
-             only",
+            "the key of the nonces, operators, what they did and what they block are kept in {}; \
+             bindings are in memory only",
             data.display()
         )),
     }
