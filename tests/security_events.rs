@@ -14,13 +14,14 @@ mod serve;
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
+use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use common::Phone;
 use http::{ask, ask_with, get};
 use office::{Office, each, items};
 use serde_json::Value;
-use serve::{Process, Wire};
+use serve::{Process, Server, Wire};
 
 const EVENTS: &str = "/api/v1/security-events";
 const TRACES: &str = "/api/v1/traces";
@@ -294,6 +295,47 @@ fn a_trace_is_about_what_was_asked_for_and_ends_by_itself() {
         }
         get(office.http, &format!("{TRACES}/1/messages?after=18446744073709551615")).problem(400);
     });
+}
+
+#[test]
+fn a_collector_is_sent_what_fails_without_a_trace_where_that_is_set() {
+    let collector = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    collector.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+    let hep = format!("trace.hep=udp:{}", collector.local_addr().unwrap());
+    let set = ["--set", &hep, "--set", "trace.hep_failures=On", "--set", "trace.hep_capture_id=7"];
+    each(&set, |office| {
+        let wire = Wire::to(office.server.target());
+        let mut phone = Phone::new(1, "kit", &wire.local().to_string());
+        phone.user_agent = "friendly-scanner".into();
+        let (mut buffer, began) = ([0; 4096], Instant::now());
+        // It begins a moment after the interface does.
+        let len = loop {
+            wire.send(phone.register(60).as_bytes());
+            match collector.recv(&mut buffer) {
+                Ok(len) => break len,
+                Err(_) => assert!(began.elapsed() < Duration::from_secs(30), "nothing is sent"),
+            }
+        };
+        assert!(buffer.starts_with(b"HEP3"));
+        let holds = |bytes: &[u8]| buffer[..len].windows(bytes.len()).any(|part| part == bytes);
+        assert!(holds(b"REGISTER sip:") && holds(&[0, 0, 0, 12, 0, 10, 0, 0, 0, 7]));
+        let metrics = get(office.http, "/metrics").body;
+        assert!(office::sum(&metrics, "aorta_hep_sent_total") > 0);
+        assert_eq!(get(office.http, TRACES).good()["items"], serde_json::json!([]), "nobody's");
+        while collector.recv(&mut buffer).is_ok() {}
+    });
+}
+
+#[test]
+fn each_line_of_the_log_is_an_object_where_that_is_set() {
+    let arguments = ["--listen", "udp:127.0.0.1:0", "--reactors", "1", "--set", "log.format=json"];
+    let Some(server) = Server::start_bare(&arguments) else { return };
+    let said = &server.process.err;
+    let line = said.iter().find(|line| line.contains("reactors on CPUs")).expect("it is said");
+    let line: Value = serde_json::from_str(line).expect("JSON");
+    assert_eq!((&line["level"], &line["target"]), (&"info".into(), &"aorta::serve".into()));
+    assert_eq!((&line["reactors"], &line["accounts"]), (&1.into(), &0.into()));
+    assert!(line["time"].as_str().is_some_and(|time| time.ends_with('Z') && time.len() == 27));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod attack_arguments;
 mod nat_arguments;
+mod papers;
 
 use aorta_load::options::{AlgorithmChoice, Options, Pace};
 use aorta_load::report::progress::ProgressLine;
@@ -24,7 +25,7 @@ use std::time::Duration;
 #[derive(Parser)]
 #[command(name = "aorta-load", version, after_help = AFTER_HELP)]
 struct Arguments {
-    /// Scenario, or `list` to name them all
+    /// Scenario, or `list` to name them all; `man` and `completions` for this command line
     scenario: String,
     /// The registrar: HOST:PORT, [IPV6]:PORT, or HOST alone for port 5060
     #[arg(long, short, value_name = "HOST:PORT")]
@@ -110,6 +111,9 @@ struct Arguments {
     /// End with the summary as one line of JSON
     #[arg(long)]
     json: bool,
+    /// The shell that `completions` are for: bash, zsh or fish
+    #[arg(long, value_name = "SHELL", default_value = "bash", value_parser = papers::shell)]
+    shell: clap_complete::Shell,
     /// No progress lines
     #[arg(long, short)]
     quiet: bool,
@@ -143,6 +147,14 @@ fn main() -> ExitCode {
         text.push_str(&line(nat::NAME, nat::ABOUT));
         text.push_str(&line(attack::NAME, attack::ABOUT));
         return if show(&text) { ExitCode::SUCCESS } else { ExitCode::from(1) };
+    }
+    let paper = match arguments.scenario.as_str() {
+        papers::MAN => Some(papers::man()),
+        papers::COMPLETIONS => Some(papers::completions(arguments.shell)),
+        _ => None,
+    };
+    if let Some(paper) = paper {
+        return if show(&paper) { ExitCode::SUCCESS } else { ExitCode::from(1) };
     }
     let options = match options(&arguments) {
         Ok(options) => options,

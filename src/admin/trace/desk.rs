@@ -20,7 +20,7 @@ use super::super::registrations::unexpected;
 use super::asked::Asked;
 use super::hep::{self, Hep};
 use crate::flow::Transport;
-use crate::limits::{TRACE_KEPT_BYTES_MAX, TRACE_KEPT_MESSAGES_MAX, TRACES_MAX};
+use crate::limits::{TRACE_KEPT_BYTES_MAX, TRACE_KEPT_MESSAGES_MAX, TRACE_S_MAX, TRACES_MAX};
 use crate::reactor::Clock;
 use crate::shard::ShardId;
 use crate::shard::control::{Control, Reply};
@@ -37,8 +37,8 @@ const ENDED_KEPT: Duration = Duration::from_secs(15 * 60);
 pub(super) const PAGE_MESSAGES_MAX: usize = 1000;
 /// A page ends behind this many bytes of messages.
 const PAGE_BYTES: usize = 1 << 20;
-/// The trace of failures lasts so long and is begun again then, so that no shard goes on by itself.
-const FAILURES_S: u32 = 60;
+/// The trace of failures lasts so long and is begun again then, as no trace goes on for ever.
+const FAILURES_S: u32 = TRACE_S_MAX;
 /// What stands for the owner of that trace.
 const FAILURES_OWNER: &str = "trace.hep_failures";
 
