@@ -14,6 +14,7 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use super::access::{Access, Asked, cleared};
+use super::analysis::{self, Analysis};
 use super::audit::Action;
 use super::keep::Keep;
 use super::latency::LastWindow;
@@ -45,6 +46,7 @@ pub(super) struct Inner {
     /// Keeps what is to outlive the process, if anything does.
     pub keep: Option<Keep>,
     pub last_window: LastWindow,
+    pub analysis: Analysis,
     /// Traces begun.
     pub traces: AtomicU64,
 }
@@ -81,6 +83,7 @@ pub(super) fn routes() -> Routes {
         .merge(shield::routes())
         .merge(latency::routes())
         .merge(metrics::routes())
+        .merge(analysis::routes())
 }
 
 /// Every path there is, behind the guard.
@@ -140,6 +143,7 @@ impl Api {
             told: Box::new(|_| {}),
             keep: None,
             last_window: tokio::sync::watch::channel(None).1,
+            analysis: Analysis::new(analysis::Settings::default()),
             traces: AtomicU64::new(0),
         })
     }

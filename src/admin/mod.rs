@@ -21,6 +21,7 @@
 //! What a person is to read on a screen is not made here; nor is anything kept.
 
 mod access;
+mod analysis;
 mod api;
 mod audit;
 mod blacklist;
@@ -47,6 +48,7 @@ mod suspensions;
 mod trace;
 
 pub use self::access::{Token, TokenError};
+pub use self::analysis::{Places, PlacesError, Settings as AnalysisSettings, Terms};
 pub use self::keep::{BlockChange, Keep, Kept};
 pub use self::latency::Row as LatencyRow;
 pub use self::operator::Role;

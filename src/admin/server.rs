@@ -24,6 +24,7 @@ use tokio::time::{sleep, timeout};
 use tower_service::Service;
 
 use super::access::{Access, Token};
+use super::analysis::{self, Analysis};
 use super::api::{Api, Inner, Tell, router};
 use super::keep::Keep;
 use super::latency::keep_windows;
@@ -50,6 +51,8 @@ pub struct Settings {
     pub limits: Limits,
     /// What the wall clock shows.
     pub started: UnixTime,
+    /// What is made of what is registered.
+    pub analysis: analysis::Settings,
 }
 
 /// How much of everything.
@@ -174,7 +177,7 @@ impl Admin {
         told: Tell,
         keep: Option<Keep>,
     ) -> Result<Admin, AdminError> {
-        let Settings { listen, token, limits, started } = settings;
+        let Settings { listen, token, limits, started, analysis } = settings;
         let failed =
             |operation| move |source| AdminError::System { operation, address: listen, source };
         let access = match token {
@@ -205,6 +208,7 @@ impl Admin {
             told,
             keep,
             last_window,
+            analysis: Analysis::new(analysis),
             traces: AtomicU64::new(0),
         });
         let (stop, stopped) = watch::channel(false);
@@ -212,7 +216,8 @@ impl Admin {
         let thread = thread::Builder::new()
             .name("admin".into())
             .spawn(move || {
-                let _keeper = runtime.spawn(keep_windows(api, windows));
+                let _keeper = runtime.spawn(keep_windows(api.clone(), windows));
+                let _analysis = runtime.spawn(analysis::run(api));
                 runtime.block_on(server.serve(listener));
             })
             .map_err(failed("starting a thread"))?;

@@ -5,11 +5,16 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::sync::watch::{self, Sender};
+
 use super::Failure;
+use super::reload::Prepare;
 use super::say::note;
 use super::server::Server;
-use crate::admin::{self, Admin, BlockChange, Limits, Shards, Token};
-use crate::config::Serve;
+use crate::admin::{
+    self, Admin, AnalysisSettings, BlockChange, Limits, Places, Shards, Terms, Token,
+};
+use crate::config::Settings;
 use crate::flow::Transport;
 use crate::reactor::Clock;
 use crate::shield::ShieldDesk;
@@ -23,7 +28,11 @@ pub(super) const TOKEN_VARIABLE: &str = "AORTA_ADMIN_TOKEN";
 ///
 /// # Errors
 /// One line with what is wrong with the token, or that one is needed.
-pub fn settings(serve: &Serve, token: Option<&str>) -> Result<Option<admin::Settings>, Failure> {
+pub fn settings(
+    settings: &Settings,
+    token: Option<&str>,
+) -> Result<Option<(admin::Settings, Sender<Terms>)>, Failure> {
+    let serve = &settings.serve;
     let Some(listen) = serve.admin else {
         if token.is_some() {
             return Err(Failure::new("--admin-token: there is no --admin that it would open"));
@@ -46,7 +55,32 @@ pub fn settings(serve: &Serve, token: Option<&str>) -> Result<Option<admin::Sett
         note("the token of the admin interface is shorter than 16 characters");
     }
     let started = Clock::start().now().wall;
-    Ok(Some(admin::Settings { listen, token, limits: Limits::default(), started }))
+    let places = Places::open(&settings.analysis.databases)
+        .map_err(|error| Failure::new(error.to_string()))?;
+    let (terms, obeyed) = watch::channel(terms(settings));
+    let analysis = AnalysisSettings { terms: obeyed, places };
+    let limits = Limits::default();
+    Ok(Some((admin::Settings { listen, token, limits, started, analysis }, terms)))
+}
+
+/// What the analysis obeys of the settings.
+fn terms(settings: &Settings) -> Terms {
+    Terms { analysis: settings.analysis.clone() }
+}
+
+/// Lets the analysis obey other settings from a reload on. Databases are read when they are asked
+/// next, and again here, so that a reload names what is wrong with them.
+fn prepare(obeyed: Sender<Terms>) -> Prepare {
+    Box::new(move |settings| {
+        if obeyed.borrow().analysis.databases != settings.analysis.databases {
+            Places::open(&settings.analysis.databases)
+                .map_err(|error| Failure::new(error.to_string()))?;
+        }
+        let (obeyed, terms) = (obeyed.clone(), terms(settings));
+        Ok(Box::new(move || {
+            obeyed.send_replace(terms);
+        }))
+    })
 }
 
 fn wrong(place: &str, error: &admin::TokenError) -> Failure {
@@ -89,8 +123,8 @@ fn keep_blocks(blocks: &Arc<BlockStore>) -> admin::Keep {
 /// # Errors
 /// One line with what is wrong.
 pub fn start(
-    settings: admin::Settings,
-    server: &Server,
+    (settings, obeyed): (admin::Settings, Sender<Terms>),
+    server: &mut Server,
     shield: ShieldDesk,
 ) -> Result<Admin, Failure> {
     let datagrams = server.listening().filter(|(transport, _)| *transport == Transport::Udp);
@@ -108,6 +142,7 @@ pub fn start(
     let keep = server.blocks.as_ref().map(keep_blocks);
     let started = Admin::start(settings, shards, told, keep)
         .map_err(|error| Failure::new(error.to_string()))?;
+    server.on_reload(prepare(obeyed));
     if open {
         note("the admin interface asks nobody on this host for a token");
     } else if !listen.ip().is_loopback() {

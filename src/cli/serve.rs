@@ -23,11 +23,11 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     // Before any thread is there: each inherits the blocked signals.
     let signals = Signals::block().map_err(|error| Failure::new(error.to_string()))?;
     let settings = settings::for_serve(args)?;
-    let admin = admin::settings(&settings.serve, args.admin_token.as_deref())?;
+    let admin = admin::settings(&settings, args.admin_token.as_deref())?;
     let log = security_log(&settings.serve)?;
     let mut server = Server::start(&settings, args.data.as_deref())?;
     let shield = shield::start(&settings, &mut server);
-    let admin = admin.map(|admin| admin::start(admin, &server, shield.desk())).transpose()?;
+    let admin = admin.map(|admin| admin::start(admin, &mut server, shield.desk())).transpose()?;
     note(format_args!(
         "{} accounts in {} domains, {} reactors on CPUs {:?}",
         server.accounts,

@@ -1,7 +1,10 @@
 //! Configuration as plain structs with documented defaults and units; the layers below only see
-//! these values. Names, aliases and ranges are [`parameters`]', the values together and their
-//! origins [`settings`]', the text of one value [`value`]'s, that of a file [`mod@file`]'s. Nothing
-//! here opens a file: text comes in as an argument.
+//! these values. Names, aliases and ranges are [`parameters`]', written by the macros of `kinds`;
+//! the values together and their origins are [`settings`]', the text of one value [`value`]'s, that
+//! of a file [`mod@file`]'s. Nothing here opens a file: text comes in as an argument.
+
+#[macro_use]
+mod kinds;
 
 pub mod file;
 pub mod parameter;
@@ -11,6 +14,7 @@ pub mod settings;
 pub mod value;
 
 mod account;
+mod analysis;
 mod auth;
 mod describe;
 mod guard;
@@ -26,6 +30,7 @@ mod streams;
 mod words;
 
 pub use account::{AccountAuthentication, AccountPolicy, AllowedSource, StaticContact};
+pub use analysis::Analysis;
 pub use auth::{Algorithms, Auth, ChallengeCode, Domain, Suspension};
 pub use describe::Described;
 pub use file::load;

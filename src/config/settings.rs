@@ -9,7 +9,7 @@ use super::parameters::{self, PARAMETERS, Parameter, find, index, unknown};
 use super::refusal::{Fault, Origin, Refusal};
 use super::value::{self, Malformed};
 use super::{
-    Algorithms, Auth, ClientAuth, Domain, Guard, KeepaliveForm, Liveness, Nat, Registrar, Serve,
+    Algorithms, Analysis, Auth, ClientAuth, Domain, Guard, KeepaliveForm, Liveness, Nat, Registrar, Serve,
     Shield, Streams,
 };
 
@@ -26,6 +26,8 @@ pub struct Settings {
     pub nat: Nat,
     /// How phones that are gone are noticed.
     pub liveness: Liveness,
+    /// What is made of what is registered.
+    pub analysis: Analysis,
     /// What the kernel drops before it reaches us.
     pub shield: Shield,
     /// What connections obey.
@@ -91,6 +93,7 @@ impl Default for Settings {
             guard: Guard::default(),
             nat: Nat::default(),
             liveness: Liveness::default(),
+            analysis: Analysis::default(),
             shield: Shield::default(),
             streams: Streams::default(),
             serve: Serve::default(),

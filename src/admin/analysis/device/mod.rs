@@ -24,7 +24,7 @@ pub const UNNAMED: &str = "unnamed";
 pub(super) type Plain = ArrayString<USER_AGENT_BYTES_MAX>;
 
 /// What a phone is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Device {
     /// One of the table's, [`OTHER`] or [`UNNAMED`].
     pub vendor: &'static str,
