@@ -21,7 +21,13 @@ const METRICS: &str = "/metrics";
 
 fn start(limits: Limits) -> (Admin, SocketAddr) {
     let listen = "127.0.0.1:0".parse().unwrap();
-    let settings = Settings { listen, token: None, limits, started: UnixTime(1_800_000_000), analysis: AnalysisSettings::default() };
+    let settings = Settings {
+        listen,
+        token: None,
+        limits,
+        started: UnixTime(1_800_000_000),
+        analysis: AnalysisSettings::default(),
+    };
     let shards = Shards::new(Vec::new(), Vec::new, Vec::new());
     let admin = Admin::start(settings, shards, Box::new(|_| {}), None).expect("a free port");
     let address = admin.address();

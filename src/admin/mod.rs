@@ -15,6 +15,7 @@
 //! - `security`: what has happened, with aggregation; `trace`: what is dropped while somebody
 //!   looks; `pages`: lists put together from all shards
 //! - `shield`: what of it the kernel drops, and by which means
+//! - `analysis`: which devices are registered, from where, over what
 //! - `latency`: how long messages take, stage by stage; `hgrm`: that as a percentile file
 //! - `metrics`: every counter as text for Prometheus
 //! - [`client`]: the other end, for `aorta ctl`

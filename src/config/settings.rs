@@ -9,8 +9,8 @@ use super::parameters::{self, PARAMETERS, Parameter, find, index, unknown};
 use super::refusal::{Fault, Origin, Refusal};
 use super::value::{self, Malformed};
 use super::{
-    Algorithms, Analysis, Auth, ClientAuth, Domain, Guard, KeepaliveForm, Liveness, Nat, Registrar, Serve,
-    Shield, Streams,
+    Algorithms, Analysis, Auth, ClientAuth, Domain, Guard, KeepaliveForm, Liveness, Nat, Registrar,
+    Serve, Shield, Streams,
 };
 
 /// Everything that can be set, each value with its origin. `Default` is what runs without a file.

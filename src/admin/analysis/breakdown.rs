@@ -65,8 +65,7 @@ pub(in crate::admin) struct Geography {
     pub rows: Rows,
 }
 
-const NO_DATABASE: &str =
-    "no database says where an address is: geo.database names MMDB files of countries, cities or \
+const NO_DATABASE: &str = "no database says where an address is: geo.database names MMDB files of countries, cities or \
      networks";
 
 fn about(api: &Api, kept: Option<&Kept>) -> SurveyAbout {
@@ -202,8 +201,9 @@ async fn show_breakdown(
 
 fn rows_csv(name: &'static str, rows: Rows) -> Result<Response, Problem> {
     let head = ["key", "label", "count", "share_percent"];
-    let rows = rows.items.into_iter().map(|row| {
-        [row.key, row.label, row.count.to_string(), row.share_percent.to_string()]
-    });
+    let rows = rows
+        .items
+        .into_iter()
+        .map(|row| [row.key, row.label, row.count.to_string(), row.share_percent.to_string()]);
     csv(name, head, rows)
 }

@@ -98,7 +98,8 @@ impl Survey {
                 Rows { items: items.collect(), rest, total }
             }};
         }
-        let of_country = |code: &str| country.is_none_or(|wanted| wanted.eq_ignore_ascii_case(code));
+        let of_country =
+            |code: &str| country.is_none_or(|wanted| wanted.eq_ignore_ascii_case(code));
         match by {
             By::Vendor => rows!(&self.vendors, |_| true, |vendor, named| {
                 (vendor.to_string(), vendor.to_string(), agent_filter(named, 0))

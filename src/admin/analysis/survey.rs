@@ -11,6 +11,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::counts::Counts;
 use super::device::{Device, MODEL_BYTES_MAX, Named, Plain, device};
 use super::place::{City, Country, Lookup, System};
+use crate::shard::filter::Status;
 use crate::shard::registrations::Registration;
 use crate::time::{Now, UnixTime};
 
@@ -166,7 +167,8 @@ impl Pass {
         let Registration { aor, binding, .. } = registration;
         let survey = &mut self.survey;
         survey.bindings += 1;
-        let domain = aor.iter().rposition(|byte| *byte == b'@').map_or(&[][..], |at| &aor[at + 1..]);
+        let domain =
+            aor.iter().rposition(|byte| *byte == b'@').map_or(&[][..], |at| &aor[at + 1..]);
         survey.domains.add(short(domain));
         survey.statuses.add(Status::of(binding, now.mono).word());
         if binding.is_static() {

@@ -1,6 +1,7 @@
 //! `aorta ctl`: a running registrar asked, and made to act, over its admin interface. Tables are
 //! for people; `--json` is for programs.
 
+mod analysis;
 mod ask;
 mod blacklist;
 mod events;
@@ -42,6 +43,9 @@ pub fn run(args: &CtlArgs) -> Result<ExitCode, Failure> {
         CtlCommand::Events(args) => events::run(&desk, args)?,
         CtlCommand::Trace(args) => trace::run(&desk, args)?,
         CtlCommand::Latency(args) => latency::run(&desk, args)?,
+        CtlCommand::Devices(args) => analysis::devices(&desk, args)?,
+        CtlCommand::Geography(args) => analysis::geography(&desk, args)?,
+        CtlCommand::Breakdown(args) => analysis::breakdown(&desk, args)?,
         CtlCommand::Metrics { name, all } => metrics::run(&desk, name.as_deref(), *all)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -89,7 +89,7 @@ pub(super) static VENDORS: &[Vendor] = vendors! {
     "DrayTek": Behind ["DrayTek"];
     "Deutsche Telekom": Whole ["Speedport", "Digitalisierungsbox"];
     "Zyxel": Behind ["ZyXEL"];
-    "TP-Link": Behind ["TP-Link", "TP-LINK"];
+    "TP-Link": Behind ["TP-Link"];
     "Patton": Behind ["Patton"] Whole ["SmartNode"];
     "Mediatrix": Behind ["Mediatrix"];
     "Dinstar": Behind ["DINSTAR"] Whole ["DAG1", "DAG2", "DWG2", "UC2000"];

@@ -199,9 +199,8 @@ fn cleaned(text: &str) -> &str {
     let text = if text.starts_with('R') { text } else { unmarked(text) };
     let built = text.find(['+', '~']).unwrap_or(text.len());
     let text = &text[..built];
-    let is_built = |&(at, _): &(usize, &str)| {
-        text[at + 1..].starts_with(|c: char| c.is_ascii_alphabetic())
-    };
+    let is_built =
+        |&(at, _): &(usize, &str)| text[at + 1..].starts_with(|c: char| c.is_ascii_alphabetic());
     let text = text.match_indices('-').find(is_built).map_or(text, |(at, _)| &text[..at]);
     match text.rsplit_once('_') {
         Some((version, address)) if is_address(address) => version,

@@ -270,19 +270,25 @@ mod tests {
 
     fn country(code: &str, name: &str) -> Value {
         let names = Value::map([("en", Value::text(name)), ("de", Value::text("x"))]);
-        Value::map([("geoname_id", Value::Number(7)), ("iso_code", Value::text(code)),
-            ("names", names)])
+        Value::map([
+            ("geoname_id", Value::Number(7)),
+            ("iso_code", Value::text(code)),
+            ("names", names),
+        ])
     }
 
     fn cities() -> Vec<u8> {
         let berlin = Value::map([("names", Value::map([("en", Value::text("Berlin"))]))]);
         let germany = country("DE", "Germany");
-        write("Test-City", &[
-            ("185.0.0.0/16", Value::map([("city", berlin), ("country", germany.clone())])),
-            ("185.1.0.0/16", Value::map([("registered_country", germany)])),
-            ("2a00::/16", Value::map([("country", country("FR", ""))])),
-            ("9.0.0.0/8", Value::text("no record at all")),
-        ])
+        write(
+            "Test-City",
+            &[
+                ("185.0.0.0/16", Value::map([("city", berlin), ("country", germany.clone())])),
+                ("185.1.0.0/16", Value::map([("registered_country", germany)])),
+                ("2a00::/16", Value::map([("country", country("FR", ""))])),
+                ("9.0.0.0/8", Value::text("no record at all")),
+            ],
+        )
     }
 
     fn systems() -> Vec<u8> {

@@ -9,7 +9,9 @@ use ipnet::IpNet;
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
     Text(String),
+    Short(u16),
     Number(u32),
+    Long(u64),
     Map(Vec<(String, Value)>),
     List(Vec<Value>),
 }
@@ -31,6 +33,14 @@ impl Value {
             }
             Value::Number(number) => {
                 control(out, 6, 4);
+                out.extend(number.to_be_bytes());
+            }
+            Value::Short(number) => {
+                control(out, 5, 2);
+                out.extend(number.to_be_bytes());
+            }
+            Value::Long(number) => {
+                control(out, 9, 8);
                 out.extend(number.to_be_bytes());
             }
             Value::Map(entries) => {
@@ -108,17 +118,17 @@ pub(crate) fn write(kind: &str, networks: &[(&str, Value)]) -> Vec<u8> {
     out.extend([0; 16]);
     out.extend(data);
     out.extend(b"\xab\xcd\xefMaxMind.com");
-    let number = |number: usize| Value::Number(u32::try_from(number).unwrap());
+    let nodes = u32::try_from(nodes.len()).unwrap();
     Value::map([
-        ("binary_format_major_version", number(2)),
-        ("binary_format_minor_version", number(0)),
-        ("build_epoch", Value::Number(1_793_491_200)),
+        ("binary_format_major_version", Value::Short(2)),
+        ("binary_format_minor_version", Value::Short(0)),
+        ("build_epoch", Value::Long(1_793_491_200)),
         ("database_type", Value::text(kind)),
         ("description", Value::map([("en", Value::text("made by a test"))])),
-        ("ip_version", number(6)),
+        ("ip_version", Value::Short(6)),
         ("languages", Value::List(vec![Value::text("en")])),
-        ("node_count", number(nodes.len())),
-        ("record_size", number(24)),
+        ("node_count", Value::Number(nodes)),
+        ("record_size", Value::Short(24)),
     ])
     .write_to(&mut out);
     out

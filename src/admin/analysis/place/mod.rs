@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use arrayvec::ArrayString;
 
-pub(super) use self::database::About;
+pub(crate) use self::database::{About, Lookup};
 pub use self::database::{Places, PlacesError};
 
 /// Longest name of a country, a city or an operator of networks, bytes.
