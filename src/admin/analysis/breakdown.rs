@@ -65,8 +65,8 @@ pub(in crate::admin) struct Geography {
     pub rows: Rows,
 }
 
-const NO_DATABASE: &str = "no database says where an address is: geo.database names MMDB files of countries, cities or \
-     networks";
+const NO_DATABASE: &str = "no database says where an address is: geo.database names MMDB files of \
+                           countries, cities or networks";
 
 fn about(api: &Api, kept: Option<&Kept>) -> SurveyAbout {
     let met = api.analysis.met.load(Ordering::Relaxed);

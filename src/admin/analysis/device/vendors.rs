@@ -43,8 +43,8 @@ pub(super) static VENDORS: &[Vendor] = vendors! {
     "Snom": Behind ["snom"];
     "Fanvil": Behind ["Fanvil"];
     "Gigaset": Behind ["Gigaset"]
-        Whole ["C610", "C530", "C430", "C475", "C470", "C590", "C595", "S675", "S685", "S850", "S810",
-            "A510", "A540", "A580", "N300 ", "N300A", "N510 IP", "N670 IP", "N870 IP", "DE310 IP",
+        Whole ["C610", "C530", "C430", "C475", "C470", "C590", "C595", "S675", "S685", "S850",
+            "S810", "A510", "A540", "A580", "N300 ", "N300A", "N510 IP", "N670 IP", "N870 IP", "DE310 IP",
             "DE410 IP", "DE700 IP", "DE900 IP", "DX600", "DX800", "DL500", "Maxwell"];
     "Panasonic": Behind ["Panasonic"] Whole ["KX-"];
     "Mitel": Behind ["Mitel", "Aastra"] Whole ["SIP-DECT", "OpenPhone 7"];
@@ -102,7 +102,8 @@ pub(super) static VENDORS: &[Vendor] = vendors! {
     "CounterPath": Whole ["Bria", "X-Lite", "eyeBeam", "X-PRO"] Behind ["CounterPath"];
     "MicroSIP": Behind ["MicroSIP"];
     "Linphone": Behind ["Linphone", "belle-sip"];
-    "Acrobits": Behind ["Acrobits"] Whole ["Groundwire", "CloudSoftphone", "Cloud Softphone", "SIPIS"];
+    "Acrobits": Behind ["Acrobits"]
+        Whole ["Groundwire", "CloudSoftphone", "Cloud Softphone", "SIPIS"];
     "PortSIP": Behind ["PortSIP"];
     "3CX": Behind ["3CXPhone", "3CX"];
     "Jitsi": Behind ["Jitsi"];

@@ -1,6 +1,6 @@
 //! Where an address is: the country, the city and the network that databases of the operator's say
-//! (MaxMind DB files, in the form of GeoLite2, GeoIP2 and DB-IP), and what no database needs to say.
-//! Nothing here is asked on the way of a message: only the background pass over the bindings asks.
+//! (MaxMind DB files, in the form of GeoLite2, GeoIP2 and DB-IP), and what no database needs to
+//! say. No message waits for this: only the background pass over the bindings asks.
 
 mod database;
 
