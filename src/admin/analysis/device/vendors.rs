@@ -44,8 +44,8 @@ pub(super) static VENDORS: &[Vendor] = vendors! {
     "Fanvil": Behind ["Fanvil"];
     "Gigaset": Behind ["Gigaset"]
         Whole ["C610", "C530", "C430", "C475", "C470", "C590", "C595", "S675", "S685", "S850",
-            "S810", "A510", "A540", "A580", "N300 ", "N300A", "N510 IP", "N670 IP", "N870 IP", "DE310 IP",
-            "DE410 IP", "DE700 IP", "DE900 IP", "DX600", "DX800", "DL500", "Maxwell"];
+            "S810", "A510", "A540", "A580", "N300 ", "N300A", "N510 IP", "N670 IP", "N870 IP",
+            "DE310 IP", "DE410 IP", "DE700 IP", "DE900 IP", "DX600", "DX800", "DL500", "Maxwell"];
     "Panasonic": Behind ["Panasonic"] Whole ["KX-"];
     "Mitel": Behind ["Mitel", "Aastra"] Whole ["SIP-DECT", "OpenPhone 7"];
     "AudioCodes": Bracketed ["AUDC-IPPhone/"]
@@ -131,7 +131,7 @@ pub(super) static VENDORS: &[Vendor] = vendors! {
     "FreePBX": Behind ["FPBX", "FreePBX"];
     "FreeSWITCH": Behind ["FreeSWITCH"];
     "FusionPBX": Behind ["FusionPBX"];
-    "Kamailio": Behind ["Kamailio", "OpenSER", "SIP Express Router", "Sip EXpress router"];
+    "Kamailio": Behind ["Kamailio", "OpenSER", "SIP Express Router"];
     "OpenSIPS": Behind ["OpenSIPS"];
     "VOS": Whole ["VOS"];
     "Sippy": Behind ["Sippy"];
