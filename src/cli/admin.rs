@@ -5,21 +5,22 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::sync::watch::{self, Sender};
-
 use super::Failure;
 use super::reload::Prepare;
 use super::say::note;
 use super::server::Server;
 use crate::admin::{
-    self, Admin, AnalysisSettings, BlockChange, Limits, Places, Shards, Terms, Token,
+    self, Admin, AnalysisSettings, AuditSettings, BlockChange, Places, Shards, Tell, Terms, Token,
 };
-use crate::config::Settings;
+use crate::config::{self, Settings};
 use crate::flow::Transport;
 use crate::reactor::Clock;
 use crate::shield::ShieldDesk;
 use crate::store::blocks::{BlockStore, Change};
 use crate::time::UnixTime;
+
+/// The directory of the audit below that of the data.
+const AUDIT: &str = "audit";
 
 /// The variable of the environment that has the token.
 pub(super) const TOKEN_VARIABLE: &str = "AORTA_ADMIN_TOKEN";
@@ -31,7 +32,8 @@ pub(super) const TOKEN_VARIABLE: &str = "AORTA_ADMIN_TOKEN";
 pub fn settings(
     settings: &Settings,
     token: Option<&str>,
-) -> Result<Option<(admin::Settings, Sender<Terms>)>, Failure> {
+    data: Option<&Path>,
+) -> Result<Option<admin::Settings>, Failure> {
     let serve = &settings.serve;
     let Some(listen) = serve.admin else {
         if token.is_some() {
@@ -55,32 +57,35 @@ pub fn settings(
         note("the token of the admin interface is shorter than 16 characters");
     }
     let started = Clock::start().now().wall;
+    let of = &settings.admin;
+    let audit = AuditSettings {
+        directory: data.map(|data| data.join(AUDIT)),
+        file_bytes: of.audit_bytes.into(),
+        files: of.audit_files.into(),
+    };
+    let data = data.map(Path::to_owned);
+    let policy = policy(of);
     let places = Places::open(&settings.analysis.databases)
         .map_err(|error| Failure::new(error.to_string()))?;
-    let (terms, obeyed) = watch::channel(terms(settings));
-    let analysis = AnalysisSettings { terms: obeyed, places };
-    let limits = Limits::default();
-    Ok(Some((admin::Settings { listen, token, limits, started, analysis }, terms)))
+    let analysis = AnalysisSettings { terms: terms(settings), places };
+    let all = admin::Settings::new(listen, started);
+    Ok(Some(admin::Settings { token, data, audit, policy, analysis, ..all }))
 }
 
-/// What the analysis obeys of the settings.
+/// What the analysis obeys.
 fn terms(settings: &Settings) -> Terms {
     Terms { analysis: settings.analysis.clone() }
 }
 
-/// Lets the analysis obey other settings from a reload on. Databases are read when they are asked
-/// next, and again here, so that a reload names what is wrong with them.
-fn prepare(obeyed: Sender<Terms>) -> Prepare {
-    Box::new(move |settings| {
-        if obeyed.borrow().analysis.databases != settings.analysis.databases {
-            Places::open(&settings.analysis.databases)
-                .map_err(|error| Failure::new(error.to_string()))?;
-        }
-        let (obeyed, terms) = (obeyed.clone(), terms(settings));
-        Ok(Box::new(move || {
-            obeyed.send_replace(terms);
-        }))
-    })
+/// What holds for whoever comes.
+fn policy(of: &config::Admin) -> admin::Policy {
+    admin::Policy {
+        allow: of.allow.clone(),
+        session_idle_s: of.session_idle_s,
+        session_max_s: of.session_max_s,
+        password_min: of.password_min,
+        login_failures: of.login_failures,
+    }
 }
 
 fn wrong(place: &str, error: &admin::TokenError) -> Failure {
@@ -100,6 +105,20 @@ pub(super) fn read_token(file: &Path) -> Result<String, Failure> {
         note(format_args!("{}: others on this host can read the token in it", file.display()));
     }
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Has it obey what a reload reads. Databases that were not named before are read here too, so that
+/// the reload says what is wrong with them.
+pub fn prepare(reins: admin::Reins) -> Prepare {
+    Box::new(move |settings| {
+        let (reins, policy, terms) = (reins.clone(), policy(&settings.admin), terms(settings));
+        let files = &terms.analysis.databases;
+        let places = reins.places(files).map_err(|error| Failure::new(error.to_string()))?;
+        Ok(Box::new(move || {
+            reins.obey(policy);
+            reins.analyse(terms, places);
+        }))
+    })
 }
 
 /// Has operators' blocks kept in a store.
@@ -123,8 +142,8 @@ fn keep_blocks(blocks: &Arc<BlockStore>) -> admin::Keep {
 /// # Errors
 /// One line with what is wrong.
 pub fn start(
-    (settings, obeyed): (admin::Settings, Sender<Terms>),
-    server: &mut Server,
+    settings: admin::Settings,
+    server: &Server,
     shield: ShieldDesk,
 ) -> Result<Admin, Failure> {
     let datagrams = server.listening().filter(|(transport, _)| *transport == Transport::Udp);
@@ -138,11 +157,10 @@ pub fn start(
     .with_service_times(move || timed.service_times())
     .with_shield(shield);
     let (open, listen) = (settings.token.is_none(), settings.listen);
-    let told = Box::new(|line: &str| note(line));
+    let told: Tell = Arc::new(|line: &str| note(line));
     let keep = server.blocks.as_ref().map(keep_blocks);
     let started = Admin::start(settings, shards, told, keep)
         .map_err(|error| Failure::new(error.to_string()))?;
-    server.on_reload(prepare(obeyed));
     if open {
         note("the admin interface asks nobody on this host for a token");
     } else if !listen.ip().is_loopback() {

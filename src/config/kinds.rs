@@ -1,5 +1,5 @@
-//! How the rows of the table of parameters are written: what each kind of row makes of its words.
-//! The rows are [`parameters`](super::parameters)'.
+//! How the rows of [`parameters`](super::parameters) are written: what a parameter takes, in a few
+//! words, becomes the [`Kind`](super::parameter::Kind) that reads and writes its field.
 
 /// How a parameter reaches its field.
 macro_rules! kind {
@@ -130,15 +130,4 @@ macro_rules! kind {
     };
 }
 
-/// The rows: `key, alias, unit, kind, meaning`.
-macro_rules! table {
-    ($($key:expr, $alias:literal, $unit:ident, {$($kind:tt)+}, $about:literal;)+) => {
-        [$(Parameter {
-            key: $key,
-            alias: $alias,
-            unit: Unit::$unit,
-            about: $about,
-            kind: kind!($($kind)+),
-        }),+]
-    };
-}
+pub(super) use kind;

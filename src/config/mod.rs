@@ -1,10 +1,7 @@
 //! Configuration as plain structs with documented defaults and units; the layers below only see
-//! these values. Names, aliases and ranges are [`parameters`]', written by the macros of `kinds`;
-//! the values together and their origins are [`settings`]', the text of one value [`value`]'s, that
-//! of a file [`mod@file`]'s. Nothing here opens a file: text comes in as an argument.
-
-#[macro_use]
-mod kinds;
+//! these values. Names, aliases and ranges are [`parameters`]', the values together and their
+//! origins [`settings`]', the text of one value [`value`]'s, that of a file [`mod@file`]'s. Nothing
+//! here opens a file: text comes in as an argument.
 
 pub mod file;
 pub mod parameter;
@@ -14,10 +11,12 @@ pub mod settings;
 pub mod value;
 
 mod account;
+mod admin;
 mod analysis;
 mod auth;
 mod describe;
 mod guard;
+mod kinds;
 mod liveness;
 mod nat;
 mod nearest;
@@ -30,6 +29,7 @@ mod streams;
 mod words;
 
 pub use account::{AccountAuthentication, AccountPolicy, AllowedSource, StaticContact};
+pub use admin::Admin;
 pub use analysis::Analysis;
 pub use auth::{Algorithms, Auth, ChallengeCode, Domain, Suspension};
 pub use describe::Described;

@@ -38,24 +38,17 @@ pub struct Terms {
 }
 
 /// What the analysis begins with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// What it obeys from now on.
-    pub terms: watch::Receiver<Terms>,
+    pub terms: Terms,
     /// The databases of places that were read at the start.
     pub places: Places,
 }
 
-/// The defaults for good, and no database.
-impl Default for Settings {
-    fn default() -> Self {
-        Settings { terms: watch::channel(Terms::default()).1, places: Places::default() }
-    }
-}
-
 /// What is known at any moment; clones of the [`Api`] share it.
 pub(super) struct Analysis {
-    terms: watch::Receiver<Terms>,
+    terms: watch::Sender<Terms>,
     places: watch::Sender<Places>,
     /// What the last pass that is over has counted.
     survey: watch::Sender<Option<Arc<Kept>>>,
@@ -68,12 +61,23 @@ pub(super) struct Analysis {
 impl Analysis {
     pub fn new(settings: Settings) -> Analysis {
         Analysis {
-            terms: settings.terms,
+            terms: watch::Sender::new(settings.terms),
             places: watch::Sender::new(settings.places),
             survey: watch::Sender::new(None),
             wanted: Notify::new(),
             met: AtomicU64::new(0),
         }
+    }
+
+    /// Other terms from now on.
+    pub fn obey(&self, terms: Terms, places: Places) {
+        self.terms.send_replace(terms);
+        self.places.send_replace(places);
+    }
+
+    /// The databases of places there are.
+    pub fn places(&self) -> Places {
+        self.places.borrow().clone()
     }
 
     fn terms(&self) -> Terms {
