@@ -52,7 +52,7 @@ pub(super) async fn looked(api: &Api) -> Option<Arc<Kept>> {
     let analysis = &api.analysis;
     let mut seen = analysis.survey.subscribe();
     let last = seen.borrow_and_update().clone();
-    if last.as_ref().is_some_and(|kept| kept.is_fresh()) {
+    if api.shards.count() == 0 || last.as_ref().is_some_and(|kept| kept.is_fresh()) {
         return last;
     }
     analysis.wanted.notify_one();

@@ -15,7 +15,7 @@ pub struct DevicesArgs {
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub limit: usize,
     /// As CSV, for spreadsheets.
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long)]
     pub csv: bool,
 }
 
@@ -32,7 +32,7 @@ pub struct GeographyArgs {
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub limit: usize,
     /// As CSV, for spreadsheets.
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long)]
     pub csv: bool,
 }
 
@@ -47,6 +47,6 @@ pub struct BreakdownArgs {
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub limit: usize,
     /// As CSV, for spreadsheets.
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long)]
     pub csv: bool,
 }

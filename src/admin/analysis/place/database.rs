@@ -388,7 +388,7 @@ mod tests {
             room.0.join("missing.mmdb"),
         ];
         for file in broken {
-            let line = Places::open(&[file.clone()]).unwrap_err().to_string();
+            let line = Places::open(std::slice::from_ref(&file)).unwrap_err().to_string();
             assert!(line.starts_with("geo.database: ") && !line.contains('\n'), "{line}");
             assert!(line.contains(file.file_name().unwrap().to_str().unwrap()), "{line}");
         }
