@@ -6,6 +6,7 @@ use super::nearest::nearest;
 pub use super::parameter::Parameter;
 use super::parameter::{Kind, SPELLINGS};
 use super::refusal::{Fault, Origin, Refusal};
+use super::rows::{kind, table};
 use super::value::{self, Unit, joined};
 use super::{
     Backend, ChallengeCode, ClientAuth, Evict, Kernel, LivenessAnswer, MinExpiresPolicy, PathMode,
@@ -48,137 +49,8 @@ pub(super) const TLS_KEY: &str = "tls.key";
 pub(super) const TLS_CLIENT_CA: &str = "tls.client_ca";
 pub(super) const TLS_CLIENT_AUTH: &str = "tls.client_auth";
 
-/// How a parameter reaches its field.
-macro_rules! kind {
-    (switch $($field:ident).+) => {
-        Kind::Switch { write: |s, v| s.$($field).+ = v, read: |s| s.$($field).+ }
-    };
-    (whole $min:literal - $max:literal $($field:ident).+) => {
-        Kind::Whole {
-            min: $min,
-            max: $max,
-            none: None,
-            write: |s, v| s.$($field).+ = narrow(v.expect("it has no word for none")),
-            read: |s| Some(s.$($field).+.into()),
-        }
-    };
-    (optional $none:literal $min:literal - $max:literal $($field:ident).+) => {
-        Kind::Whole {
-            min: $min,
-            max: $max,
-            none: Some($none),
-            write: |s, v| s.$($field).+ = v.map(narrow),
-            read: |s| s.$($field).+.map(Into::into),
-        }
-    };
-    (word $words:ident $($field:ident).+) => {
-        Kind::Text {
-            range: $words::EXPECTED,
-            write: |s, text| {
-                let value = $words::from_word(text);
-                s.$($field).+ = value.ok_or_else(|| value::word($words::EXPECTED))?;
-                Ok(())
-            },
-            read: |s| s.$($field).+.to_string(),
-        }
-    };
-    (path $($field:ident).+) => {
-        Kind::Text {
-            range: "a path, or empty",
-            write: |s, text| {
-                s.$($field).+ = value::path(text);
-                Ok(())
-            },
-            read: |s| s.$($field).+.as_ref().map_or_else(String::new, |p| p.display().to_string()),
-        }
-    };
-    (reactors) => {
-        Kind::Text {
-            range: "auto, 1-128",
-            write: |s, text| {
-                s.serve.reactors = value::reactors(text)?;
-                Ok(())
-            },
-            read: |s| s.serve.reactors.map_or_else(|| "auto".to_owned(), |n| n.to_string()),
-        }
-    };
-    (admin) => {
-        Kind::Text {
-            range: "ADDRESS:PORT, or empty",
-            write: |s, text| {
-                s.serve.admin = value::admin(text)?;
-                Ok(())
-            },
-            read: |s| s.serve.admin.map_or_else(String::new, |address| address.to_string()),
-        }
-    };
-    (cpus) => {
-        Kind::List {
-            range: "all, or CPU numbers such as 0-3,8",
-            write: |s, items| {
-                s.serve.cpus = value::cpus(items)?;
-                Ok(())
-            },
-            read: |s| s.serve.cpus.as_ref().map_or_else(|| "all".to_owned(), |list| joined(list)),
-        }
-    };
-    (algorithms) => {
-        Kind::List {
-            range: "SHA-256, MD5",
-            write: |s, items| {
-                s.auth.algorithms = value::algorithms(items)?;
-                Ok(())
-            },
-            read: |s| s.auth.algorithms.to_string(),
-        }
-    };
-    (nat_tests) => {
-        Kind::List {
-            range: "0-6 of contact, private_contact, contact_port, via, via_port and rport",
-            write: |s, items| {
-                s.nat.tests = value::nat_tests(items)?;
-                Ok(())
-            },
-            read: |s| s.nat.tests.to_string(),
-        }
-    };
-    (keepalive_message) => {
-        Kind::Text {
-            range: "text of 1-256 bytes, CRLF, STUN, OPTIONS, or empty",
-            write: |s, text| {
-                s.nat.message = value::keepalive_message(text)?;
-                Ok(())
-            },
-            read: |s| s.nat.message.to_string(),
-        }
-    };
-    (list $range:literal $parse:path, $($field:ident).+) => {
-        Kind::List {
-            range: $range,
-            write: |s, items| {
-                s.$($field).+ = $parse(items)?;
-                Ok(())
-            },
-            read: |s| joined(&s.$($field).+),
-        }
-    };
-}
-
-/// The rows: `key, alias, unit, kind, meaning`.
-macro_rules! table {
-    ($($key:expr, $alias:literal, $unit:ident, {$($kind:tt)+}, $about:literal;)+) => {
-        [$(Parameter {
-            key: $key,
-            alias: $alias,
-            unit: Unit::$unit,
-            about: $about,
-            kind: kind!($($kind)+),
-        }),+]
-    };
-}
-
 /// Every parameter there is.
-pub static PARAMETERS: [Parameter; 111] = table![
+pub static PARAMETERS: [Parameter; 120] = table![
     "registrar.replace", "SS_ENDPOINT_REGISTER_REPLACE", None,
     {word Replace registrar.replace},
     "A REGISTER over the limit of bindings removes a binding (On), is refused (Off), or removes \
@@ -454,6 +326,34 @@ pub static PARAMETERS: [Parameter; 111] = table![
     "shield.register_burst", "", None,
     {whole 1-1000000 shield.register_burst},
     "As many of them at once";
+    "history.enabled", "", None,
+    {switch history.enabled},
+    "What happens to registrations is kept, and how many there are: in the data directory, or in \
+     memory where there is none";
+    "history.retention", "", Seconds,
+    {whole 3600-315360000 history.retention_s},
+    "How long what happened is kept";
+    "history.bytes_max", "", Bytes,
+    {whole 16777216-4294967295 history.bytes_max},
+    "The most that the file of it takes; beyond it the oldest goes";
+    "history.memory_bytes_max", "", Bytes,
+    {whole 4194304-1073741824 history.memory_bytes_max},
+    "The same where there is no data directory";
+    "history.buffer_bytes", "", Bytes,
+    {whole 65536-1073741824 history.buffer_bytes},
+    "Memory of all shards for what has not been written yet; 64 KiB for each at least";
+    "history.refresh_every", "", Seconds,
+    {optional "off" 1-2592000 history.refresh_every_s},
+    "Of the refreshes of a phone that change nothing one in this time is kept";
+    "history.trend_10s", "", Seconds,
+    {whole 600-2592000 history.trend_10s_s},
+    "How long trends are kept in steps of ten seconds";
+    "history.trend_1m", "", Seconds,
+    {whole 3600-31536000 history.trend_1m_s},
+    "How long in steps of a minute";
+    "history.trend_1h", "", Seconds,
+    {whole 86400-315360000 history.trend_1h_s},
+    "How long in steps of an hour";
     LISTEN, "", None,
     {list "1-16 of TRANSPORT:ADDRESS:PORT, TRANSPORT being udp, tcp, tls, ws or wss" value::listen,
      serve.listen},

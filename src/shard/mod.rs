@@ -14,6 +14,7 @@ pub mod events;
 mod extensions;
 mod flows;
 mod guard;
+pub mod history;
 mod identity;
 mod keepalive;
 mod keys;
