@@ -4,6 +4,8 @@
 //!
 //! - `server`: the thread, its listener and its connections, each bounded; `patience`: writes that
 //!   get nowhere end; `access`: who may ask; `problem`: how a refusal reads (RFC 9457)
+//! - `operator`: who asks, with which role; `routes`: paths with what each needs; `audit`: what
+//!   operators did
 //! - `api`: which path is whose; `shards`: orders, and the wait for their replies
 //! - `query`: filters, pages and cursors as text; `registrations`: find, show, unregister;
 //!   `row`: a binding as JSON; `moment`: times as text; `plain`: text that is safe to show
@@ -20,6 +22,7 @@
 
 mod access;
 mod api;
+mod audit;
 mod blacklist;
 pub mod client;
 mod hgrm;
@@ -27,12 +30,14 @@ mod keep;
 mod latency;
 mod metrics;
 mod moment;
+mod operator;
 mod pages;
 mod patience;
 mod plain;
 mod problem;
 mod query;
 mod registrations;
+mod routes;
 mod row;
 mod security;
 mod server;
@@ -44,6 +49,7 @@ mod trace;
 pub use self::access::{Token, TokenError};
 pub use self::keep::{BlockChange, Keep, Kept};
 pub use self::latency::Row as LatencyRow;
+pub use self::operator::Role;
 pub use self::plain::one_line;
 pub use self::query::PAGE_ROWS_MAX;
 pub use self::security::Row as SecurityRow;
