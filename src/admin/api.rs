@@ -23,7 +23,10 @@ use super::problem::Problem;
 use super::routes::Routes;
 use super::server::Counts;
 use super::shards::Shards;
-use super::{blacklist, latency, metrics, registrations, security, shield, suspensions, trace};
+use super::{
+    blacklist, history, latency, metrics, registrations, security, shield, suspensions, trace,
+    trends,
+};
 use crate::time::UnixTime;
 
 /// Takes one line about something an operator did.
@@ -79,6 +82,8 @@ pub(super) fn routes() -> Routes {
         .merge(security::routes())
         .merge(trace::routes())
         .merge(shield::routes())
+        .merge(history::routes())
+        .merge(trends::routes())
         .merge(latency::routes())
         .merge(metrics::routes())
 }

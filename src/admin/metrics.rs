@@ -199,6 +199,11 @@ fn process(text: &mut Exposition, api: &Api) {
         let value = value.load(Ordering::Relaxed);
         text.family(Kind::Counter, &format!("admin_{name}"), meaning, [(none(), value)]);
     }
+    let history = api.shards.history().into_iter().flat_map(|desk| desk.counts().described());
+    for (name, meaning, value, grows) in history {
+        let kind = if grows { Kind::Counter } else { Kind::Gauge };
+        text.family(kind, &format!("history_store_{name}"), meaning, [(none(), value)]);
+    }
     let shield = api.shards.shield().map(|desk| desk.counts());
     for (name, meaning, value, grows) in shield.into_iter().flat_map(Counts::described) {
         let kind = if grows { Kind::Counter } else { Kind::Gauge };

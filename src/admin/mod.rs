@@ -15,6 +15,8 @@
 //!   looks; `pages`: lists put together from all shards
 //! - `shield`: what of it the kernel drops, and by which means
 //! - `latency`: how long messages take, stage by stage; `hgrm`: that as a percentile file
+//! - `history`: what happened to registrations, and which were refused; `trends`: how many there
+//!   were over time
 //! - `metrics`: every counter as text for Prometheus
 //! - [`client`]: the other end, for `aorta ctl`
 //!
@@ -26,6 +28,7 @@ mod audit;
 mod blacklist;
 pub mod client;
 mod hgrm;
+mod history;
 mod keep;
 mod latency;
 mod metrics;
@@ -45,10 +48,12 @@ mod shards;
 mod shield;
 mod suspensions;
 mod trace;
+mod trends;
 
 pub use self::access::{Token, TokenError};
 pub use self::keep::{BlockChange, Keep, Kept};
 pub use self::latency::Row as LatencyRow;
+pub use self::moment::rfc3339;
 pub use self::operator::Role;
 pub use self::plain::one_line;
 pub use self::query::PAGE_ROWS_MAX;

@@ -14,6 +14,7 @@ use crate::flow::Transport;
 use crate::reactor::Clock;
 use crate::shield::ShieldDesk;
 use crate::store::blocks::{BlockStore, Change};
+use crate::store::history::HistoryDesk;
 use crate::time::UnixTime;
 
 /// The variable of the environment that has the token.
@@ -92,6 +93,7 @@ pub fn start(
     settings: admin::Settings,
     server: &Server,
     shield: ShieldDesk,
+    history: Option<HistoryDesk>,
 ) -> Result<Admin, Failure> {
     let datagrams = server.listening().filter(|(transport, _)| *transport == Transport::Udp);
     let meter = server.running.meter();
@@ -103,6 +105,10 @@ pub fn start(
     )
     .with_service_times(move || timed.service_times())
     .with_shield(shield);
+    let shards = match history {
+        Some(history) => shards.with_history(history),
+        None => shards,
+    };
     let (open, listen) = (settings.token.is_none(), settings.listen);
     let told = Box::new(|line: &str| note(line));
     let keep = server.blocks.as_ref().map(keep_blocks);

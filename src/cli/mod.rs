@@ -11,6 +11,7 @@ mod certificates;
 mod config;
 mod ctl;
 mod demo;
+mod history;
 mod latency;
 mod reload;
 mod report;

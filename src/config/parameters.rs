@@ -345,13 +345,13 @@ pub static PARAMETERS: [Parameter; 120] = table![
     "history.refresh_every", "", Seconds,
     {optional "off" 1-2592000 history.refresh_every_s},
     "Of the refreshes of a phone that change nothing one in this time is kept";
-    "history.trend_10s", "", Seconds,
+    "history.trend_seconds", "", Seconds,
     {whole 600-2592000 history.trend_10s_s},
     "How long trends are kept in steps of ten seconds";
-    "history.trend_1m", "", Seconds,
+    "history.trend_minutes", "", Seconds,
     {whole 3600-31536000 history.trend_1m_s},
     "How long in steps of a minute";
-    "history.trend_1h", "", Seconds,
+    "history.trend_hours", "", Seconds,
     {whole 86400-315360000 history.trend_1h_s},
     "How long in steps of an hour";
     LISTEN, "", None,

@@ -168,7 +168,8 @@ impl HistoryPage {
 
     /// Whether another row of whatever length fits.
     #[inline]
-    pub(super) fn has_room(&self) -> bool {
+    #[must_use]
+    pub fn has_room(&self) -> bool {
         self.bytes.len() + ROW_BYTES_MAX <= HISTORY_PAGE_BYTES
     }
 
@@ -182,7 +183,16 @@ impl HistoryPage {
         self.rows = 0;
     }
 
-    /// Writes a row behind the others; there is room for it.
+    /// Writes a row behind the others, if there is room for it.
+    pub fn push(&mut self, row: &HistoryRow<'_>) -> bool {
+        let has_room = self.has_room();
+        if has_room {
+            self.write(row);
+        }
+        has_room
+    }
+
+    /// The same where there is room.
     #[inline]
     pub(super) fn write(&mut self, row: &HistoryRow<'_>) {
         debug_assert!(self.has_room());
