@@ -174,7 +174,7 @@ pub(super) fn asked(query: &Query) -> Result<Asked, Problem> {
         }
         text => Ok(text.map(str::to_owned)),
     };
-    let aor = query.aor()?.map(|aor| bare(&String::from_utf8_lossy(&aor)));
+    let aor = query.aor_of("aor")?.map(|aor| bare(&String::from_utf8_lossy(&aor)));
     Ok(Asked {
         kinds: kinds(query)?,
         aor,
