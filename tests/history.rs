@@ -7,5 +7,14 @@ mod common;
 #[path = "common/desk.rs"]
 mod desk;
 
+#[path = "common/http.rs"]
+mod http;
+#[path = "common/office.rs"]
+mod office;
+#[path = "common/serve.rs"]
+mod serve;
+
+#[path = "history/kept.rs"]
+mod kept;
 #[path = "history/rows.rs"]
 mod rows;

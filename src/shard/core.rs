@@ -16,7 +16,7 @@ use crate::guard::{Entry, Guard};
 use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX};
 use crate::nat::{Networks, OwnAddresses};
 use crate::reg_event::{Notify, SubscriptionTable};
-use crate::registrar::{Event, LeaveReason, Registrar, TokenKeys};
+use crate::registrar::{Event, Registrar, TokenKeys};
 use crate::shard::batch::{Outlet, Read, Slot, read_ahead};
 use crate::shard::control::{Control, Reply, Update};
 use crate::shard::counters::{Counters, DropReason};
@@ -566,39 +566,5 @@ impl Core {
             self.flows.touch(id, false);
         }
         self.flows.settle(&self.registrar, &self.subscriptions);
-    }
-
-    /// Counts the events of the call at hand, the first `counted` of which have been counted, and
-    /// notes the flows they leave.
-    pub fn count_events(&mut self, counted: usize) {
-        if self.history.is_some() && self.events.len() > counted {
-            self.write_history(self.now, counted, false);
-        }
-        let Core { counters, events, flows, .. } = self;
-        for event in &events[counted..] {
-            match event {
-                Event::Refreshed { old_flow: Some(flow), .. } => flows.touch_flow(flow, false),
-                Event::Retargeted { old, .. } => flows.touch_flow(&old.flow(), false),
-                Event::Left { old, reason, .. } => {
-                    flows.touch_flow(&old.flow(), reason.is_kick());
-                }
-                _ => {}
-            }
-            match event {
-                Event::Registered { .. } => counters.registered += 1,
-                Event::Refreshed { .. } => counters.refreshed += 1,
-                Event::Retargeted { .. } => counters.retargeted += 1,
-                Event::Flapping { .. } => counters.flapping += 1,
-                Event::Left { reason, .. } => match reason {
-                    LeaveReason::Unregistered => counters.unregistered += 1,
-                    LeaveReason::Expired => counters.expired += 1,
-                    LeaveReason::Kicked => counters.kicked += 1,
-                    LeaveReason::ForcedUnregister
-                    | LeaveReason::AccountRemoved
-                    | LeaveReason::FlowClosed => counters.removed += 1,
-                    LeaveReason::Unreachable => counters.removed_unreachable += 1,
-                },
-            }
-        }
     }
 }

@@ -8,6 +8,7 @@ mod batch;
 pub mod blocks;
 pub mod control;
 mod core;
+mod counted;
 pub mod counters;
 mod domains;
 pub mod events;

@@ -121,10 +121,12 @@ impl Recorder {
     /// Whether a refresh that came so long after the last one is the one of its interval. Intervals
     /// count from the beginning of the binding, so that it needs to remember nothing.
     fn is_picked(&self, binding: &Binding, last_s: u64) -> bool {
-        let Some(every_s) = self.refresh_every_s.map(u64::from) else { return false };
-        let since = binding.registered_at().as_secs();
-        let nth = |at_s: u64| at_s.saturating_sub(since) / every_s.max(1);
-        nth(binding.refreshed_at().as_secs()) != nth(last_s)
+        let Some(every_s) = self.refresh_every_s else { return false };
+        // A process does not live for 136 years.
+        let seconds = |seconds: u64| seconds as u32;
+        let now_s = seconds(binding.refreshed_at().as_secs());
+        let age_s = now_s.saturating_sub(seconds(binding.registered_at().as_secs()));
+        age_s % every_s.max(1) < now_s.saturating_sub(seconds(last_s))
     }
 
     /// A row about a binding, as it is or was.

@@ -1,7 +1,7 @@
 //! The thread that asks: every fraction of a second it takes from each shard what happened to
-//! registrations, and every ten seconds it measures. Whoever wants to know is a hearer; the store is
-//! one of them. To hear as well, hand [`Collector::start`] another: it is called on this thread,
-//! and returns soon.
+//! registrations, and every ten seconds it measures. Whoever wants to know is a hearer; the store
+//! is one of them. To hear as well, hand [`Collector::start`] another: it is called on this
+//! thread, and returns soon.
 
 use std::io;
 use std::sync::Arc;
@@ -22,8 +22,12 @@ use crate::shard::refused::RefuseReason;
 use crate::shard::tally::Tally;
 use crate::time::{Instant, Now, UnixTime};
 
-/// How often shards are asked what happened.
+/// How often shards are asked what happened, and how often while nothing does: what sleeps is left
+/// asleep.
 const ASK_EVERY: Duration = Duration::from_millis(200);
+const ASK_QUIETLY_EVERY: Duration = Duration::from_secs(1);
+/// So many rounds without anything are quiet.
+const QUIET_ROUNDS: u32 = 10;
 /// Longest wait for a reply; only a reactor that is stuck reaches it.
 const REPLY_MAX: Duration = Duration::from_secs(2);
 /// Pages of one shard in a row; then the next one's turn comes.
@@ -77,8 +81,7 @@ impl Collector {
             let clock = Clock::start();
             let mut rounds = Rounds::new(asked, hearers, clock);
             loop {
-                let pause = if rounds.more { Duration::ZERO } else { ASK_EVERY };
-                let ended = stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout);
+                let ended = stopped.recv_timeout(rounds.pause()) != Err(RecvTimeoutError::Timeout);
                 rounds.take();
                 rounds.measure(clock.now());
                 if ended {
@@ -109,6 +112,8 @@ struct Rounds {
     spare: Option<HistoryPage>,
     /// Shards have more than was taken.
     more: bool,
+    /// Rounds in which nothing came.
+    quiet: u32,
     meter: Meter,
 }
 
@@ -121,6 +126,7 @@ impl Rounds {
             recording,
             spare: None,
             more: false,
+            quiet: 0,
             meter: Meter::new(clock.now()),
         };
         rounds.take();
@@ -134,9 +140,19 @@ impl Rounds {
         pending.wait(REPLY_MAX).ok()
     }
 
+    /// How long to wait for the next round.
+    fn pause(&self) -> Duration {
+        match self.quiet {
+            _ if self.more => Duration::ZERO,
+            0..QUIET_ROUNDS => ASK_EVERY,
+            _ => ASK_QUIETLY_EVERY,
+        }
+    }
+
     /// Takes what the shards have.
     fn take(&mut self) {
         self.more = false;
+        self.quiet = self.quiet.saturating_add(1);
         for shard in 0..self.asked.shards.len() {
             if !self.recording[shard] {
                 let order = Control::RecordHistory(Some(self.asked.recording));
@@ -153,6 +169,7 @@ impl Rounds {
                 if page.is_empty() {
                     self.spare = Some(page);
                 } else {
+                    self.quiet = 0;
                     let page = Arc::new(page);
                     let told = Told::Rows { shard: shard as u8, page: &page };
                     self.hearers.iter_mut().for_each(|hear| hear(&told));

@@ -27,7 +27,7 @@ mod writer;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -105,6 +105,8 @@ counts! {
 struct Shared {
     counts: Counts,
     places: Sender<Place>,
+    /// Whoever read found damage that the writer has not met.
+    damaged: AtomicBool,
 }
 
 impl Shared {
@@ -146,7 +148,11 @@ impl History {
         let (feed, work) = bounded(WAITING_MAX);
         let (ask, questions) = bounded(QUESTIONS_MAX);
         let (announce, places) = bounded(PLACES_MAX);
-        let shared = Arc::new(Shared { counts: Counts::default(), places: announce });
+        let shared = Arc::new(Shared {
+            counts: Counts::default(),
+            places: announce,
+            damaged: AtomicBool::new(false),
+        });
         let reader = Reader { clock, shared: Arc::clone(&shared), places };
         thread::Builder::new().name("history-read".into()).spawn(move || reader.run(&questions))?;
         let writes = Arc::clone(&shared);

@@ -11,12 +11,14 @@ use rusqlite::Connection;
 
 use super::Shared;
 use super::query::{self, Asked, Found};
-use super::schema::Place;
+use super::schema::{Place, is_damage};
 use super::trend::{self, Trend, TrendAsked};
 use crate::reactor::Clock;
 
 /// How long one question may take; then what has been found is given.
 const ANSWER_MAX: Duration = Duration::from_millis(800);
+/// How long the first question waits until there is a database.
+const MADE_WITHIN: Duration = Duration::from_secs(3);
 
 /// Why a question has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,33 +64,41 @@ pub(super) struct Reader {
 impl Reader {
     /// Answers until nobody is left who could ask.
     pub fn run(self, questions: &Receiver<Question>) {
-        // The writer makes it before it is announced.
-        let Ok(mut place) = self.places.recv() else { return };
+        let mut place: Option<Place> = None;
         let mut connection: Option<Connection> = None;
         while let Ok(question) = questions.recv() {
             while let Ok(other) = self.places.try_recv() {
-                (place, connection) = (other, None);
+                (place, connection) = (Some(other), None);
             }
+            // At the start the writer makes it first.
+            place = place.or_else(|| self.places.recv_timeout(MADE_WITHIN).ok());
+            let Some(place) = &place else {
+                question.give_up(HistoryError::Off);
+                continue;
+            };
             self.shared.counts.questions.fetch_add(1, Ordering::Relaxed);
-            let answered = match connection.take().map_or_else(|| place.open_to_read(), Ok) {
-                Ok(open) => {
-                    let answered = self.answer(&open, question);
-                    connection = answered.then_some(open);
-                    answered
-                }
+            let failed = match connection.take().map_or_else(|| place.open_to_read(), Ok) {
+                Ok(open) => match self.answer(&open, question) {
+                    Ok(()) => {
+                        connection = Some(open);
+                        continue;
+                    }
+                    Err(error) => error,
+                },
                 Err(error) => {
-                    question.refuse(&error);
-                    false
+                    question.give_up(HistoryError::Refused(error.to_string()));
+                    error
                 }
             };
-            if !answered {
-                self.shared.counts.errors.fetch_add(1, Ordering::Relaxed);
+            self.shared.counts.errors.fetch_add(1, Ordering::Relaxed);
+            if is_damage(&failed) {
+                self.shared.damaged.store(true, Ordering::Relaxed);
             }
         }
     }
 
-    /// Answers one. Returns whether the connection is good for another.
-    fn answer(&self, connection: &Connection, question: Question) -> bool {
+    /// Answers one.
+    fn answer(&self, connection: &Connection, question: Question) -> rusqlite::Result<()> {
         let began = self.clock.mono();
         let is_over = || self.clock.mono().saturating_since(began) >= ANSWER_MAX;
         match question {
@@ -103,21 +113,20 @@ impl Reader {
     }
 }
 
-fn give<T>(answer: rusqlite::Result<T>, reply: Reply<T>) -> bool {
-    let is_good = answer.is_ok();
-    reply(answer.map_err(|error| HistoryError::Refused(error.to_string())));
-    is_good
+fn give<T>(answer: rusqlite::Result<T>, reply: Reply<T>) -> rusqlite::Result<()> {
+    match answer {
+        Ok(answer) => {
+            reply(Ok(answer));
+            Ok(())
+        }
+        Err(error) => {
+            reply(Err(HistoryError::Refused(error.to_string())));
+            Err(error)
+        }
+    }
 }
 
 impl Question {
-    fn refuse(self, error: &rusqlite::Error) {
-        let refused = HistoryError::Refused(error.to_string());
-        match self {
-            Question::Find(_, reply) => reply(Err(refused)),
-            Question::Trend(_, reply) => reply(Err(refused)),
-        }
-    }
-
     /// It has no answer.
     pub fn give_up(self, why: HistoryError) {
         match self {

@@ -1,8 +1,9 @@
 //! The database of history: how it is opened, what tables it has, and what becomes of a file that
 //! is damaged. Its first user is the writer; whoever asks opens it read-only.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -22,8 +23,8 @@ const BUSY: Duration = Duration::from_secs(3);
 const ASIDE_MAX: usize = 16;
 
 /// An event's `id` is its time, milliseconds since the epoch, and a number that tells those of one
-/// millisecond apart: so ids stand in the order of time, and every index has that order for nothing.
-/// `key` is a hash of the user part of `aor`.
+/// millisecond apart: so ids stand in the order of time, and every index has that order for
+/// nothing. `key` is a hash of the user part of `aor`.
 const TABLES: &str = "
     CREATE TABLE event (
         id INTEGER PRIMARY KEY,
@@ -107,6 +108,11 @@ impl Place {
     /// # Errors
     /// [`Unusable`]; the file is as it was.
     pub fn open_to_write(&self, bytes_max: u64) -> Result<Connection, Unusable> {
+        if let Place::File(path) = self {
+            // Who registers from where is nobody else's business. What is beside the file has its
+            // rights; where it cannot be made, the library says why.
+            let _ = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+        }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let mut connection = self.connect(flags)?;
         let is_new = connection
@@ -188,6 +194,8 @@ pub(super) enum Unusable {
     Foreign,
     /// Another version of this program made it.
     Version(i64),
+    /// Whoever read it found it damaged.
+    Damaged,
     /// The library, or the system, says so.
     Refused(rusqlite::Error),
 }
@@ -205,6 +213,7 @@ impl std::fmt::Display for Unusable {
             Unusable::Version(version) => {
                 write!(f, "its tables are of version {version}, expected {VERSION}")
             }
+            Unusable::Damaged => f.write_str("it is damaged"),
             Unusable::Refused(error) => error.fmt(f),
         }
     }
@@ -214,7 +223,7 @@ impl Unusable {
     /// Whether the file is at fault, and not the disk or the rights to it.
     pub fn is_of_the_file(&self) -> bool {
         match self {
-            Unusable::Foreign | Unusable::Version(_) => true,
+            Unusable::Foreign | Unusable::Version(_) | Unusable::Damaged => true,
             Unusable::Refused(error) => is_damage(error),
         }
     }

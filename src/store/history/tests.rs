@@ -316,6 +316,75 @@ fn a_file_that_breaks_while_it_is_used_is_put_aside_too() {
 }
 
 #[test]
+fn what_there_is_no_room_for_is_counted_and_said_once_and_so_is_its_end() {
+    let (tell, said) = ear();
+    let (announce, _places) = bounded(1);
+    let damaged = AtomicBool::new(false);
+    let shared = Arc::new(Shared { counts: Counts::default(), places: announce, damaged });
+    let place = Place::in_memory();
+    let retention = Retention {
+        events_ms: u64::MAX,
+        trends: Kept::from(&config::History::default()),
+        bytes_max: 1 << 40,
+    };
+    let connection = place.open_to_write(1 << 40).unwrap();
+    let hold = |connection: &rusqlite::Connection, pages: i64| {
+        connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+    };
+    // As full as a disk can be.
+    hold(&connection, 1);
+    let clock = Clock::start();
+    let mut writer = Writer::new(place, retention, clock, Arc::clone(&shared), tell);
+    let rows = page(&[(Registered, "u1@example.com", "192.0.2.7:5060", ""); 100], 0);
+    let batch: Vec<Work> = (0..20).map(|_| Work::Rows(0, Arc::new(rows.clone()))).collect();
+    let lost = || shared.counts.lost.load(Ordering::Relaxed);
+    let connection = writer.take(connection, &batch).expect("it goes on");
+    assert_eq!(lost(), 2000);
+    let connection = writer.take(connection, &batch).expect("it goes on");
+    assert_eq!(lost(), 4000);
+    assert!(said.recv_timeout(DEADLINE).unwrap().contains("cannot be written"));
+    assert!(said.is_empty(), "once");
+    // There is room again.
+    hold(&connection, 1 << 20);
+    writer.take(connection, &batch).expect("it goes on");
+    assert_eq!(lost(), 4000);
+    assert_eq!(shared.counts.rows.load(Ordering::Relaxed), 2000);
+    assert!(said.recv_timeout(DEADLINE).unwrap().contains("again"));
+}
+
+#[test]
+fn damage_that_only_readers_meet_is_mended_too() {
+    let directory = Directory::new();
+    let history = start(&config::History::default(), Some(&directory));
+    give(&history, page(&[(Registered, "u1@example.com", "192.0.2.7:5060", "")], 0));
+    assert!(history.settle(DEADLINE));
+    history.desk.shared.damaged.store(true, Ordering::Relaxed);
+    let began = Clock::start();
+    while history.desk.shared.damaged.load(Ordering::Relaxed) {
+        assert!(began.mono().as_secs() < 30);
+        thread::yield_now();
+    }
+    assert!(history.settle(DEADLINE));
+    assert!(find(&history, all()).entries.is_empty());
+    assert!(directory.0.join("history.db.damaged.1").exists());
+}
+
+#[test]
+fn nobody_else_can_read_the_file() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let directory = Directory::new();
+    let history = start(&config::History::default(), Some(&directory));
+    give(&history, page(&[(Registered, "u1@example.com", "192.0.2.7:5060", "")], 0));
+    assert!(history.settle(DEADLINE));
+    for ending in ["", "-wal", "-shm"] {
+        let path = directory.0.join(format!("history.db{ending}"));
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{}: {mode:o}", path.display());
+    }
+}
+
+#[test]
 fn where_no_file_can_be_there_is_memory() {
     let (tell, said) = ear();
     let nowhere = Path::new("/proc/no-such-directory");

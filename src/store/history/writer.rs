@@ -109,6 +109,10 @@ impl Writer {
                 let Some(next) = self.take(connection, &batch) else { return };
                 connection = next;
             }
+            if self.shared.damaged.swap(false, Ordering::Relaxed) {
+                let Some(next) = self.begin_anew(connection, &Unusable::Damaged) else { return };
+                connection = next;
+            }
             let now = self.clock.mono();
             if pressed || now.saturating_since(trimmed_at) >= TRIM_EVERY {
                 trimmed_at = now;
@@ -121,7 +125,7 @@ impl Writer {
     }
 
     /// Writes a batch, or counts it as lost.
-    fn take(&mut self, connection: Connection, batch: &[Work]) -> Option<Connection> {
+    pub fn take(&mut self, connection: Connection, batch: &[Work]) -> Option<Connection> {
         let mut connection = connection;
         for last in [false, true] {
             let error = match self.write(&connection, batch) {
