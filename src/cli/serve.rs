@@ -23,7 +23,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     // Before any thread is there: each inherits the blocked signals.
     let signals = Signals::block().map_err(|error| Failure::new(error.to_string()))?;
     let settings = settings::for_serve(args)?;
-    let admin = admin::settings(&settings.serve, args.admin_token.as_deref())?;
+    let admin = admin::settings(&settings, args.admin_token.as_deref(), args.data.as_deref())?;
     let log = security_log(&settings.serve)?;
     let mut server = Server::start(&settings, args.data.as_deref())?;
     let shield = shield::start(&settings, &mut server);
@@ -31,6 +31,9 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         history::start(&settings.history, &server, args.data.as_deref(), admin.is_some(), vec![])?;
     let past = history.as_ref().map(history::Keeping::desk);
     let admin = admin.map(|admin| admin::start(admin, &server, shield.desk(), past)).transpose()?;
+    if let Some(admin) = &admin {
+        server.on_reload(admin::prepare(admin.reins()));
+    }
     note(format_args!(
         "{} accounts in {} domains, {} reactors on CPUs {:?}",
         server.accounts,
@@ -41,8 +44,8 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     match &args.data {
         None => note("without --data nothing outlives this process"),
         Some(data) => note(format_args!(
-            "the key of the nonces and what operators block are kept in {}; bindings are in memory \
-             only",
+            "the key of the nonces, operators, what they did and what they block are kept in {}; \
+             bindings are in memory only",
             data.display()
         )),
     }

@@ -11,23 +11,25 @@ pub mod settings;
 pub mod value;
 
 mod account;
+mod admin;
 mod auth;
 mod describe;
 mod guard;
 mod history;
+mod kinds;
 mod liveness;
 mod nat;
 mod nearest;
 mod network;
 mod overload;
 mod registrar;
-mod rows;
 mod serve;
 mod shield;
 mod streams;
 mod words;
 
 pub use account::{AccountAuthentication, AccountPolicy, AllowedSource, StaticContact};
+pub use admin::Admin;
 pub use auth::{Algorithms, Auth, ChallengeCode, Domain, Suspension};
 pub use describe::Described;
 pub use file::load;

@@ -2,11 +2,11 @@
 //! reaches. What a row can be is [`parameter`](super::parameter)'s, what a value's text looks like
 //! [`value`]'s; the values are [`Settings`](super::Settings).
 
+use super::kinds::kind;
 use super::nearest::nearest;
 pub use super::parameter::Parameter;
 use super::parameter::{Kind, SPELLINGS};
 use super::refusal::{Fault, Origin, Refusal};
-use super::rows::{kind, table};
 use super::value::{self, Unit, joined};
 use super::{
     Backend, ChallengeCode, ClientAuth, Evict, Kernel, LivenessAnswer, MinExpiresPolicy, PathMode,
@@ -44,13 +44,30 @@ pub(super) const STEERING: &str = "serve.steering";
 pub(super) const STEERED_SOURCES: &str = "serve.steered_sources";
 pub(super) const ADMIN: &str = "serve.admin";
 pub(super) const ADMIN_TOKEN_FILE: &str = "serve.admin_token_file";
+pub(super) const ADMIN_CERTIFICATE: &str = "admin.certificate";
+pub(super) const ADMIN_KEY: &str = "admin.key";
+pub(super) const AUDIT_BYTES: &str = "admin.audit_bytes";
+pub(super) const AUDIT_FILES: &str = "admin.audit_files";
 pub(super) const TLS_CERTIFICATE: &str = "tls.certificate";
 pub(super) const TLS_KEY: &str = "tls.key";
 pub(super) const TLS_CLIENT_CA: &str = "tls.client_ca";
 pub(super) const TLS_CLIENT_AUTH: &str = "tls.client_auth";
 
+/// The rows: `key, alias, unit, kind, meaning`.
+macro_rules! table {
+    ($($key:expr, $alias:literal, $unit:ident, {$($kind:tt)+}, $about:literal;)+) => {
+        [$(Parameter {
+            key: $key,
+            alias: $alias,
+            unit: Unit::$unit,
+            about: $about,
+            kind: kind!($($kind)+),
+        }),+]
+    };
+}
+
 /// Every parameter there is.
-pub static PARAMETERS: [Parameter; 120] = table![
+pub static PARAMETERS: [Parameter; 129] = table![
     "registrar.replace", "SS_ENDPOINT_REGISTER_REPLACE", None,
     {word Replace registrar.replace},
     "A REGISTER over the limit of bindings removes a binding (On), is refused (Off), or removes \
@@ -388,6 +405,33 @@ pub static PARAMETERS: [Parameter; 120] = table![
     ADMIN_TOKEN_FILE, "", None,
     {path serve.admin_token_file},
     "File with the token of the admin interface, which is needed beyond loopback";
+    "admin.allow", "", None,
+    {list "0-64 networks" value::networks, admin.allow},
+    "Networks that may reach the admin interface; empty is all of them, and this host always may";
+    ADMIN_CERTIFICATE, "", None,
+    {path admin.certificate},
+    "Certificate chain of the admin interface, PEM; without one it is plain HTTP";
+    ADMIN_KEY, "", None,
+    {path admin.key},
+    "Private key of that certificate, PEM";
+    "admin.session_idle", "", Seconds,
+    {whole 60-86400 admin.session_idle_s},
+    "An operator's session without a request ends after this time";
+    "admin.session_max", "", Seconds,
+    {whole 300-604800 admin.session_max_s},
+    "Any session of an operator ends after this time";
+    "admin.password_min", "", None,
+    {whole 8-128 admin.password_min},
+    "Characters of the shortest password that operators may choose";
+    "admin.login_failures", "", None,
+    {whole 1-100 admin.login_failures},
+    "Wrong passwords for one name from one source before it waits, longer with each further one";
+    AUDIT_BYTES, "", Bytes,
+    {whole 65536-134217728 admin.audit_bytes},
+    "An audit file of this size is put aside and the next begun";
+    AUDIT_FILES, "", None,
+    {whole 1-1000 admin.audit_files},
+    "How many audit files that were put aside are kept";
     "streams.connections_max", "", None,
     {whole 1-10000000 streams.connections_max},
     "Connections of the whole process; each reactor takes its share";

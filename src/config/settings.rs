@@ -9,8 +9,8 @@ use super::parameters::{self, PARAMETERS, Parameter, find, index, unknown};
 use super::refusal::{Fault, Origin, Refusal};
 use super::value::{self, Malformed};
 use super::{
-    Algorithms, Auth, ClientAuth, Domain, Guard, History, KeepaliveForm, Liveness, Nat, Registrar,
-    Serve, Shield, Streams,
+    Admin, Algorithms, Auth, ClientAuth, Domain, Guard, History, KeepaliveForm, Liveness, Nat,
+    Registrar, Serve, Shield, Streams,
 };
 
 /// Everything that can be set, each value with its origin. `Default` is what runs without a file.
@@ -32,6 +32,8 @@ pub struct Settings {
     pub history: History,
     /// What connections obey.
     pub streams: Streams,
+    /// What the admin interface obeys.
+    pub admin: Admin,
     /// What `aorta serve` starts with.
     pub serve: Serve,
     pub(super) domains: Vec<DomainSettings>,
@@ -96,6 +98,7 @@ impl Default for Settings {
             shield: Shield::default(),
             history: History::default(),
             streams: Streams::default(),
+            admin: Admin::default(),
             serve: Serve::default(),
             domains: Vec::new(),
             networks: Vec::new(),
@@ -336,6 +339,15 @@ impl Settings {
         }
         self.check_networks()?;
         self.check_aliases()?;
+        match (&self.admin.certificate, &self.admin.key) {
+            (Some(_), None) => {
+                return Err(self.conflict(ADMIN_CERTIFICATE, "needs", ADMIN_KEY));
+            }
+            (None, Some(_)) => {
+                return Err(self.conflict(ADMIN_KEY, "needs", ADMIN_CERTIFICATE));
+            }
+            _ => {}
+        }
         let tls = &self.streams.tls;
         match (&tls.certificate, &tls.key) {
             (Some(_), None) => return Err(self.conflict(TLS_CERTIFICATE, "needs", TLS_KEY)),

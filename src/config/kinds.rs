@@ -1,6 +1,5 @@
-//! The grammar of a row in the table of parameters: which word stands for which kind of value, and
-//! how that reaches its field. The rows are [`parameters`](super::parameters)'; what these macros
-//! name is found where they are used.
+//! How the rows of [`parameters`](super::parameters) are written: what a parameter takes, in a few
+//! words, becomes the [`Kind`](super::parameter::Kind) that reads and writes its field.
 
 /// How a parameter reaches its field.
 macro_rules! kind {
@@ -118,17 +117,4 @@ macro_rules! kind {
     };
 }
 
-/// The rows: `key, alias, unit, kind, meaning`.
-macro_rules! table {
-    ($($key:expr, $alias:literal, $unit:ident, {$($kind:tt)+}, $about:literal;)+) => {
-        [$(Parameter {
-            key: $key,
-            alias: $alias,
-            unit: Unit::$unit,
-            about: $about,
-            kind: kind!($($kind)+),
-        }),+]
-    };
-}
-
-pub(super) use {kind, table};
+pub(super) use kind;
