@@ -18,6 +18,8 @@
 //! - `shield`: what of it the kernel drops, and by which means
 //! - `analysis`: which devices are registered, from where, over what
 //! - `latency`: how long messages take, stage by stage; `hgrm`: that as a percentile file
+//! - `history`: what happened to registrations, and which were refused; `trends`: how many there
+//!   were over time
 //! - `metrics`: every counter as text for Prometheus
 //! - [`client`]: the other end, for `aorta ctl`
 //!
@@ -32,6 +34,7 @@ mod body;
 pub mod client;
 mod filters;
 mod hgrm;
+mod history;
 mod identity;
 mod keep;
 mod latency;
@@ -55,6 +58,7 @@ mod shards;
 mod shield;
 mod suspensions;
 mod trace;
+mod trends;
 
 pub use self::access::{Token, TokenError};
 pub use self::analysis::{Places, PlacesError, Settings as AnalysisSettings, Terms};
@@ -63,6 +67,7 @@ pub use self::audit::{AuditSettings, Broken, Record, Verified, Verifier, VerifyE
 pub use self::identity::Policy;
 pub use self::keep::{BlockChange, Keep, Kept};
 pub use self::latency::Row as LatencyRow;
+pub use self::moment::rfc3339;
 pub use self::operator::Role;
 pub use self::plain::one_line;
 pub use self::query::PAGE_ROWS_MAX;

@@ -4,7 +4,9 @@
 mod analysis;
 mod ask;
 mod blacklist;
+mod csv;
 mod events;
+mod history;
 mod latency;
 mod metrics;
 mod pages;
@@ -12,6 +14,7 @@ mod registrations;
 mod suspensions;
 pub(super) mod table;
 mod trace;
+mod trend;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -46,6 +49,9 @@ pub fn run(args: &CtlArgs) -> Result<ExitCode, Failure> {
         CtlCommand::Devices(args) => analysis::devices(&desk, args)?,
         CtlCommand::Geography(args) => analysis::geography(&desk, args)?,
         CtlCommand::Breakdown(args) => analysis::breakdown(&desk, args)?,
+        CtlCommand::History { args, kind } => history::run(&desk, args, kind.as_deref())?,
+        CtlCommand::Failed(args) => history::run_failed(&desk, args)?,
+        CtlCommand::Trend(args) => trend::run(&desk, args)?,
         CtlCommand::Metrics { name, all } => metrics::run(&desk, name.as_deref(), *all)?,
     }
     Ok(ExitCode::SUCCESS)
