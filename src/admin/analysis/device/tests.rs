@@ -1,3 +1,5 @@
+//! User-Agents that are met, and what must hold for those that are not.
+
 use proptest::prelude::*;
 
 use super::*;
