@@ -2,9 +2,9 @@
 //! thread of its own and reaches the shards by orders alone ([`Control`](crate::shard::control));
 //! the data plane knows nothing of it.
 //!
-//! - `server`: the thread, its listener and its connections, each bounded; `patience`: writes that
-//!   get nowhere end; `access`: what stands in front of a path; `body`: that of a request;
-//!   `problem`: how a refusal reads (RFC 9457)
+//! - `server`: the thread, its listener and its connections, each bounded; `tls`: the certificate
+//!   shown; `patience`: writes that get nowhere end; `access`: what stands in front of a path;
+//!   `body`: that of a request; `problem`: how a refusal reads (RFC 9457)
 //! - `operator`: who asks, with which role; `identity`: accounts, sessions, tokens; `routes`: paths
 //!   with what each needs; `audit`: what operators did
 //! - `api`: which path is whose; `shards`: orders, and the wait for their replies
@@ -16,6 +16,7 @@
 //! - `security`: what has happened, with aggregation; `trace`: what is dropped while somebody
 //!   looks; `pages`: lists put together from all shards
 //! - `shield`: what of it the kernel drops, and by which means
+//! - `parameters`: what is set, and setting it
 //! - `latency`: how long messages take, stage by stage; `hgrm`: that as a percentile file
 //! - `metrics`: every counter as text for Prometheus
 //! - [`client`]: the other end, for `aorta ctl`
@@ -37,6 +38,7 @@ mod metrics;
 mod moment;
 mod operator;
 mod pages;
+mod parameters;
 mod patience;
 #[cfg(test)]
 mod permissions_tests;
@@ -52,6 +54,7 @@ mod server;
 mod shards;
 mod shield;
 mod suspensions;
+mod tls;
 mod trace;
 
 pub use self::access::{Token, TokenError};
@@ -61,8 +64,12 @@ pub use self::identity::Policy;
 pub use self::keep::{BlockChange, Keep, Kept};
 pub use self::latency::Row as LatencyRow;
 pub use self::operator::Role;
+pub use self::parameters::{
+    ParameterDesk, ParameterDone, ParameterOrder, ParameterRefused, ParameterReply, ParameterRow,
+};
 pub use self::plain::one_line;
 pub use self::query::PAGE_ROWS_MAX;
 pub use self::security::Row as SecurityRow;
 pub use self::server::{Admin, AdminError, Limits, Reins, Settings};
 pub use self::shards::Shards;
+pub use self::tls::Certificate;

@@ -46,6 +46,10 @@ const TABLE: &[(&str, &str, Needs)] = &[
     ("GET", "/api/v1/tokens", ADMIN),
     ("POST", "/api/v1/tokens", ADMIN),
     ("DELETE", "/api/v1/tokens/{name}", ADMIN),
+    ("GET", "/api/v1/parameters", READ),
+    ("GET", "/api/v1/parameters/{name}", READ),
+    ("PUT", "/api/v1/parameters/{name}", ADMIN),
+    ("DELETE", "/api/v1/parameters/{name}", ADMIN),
 ];
 
 #[test]

@@ -9,7 +9,7 @@ use super::Failure;
 use super::reload::Prepare;
 use super::say::note;
 use super::server::Server;
-use crate::admin::{self, Admin, AuditSettings, BlockChange, Shards, Tell, Token};
+use crate::admin::{self, Admin, AuditSettings, BlockChange, Certificate, Shards, Tell, Token};
 use crate::config::{self, Settings};
 use crate::flow::Transport;
 use crate::reactor::Clock;
@@ -62,9 +62,15 @@ pub fn settings(
         files: of.audit_files.into(),
     };
     let data = data.map(Path::to_owned);
-    let policy = policy(of);
+    let (policy, certificate) = (policy(of), certificate(of)?);
     let all = admin::Settings::new(listen, started);
-    Ok(Some(admin::Settings { token, data, audit, policy, ..all }))
+    Ok(Some(admin::Settings { token, data, audit, policy, certificate, ..all }))
+}
+
+/// What it shows, if it is to show anything.
+fn certificate(of: &config::Admin) -> Result<Option<Certificate>, Failure> {
+    let (Some(certificate), Some(key)) = (&of.certificate, &of.key) else { return Ok(None) };
+    Certificate::load(certificate, key).map(Some).map_err(Failure::new)
 }
 
 /// What holds for whoever comes.
@@ -101,7 +107,15 @@ pub(super) fn read_token(file: &Path) -> Result<String, Failure> {
 pub fn prepare(reins: admin::Reins) -> Prepare {
     Box::new(move |settings| {
         let (reins, policy) = (reins.clone(), policy(&settings.admin));
-        Ok(Box::new(move || reins.obey(policy)))
+        let certificate = certificate(&settings.admin)?;
+        Ok(Box::new(move || {
+            reins.obey(policy);
+            if let Some(certificate) = certificate
+                && !reins.present(certificate)
+            {
+                note("admin.certificate: the interface speaks TLS from the next start");
+            }
+        }))
     })
 }
 
@@ -140,15 +154,18 @@ pub fn start(
     )
     .with_service_times(move || timed.service_times())
     .with_shield(shield);
-    let (open, listen) = (settings.token.is_none(), settings.listen);
+    let (listen, secure) = (settings.listen, settings.certificate.is_some());
     let told: Tell = Arc::new(|line: &str| note(line));
     let keep = server.blocks.as_ref().map(keep_blocks);
     let started = Admin::start(settings, shards, told, keep)
         .map_err(|error| Failure::new(error.to_string()))?;
-    if open {
+    if started.is_open() {
         note("the admin interface asks nobody on this host for a token");
-    } else if !listen.ip().is_loopback() {
-        note("the admin interface is plain HTTP: whoever can listen on the way reads the token");
+    }
+    if !listen.ip().is_loopback() && !secure {
+        note(
+            "the admin interface is plain HTTP: whoever can listen on the way reads what opens it",
+        );
     }
     Ok(started)
 }

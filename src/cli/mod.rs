@@ -13,6 +13,7 @@ mod config;
 mod ctl;
 mod demo;
 mod latency;
+mod parameters;
 mod reload;
 mod report;
 mod say;

@@ -3,6 +3,7 @@
 
 pub mod blocks;
 pub mod keys;
+pub mod overrides;
 pub mod security_log;
 pub mod subscribers;
 
