@@ -70,8 +70,8 @@ pub struct ServeArgs {
     /// How datagrams are moved: mmsg or uring.
     #[arg(long, value_name = "NAME")]
     pub backend: Option<String>,
-    /// Opens the admin interface here: HTTP API and metrics. Nobody beyond this host is served before
-    /// an operator has a password, or without a token.
+    /// Opens the admin interface here: HTTP API and metrics. Nobody beyond this host is served
+    /// before an operator has a password, or without a token.
     #[arg(long, value_name = "HOST:PORT")]
     pub admin: Option<String>,
     /// What opens the admin interface. Others on this host can see it here; AORTA_ADMIN_TOKEN and
