@@ -210,7 +210,7 @@ impl Api {
             counts: Arc::default(),
             told,
             keep: None,
-            last_window: tokio::sync::watch::channel(None).1,
+            last_window: watch::channel(None).1,
             traces: AtomicU64::new(0),
         })
     }

@@ -7,7 +7,8 @@ use super::Failure;
 use super::server::Server;
 use crate::admin::{ParameterDone, ParameterOrder, ParameterRefused, ParameterRow};
 use crate::config::parameters::{Parameter, find};
-use crate::config::{Origin, Settings};
+use crate::config::refusal::Fault;
+use crate::config::{Origin, Refusal, Settings};
 use crate::store::overrides::{self, Overrides};
 
 /// What says where files are and who may reach the interface that would set it: whoever holds the
@@ -51,11 +52,16 @@ pub fn over(base: &Settings, data: &Path) -> Result<Settings, Failure> {
 fn laid_over(base: &Settings, set: &Overrides) -> Result<Settings, String> {
     let mut settings = base.clone();
     for (key, value) in set {
-        let applied = settings.apply(key, value, Origin::Operator);
-        applied.map_err(|refusal| refusal.to_string())?;
+        settings.apply(key, value, Origin::Operator).map_err(|refusal| line(&refusal))?;
     }
-    settings.check().map_err(|refusal| refusal.to_string())?;
+    settings.check().map_err(|refusal| line(&refusal))?;
     Ok(settings)
+}
+
+/// A refusal for the operator who brought it about, who need not be told that.
+fn line(refusal: &Refusal) -> String {
+    let line = refusal.to_string();
+    line.strip_prefix("operator: ").map(str::to_owned).unwrap_or(line)
 }
 
 impl Layer {
@@ -171,9 +177,13 @@ fn locked(parameter: &Parameter) -> Option<&'static str> {
 }
 
 fn unknown(name: &str) -> ParameterRefused {
-    let refusal = Settings::default().apply(name, "", Origin::Operator).err();
-    let line = refusal.map(|refusal| refusal.to_string());
-    ParameterRefused::Unknown(line.unwrap_or_else(|| "it is set in the configuration".to_owned()))
+    match Settings::default().apply(name, "", Origin::Operator) {
+        Err(refusal) if matches!(refusal.fault, Fault::Unknown { .. }) => {
+            ParameterRefused::Unknown(line(&refusal))
+        }
+        // Domains and networks have names of their own.
+        _ => ParameterRefused::Locked("it is set on the host, in the configuration".to_owned()),
+    }
 }
 
 #[cfg(test)]
