@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::access::{Asked, cleared};
+use super::analysis::{self, Analysis};
 use super::audit::{Action, Audit, Left};
 use super::identity::Identity;
 use super::keep::Keep;
@@ -31,8 +32,8 @@ use super::server::Counts;
 use super::shards::Shards;
 use super::tls::Certificate;
 use super::{
-    audit, blacklist, identity, latency, metrics, registrations, security, shield, suspensions,
-    trace,
+    audit, blacklist, history, identity, latency, metrics, registrations, security, shield,
+    suspensions, trace, trends,
 };
 use crate::time::UnixTime;
 
@@ -61,6 +62,7 @@ pub(super) struct Inner {
     /// Keeps what is to outlive the process, if anything does.
     pub keep: Option<Keep>,
     pub last_window: LastWindow,
+    pub analysis: Analysis,
     /// Traces begun.
     pub traces: AtomicU64,
 }
@@ -108,11 +110,14 @@ pub(super) fn routes() -> Routes {
         .merge(security::routes())
         .merge(trace::routes())
         .merge(shield::routes())
+        .merge(history::routes())
+        .merge(trends::routes())
         .merge(latency::routes())
         .merge(metrics::routes())
         .merge(audit::routes())
         .merge(identity::routes())
         .merge(parameters::routes())
+        .merge(analysis::routes())
 }
 
 /// Every path there is, behind the guard.
@@ -211,6 +216,7 @@ impl Api {
             told,
             keep: None,
             last_window: watch::channel(None).1,
+            analysis: Analysis::new(analysis::Settings::default()),
             traces: AtomicU64::new(0),
         })
     }

@@ -17,13 +17,17 @@
 //!   looks; `pages`: lists put together from all shards
 //! - `shield`: what of it the kernel drops, and by which means
 //! - `parameters`: what is set, and setting it
+//! - `analysis`: which devices are registered, from where, over what
 //! - `latency`: how long messages take, stage by stage; `hgrm`: that as a percentile file
+//! - `history`: what happened to registrations, and which were refused; `trends`: how many there
+//!   were over time
 //! - `metrics`: every counter as text for Prometheus
 //! - [`client`]: the other end, for `aorta ctl`
 //!
 //! What a person is to read on a screen is not made here; nor is anything kept.
 
 mod access;
+mod analysis;
 mod api;
 mod audit;
 mod blacklist;
@@ -31,6 +35,7 @@ mod body;
 pub mod client;
 mod filters;
 mod hgrm;
+mod history;
 mod identity;
 mod keep;
 mod latency;
@@ -56,13 +61,16 @@ mod shield;
 mod suspensions;
 mod tls;
 mod trace;
+mod trends;
 
 pub use self::access::{Token, TokenError};
+pub use self::analysis::{Places, PlacesError, Settings as AnalysisSettings, Terms};
 pub use self::api::Tell;
 pub use self::audit::{AuditSettings, Broken, Record, Verified, Verifier, VerifyError};
 pub use self::identity::Policy;
 pub use self::keep::{BlockChange, Keep, Kept};
 pub use self::latency::Row as LatencyRow;
+pub use self::moment::rfc3339;
 pub use self::operator::Role;
 pub use self::parameters::{
     ParameterDesk, ParameterDone, ParameterOrder, ParameterRefused, ParameterReply, ParameterRow,

@@ -13,12 +13,13 @@ use crate::store::overrides::{self, Overrides};
 
 /// What says where files are and who may reach the interface that would set it: whoever holds the
 /// interface alone must not be able to have this process read or write files of his choice.
-const LOCKED: [&str; 13] = [
+const LOCKED: [&str; 14] = [
     "serve.subscribers",
     "serve.test_accounts",
     "serve.admin",
     "serve.admin_token_file",
     "security.log",
+    "geo.database",
     "shield.helper",
     "admin.certificate",
     "admin.key",
