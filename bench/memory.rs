@@ -3,8 +3,9 @@
 //! once, and while everybody is kicked. Refreshes are measured in turns with those of a small
 //! shard, so that what the machine does besides falls on both.
 //!
-//! `cargo bench --bench memory -- [--bindings N] [--quick]`. Ten million bindings need
-//! some five gigabytes; where there is less, that size is left out, and the table says so.
+//! `cargo bench --bench memory -- [--bindings N] [--quick] [--compact]`. Ten million bindings need
+//! some four and a half gigabytes; where there is less, that size is left out, and the table says
+//! so.
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
 
 #[path = "memory/machine.rs"]
@@ -53,8 +54,12 @@ fn main() {
         None if has("--quick") => 200_000,
         None => BINDINGS,
     };
+    let compact = has("--compact");
+    aorta::reactor::HugePages::no_pauses();
+    aorta::reactor::keep_tables_ready(4).expect("a thread");
     let needed = (bindings + SMALL) as u64 * NEEDED_BYTES;
     let there = available_bytes();
+    println!("{} form", if compact { "compact" } else { "ordinary" });
     println!("{bindings} bindings need {:.1} GiB, {:.1} GiB are free", gib(needed), gib(there),);
     if needed > there {
         println!("SKIPPED: {bindings} bindings: not enough memory");
@@ -62,7 +67,7 @@ fn main() {
     }
     // First, while nothing that was freed could be used again unseen.
     let before = resident_bytes();
-    let (mut office, load, added) = Office::load(bindings);
+    let (mut office, load, added) = Office::load(bindings, compact);
     let accounts_bytes = resident_bytes().saturating_sub(before);
     let before = resident_bytes();
     let registered = office.register_all();
@@ -83,7 +88,7 @@ fn main() {
     pause("adding 32 accounts", &added);
     pause("32 first registrations", &registered);
 
-    refresh(&mut office, bindings);
+    refresh(&mut office, bindings, compact);
 
     println!("\neverything at once, {bindings} bindings");
     let expired = office.expire_all();
@@ -100,8 +105,8 @@ fn main() {
 }
 
 /// Refreshes in turns with those at [`SMALL`], phones at random.
-fn refresh(office: &mut Office, bindings: usize) {
-    let (mut small, ..) = Office::load(SMALL.min(bindings));
+fn refresh(office: &mut Office, bindings: usize, compact: bool) {
+    let (mut small, ..) = Office::load(SMALL.min(bindings), compact);
     small.register_all();
     let (mut large_ns, mut small_ns, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -142,6 +147,10 @@ fn pause(name: &str, steps: &Steps) {
         steps.total().as_secs_f64(),
         held(longest.as_secs_f64(), PAUSE.as_secs_f64(), "1 ms")
     );
+    let (long, of, faults) = steps.long();
+    let each: Vec<String> =
+        steps::LONG_US.iter().zip(long).map(|(us, count)| format!("{count} > {us} us")).collect();
+    println!("  {:<46} of {of}: {}; {faults} faults", "", each.join(", "));
     if longest > PAUSE {
         let worst: Vec<String> = steps
             .worst()
