@@ -4,9 +4,12 @@
 //!
 //! - `server`: the thread, its listener and its connections, each bounded; `patience`: writes that
 //!   get nowhere end; `access`: who may ask; `problem`: how a refusal reads (RFC 9457)
+//! - `operator`: who asks, with which role; `routes`: paths with what each needs; `audit`: what
+//!   operators did
 //! - `api`: which path is whose; `shards`: orders, and the wait for their replies
-//! - `query`: filters, pages and cursors as text; `registrations`: find, show, unregister;
-//!   `row`: a binding as JSON; `moment`: times as text; `plain`: text that is safe to show
+//! - `query`: pages and cursors as text; `filters`: which registrations are wanted, as text;
+//!   `search`: pages and counts of those; `registrations`: list, count, show, unregister; `row`: a
+//!   binding as JSON; `moment`: times as text; `plain`: text that is safe to show
 //! - `suspensions`: who is suspended, and lifting that; `blacklist`: which sources are blocked,
 //!   blocking more of them, and lifting that; `keep`: what of that outlives the process
 //! - `security`: what has happened, with aggregation; `trace`: what is dropped while somebody
@@ -20,20 +23,25 @@
 
 mod access;
 mod api;
+mod audit;
 mod blacklist;
 pub mod client;
+mod filters;
 mod hgrm;
 mod keep;
 mod latency;
 mod metrics;
 mod moment;
+mod operator;
 mod pages;
 mod patience;
 mod plain;
 mod problem;
 mod query;
 mod registrations;
+mod routes;
 mod row;
+mod search;
 mod security;
 mod server;
 mod shards;
@@ -44,6 +52,7 @@ mod trace;
 pub use self::access::{Token, TokenError};
 pub use self::keep::{BlockChange, Keep, Kept};
 pub use self::latency::Row as LatencyRow;
+pub use self::operator::Role;
 pub use self::plain::one_line;
 pub use self::query::PAGE_ROWS_MAX;
 pub use self::security::Row as SecurityRow;

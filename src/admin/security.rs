@@ -9,9 +9,11 @@ use serde::Serialize;
 
 use super::api::{Api, json};
 use super::moment::{self, rfc3339};
+use super::operator::Role;
 use super::pages::{Key, side_by_side};
 use super::problem::Problem;
 use super::query::{Query, decimal};
+use super::routes::Routes;
 use crate::guard::events::{Before, Text, Wanted};
 use crate::guard::{Kinds, SecurityKind, SecurityRecord};
 use crate::limits::SECURITY_RECORDS_PER_CALL_MAX;
@@ -88,6 +90,11 @@ impl Key for Position {
     fn text(self) -> String {
         format!("{}-{}-{}", self.last.0.0, self.shard, self.change.0)
     }
+}
+
+/// Its paths.
+pub(super) fn routes() -> Routes {
+    Routes::new().get("/api/v1/security-events", Role::Read, list)
 }
 
 /// `GET /api/v1/security-events`
