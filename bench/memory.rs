@@ -44,6 +44,8 @@ const BINDING_BYTES: (f64, f64) = (400.0, 256.0);
 const PAUSE: Duration = Duration::from_millis(1);
 /// A refresh at ten million bindings may cost so much of one at [`SMALL`].
 const REFRESH_RATIO: f64 = 1.25;
+/// As in a server of one reactor.
+const TABLES_READY: usize = 8;
 const ROUNDS: usize = 20;
 
 fn main() {
@@ -56,7 +58,11 @@ fn main() {
     };
     let compact = has("--compact");
     aorta::reactor::HugePages::no_pauses();
-    aorta::reactor::keep_tables_ready(4).expect("a thread");
+    // What is ready is not what accounts and bindings take.
+    aorta::reactor::keep_tables_ready(TABLES_READY).expect("a thread");
+    while aorta::reactor::tables_ready() < TABLES_READY {
+        std::thread::yield_now();
+    }
     let needed = (bindings + SMALL) as u64 * NEEDED_BYTES;
     let there = available_bytes();
     println!("{} form", if compact { "compact" } else { "ordinary" });

@@ -54,7 +54,7 @@ pub use self::huge_pages::HugePages;
 pub use self::interfaces::Interfaces;
 pub use self::peer::{bind_for_group, own_user, peer_user};
 pub use self::plane::Plane;
-pub use self::ready_tables::keep_tables_ready;
+pub use self::ready_tables::{keep_tables_ready, tables_ready};
 pub use self::service_times::{SERVICE_NS_MAX, ServiceTimes, Span};
 pub use self::signals::{Signal, Signals};
 pub use self::socket::{Bound, interface_number};

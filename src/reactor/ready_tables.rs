@@ -3,8 +3,8 @@
 //! yet, milliseconds: a pause that no reactor may have in the middle of its turn. So a thread of
 //! its own maps and touches some ahead of time, and whoever needs one takes it.
 //!
-//! A process whose tables never fill a chunk has none ready. Where none is, the chunk is mapped
-//! there and then, as it would be without this.
+//! Where none is ready, the chunk is mapped there and then, as it would be without this: at start,
+//! while accounts are loaded faster than memory can be touched, and nobody waits.
 
 use std::io;
 use std::ptr;
@@ -26,8 +26,8 @@ const _: () = assert!(CHUNK_BYTES.is_multiple_of(HUGE));
 static READY: [AtomicPtr<u8>; READY_MAX] = [const { AtomicPtr::new(ptr::null_mut()) }; READY_MAX];
 static KEEPER: OnceLock<Thread> = OnceLock::new();
 
-/// Starts the thread that keeps up to `tables` chunks ready, from the first one that is taken on.
-/// Once for a process; a second call does nothing.
+/// Starts the thread that keeps up to `tables` chunks ready. Once for a process; a second call does
+/// nothing.
 ///
 /// # Errors
 /// The kernel gives no thread. Everything works without it, but for the pauses.
@@ -37,7 +37,6 @@ pub fn keep_tables_ready(tables: usize) -> io::Result<()> {
     }
     let keep = move || {
         loop {
-            thread::park();
             for place in READY.iter().take(tables) {
                 if place.load(Ordering::Relaxed).is_null() {
                     let table = map();
@@ -45,6 +44,7 @@ pub fn keep_tables_ready(tables: usize) -> io::Result<()> {
                     place.store(table, Ordering::Release);
                 }
             }
+            thread::park();
         }
     };
     let keeper = thread::Builder::new().name("aorta-tables".into()).stack_size(128 << 10);
@@ -52,9 +52,15 @@ pub fn keep_tables_ready(tables: usize) -> io::Result<()> {
     Ok(())
 }
 
+/// How many chunks are ready.
+#[must_use]
+pub fn tables_ready() -> usize {
+    READY.iter().filter(|place| !place.load(Ordering::Relaxed).is_null()).count()
+}
+
 /// A chunk of zeroes, on a boundary of huge pages; null if there is no memory.
 pub(super) fn take() -> *mut u8 {
-    // A glance first: most processes have none ready.
+    // A glance first: a program without a keeper has none ready.
     let some = READY.iter().filter(|place| !place.load(Ordering::Relaxed).is_null());
     let mut taken = some.map(|place| place.swap(ptr::null_mut(), Ordering::Acquire));
     let table = taken.find(|table| !table.is_null()).unwrap_or_else(map);
@@ -133,8 +139,7 @@ mod tests {
             cold.write(7);
             give_back(take());
         }
-        let is_ready = || READY.iter().any(|place| !place.load(Ordering::Relaxed).is_null());
-        while !is_ready() {
+        while tables_ready() == 0 {
             thread::yield_now();
         }
         let tables: Vec<*mut u8> = (0..4).map(|_| take()).collect();

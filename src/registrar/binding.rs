@@ -458,10 +458,10 @@ impl Binding {
         self.packed.touch()
     }
 
-    /// Reads the first byte of the strings, so that the cache misses of many bindings overlap.
+    /// Reads the first byte of what is packed, so that the cache misses of many bindings overlap.
     #[must_use]
     pub fn touch_first(&self) -> u8 {
-        self.texts.first().copied().unwrap_or_default()
+        self.packed.first()
     }
 
     pub(super) fn came_from(&self, source: SocketAddr) -> bool {

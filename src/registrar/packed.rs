@@ -402,6 +402,11 @@ impl Packed {
         self.0.iter().step_by(64).fold(last, |sum, &byte| sum ^ u64::from(byte))
     }
 
+    /// Reads the first byte.
+    pub fn first(&self) -> u8 {
+        self.byte(FORMS)
+    }
+
     #[cfg(test)]
     pub fn as_ptr(&self) -> *const u8 {
         self.0.as_ptr()
