@@ -69,8 +69,8 @@ impl Agents {
         let at = if self.places.len() < AGENTS_MAX {
             self.places.len()
         } else {
-            let found = (0..LOOKS).map(|ahead| (self.hand + ahead) % AGENTS_MAX);
-            let found = found.into_iter().find(|&at| Arc::strong_count(&self.places[at]) == 1);
+            let mut near = (0..LOOKS).map(|ahead| (self.hand + ahead) % AGENTS_MAX);
+            let found = near.find(|&at| Arc::strong_count(&self.places[at]) == 1);
             self.hand = (found.unwrap_or(self.hand + LOOKS - 1) + 1) % AGENTS_MAX;
             let Some(at) = found else {
                 self.refused += 1;
