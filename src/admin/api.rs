@@ -25,8 +25,8 @@ use super::routes::Routes;
 use super::server::Counts;
 use super::shards::Shards;
 use super::{
-    audit, blacklist, identity, latency, metrics, registrations, security, shield, suspensions,
-    trace,
+    audit, blacklist, history, identity, latency, metrics, registrations, security, shield,
+    suspensions, trace, trends,
 };
 use crate::time::UnixTime;
 
@@ -99,6 +99,8 @@ pub(super) fn routes() -> Routes {
         .merge(security::routes())
         .merge(trace::routes())
         .merge(shield::routes())
+        .merge(history::routes())
+        .merge(trends::routes())
         .merge(latency::routes())
         .merge(metrics::routes())
         .merge(audit::routes())
