@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::flow::{ConnectionId, Flow, Transport};
+use crate::limits::CALL_ID_BYTES_MAX;
 use crate::registrar::names::UUID_INSTANCE_BYTES;
 
 const KEY: [u64; 2] = [5, 6];
