@@ -14,6 +14,7 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use super::access::{Asked, cleared};
+use super::analysis::{self, Analysis};
 use super::audit::{Action, Audit, Left};
 use super::identity::Identity;
 use super::keep::Keep;
@@ -52,6 +53,7 @@ pub(super) struct Inner {
     /// Keeps what is to outlive the process, if anything does.
     pub keep: Option<Keep>,
     pub last_window: LastWindow,
+    pub analysis: Analysis,
     /// Traces begun.
     pub traces: AtomicU64,
 }
@@ -105,6 +107,7 @@ pub(super) fn routes() -> Routes {
         .merge(metrics::routes())
         .merge(audit::routes())
         .merge(identity::routes())
+        .merge(analysis::routes())
 }
 
 /// Every path there is, behind the guard.
@@ -178,6 +181,7 @@ impl Api {
             told,
             keep: None,
             last_window: tokio::sync::watch::channel(None).1,
+            analysis: Analysis::new(analysis::Settings::default()),
             traces: AtomicU64::new(0),
         })
     }
