@@ -15,6 +15,7 @@ mod demo;
 mod history;
 mod latency;
 mod papers;
+mod parameters;
 mod reload;
 mod report;
 mod say;
