@@ -430,7 +430,7 @@ async fn peers(api: &Api, aor: Box<[u8]>) -> Result<Vec<SocketAddr>, Problem> {
 
 /// What became of a trace that was to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(super) enum Ending {
     /// It was under way; what it saw can still be read.
     Ended,
     /// It had ended, and is gone.
@@ -440,15 +440,15 @@ pub(super) enum Ended {
 }
 
 /// Ends a trace; one that has ended goes.
-pub(super) async fn end(api: &Api, id: u32) -> Result<Ended, Problem> {
+pub(super) async fn end(api: &Api, id: u32) -> Result<Ending, Problem> {
     let under_way = match api.traces.state().find(id) {
-        None => return Ok(Ended::Unknown),
+        None => return Ok(Ending::Unknown),
         Some(trace) => trace.ended.is_none(),
     };
     if !under_way {
         api.traces.state().traces.retain(|trace| trace.id != id);
         api.traces.changed();
-        return Ok(Ended::Forgotten);
+        return Ok(Ending::Forgotten);
     }
     for shard in (0..api.shards.count()).map(ShardId) {
         api.shards.order(shard, Control::EndTrace(id)).await?;
@@ -458,7 +458,7 @@ pub(super) async fn end(api: &Api, id: u32) -> Result<Ended, Problem> {
         trace.ended.get_or_insert_with(Instant::now);
     }
     api.traces.changed();
-    Ok(Ended::Ended)
+    Ok(Ending::Ended)
 }
 
 /// Takes what all shards saw. One that does not answer is asked again later.

@@ -14,7 +14,7 @@ use super::super::problem::Problem;
 use super::super::query::{Query, decimal};
 use super::super::routes::Routes;
 use super::asked::{Asked, KNOWN};
-use super::desk::{self, Ended, Info, PAGE_MESSAGES_MAX};
+use super::desk::{self, Ending, Info, PAGE_MESSAGES_MAX};
 use super::row::Row;
 use super::{events, pcap};
 
@@ -96,12 +96,12 @@ async fn end(
     Query::read(query.as_deref(), &[])?;
     let id = number_of(path)?;
     match desk::end(&api, id).await? {
-        Ended::Unknown => Err(unknown()),
-        Ended::Ended => {
+        Ending::Unknown => Err(unknown()),
+        Ending::Ended => {
             api.audit(&operator, Action::new(Verb::EndTrace, id.to_string()));
             Ok(json(&Gone { ended: true, forgotten: false }))
         }
-        Ended::Forgotten => Ok(json(&Gone { ended: false, forgotten: true })),
+        Ending::Forgotten => Ok(json(&Gone { ended: false, forgotten: true })),
     }
 }
 
