@@ -11,10 +11,12 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use super::access::{Access, Asked, cleared};
 use super::audit::Action;
+use super::health::Check;
 use super::keep::Keep;
 use super::latency::LastWindow;
 use super::operator::{From, Operator, Role};
@@ -23,7 +25,9 @@ use super::problem::Problem;
 use super::routes::Routes;
 use super::server::Counts;
 use super::shards::Shards;
+use super::stream::Station;
 use super::{blacklist, latency, metrics, registrations, security, shield, suspensions, trace};
+use super::{bulk, health, rpc, stream};
 use crate::time::UnixTime;
 
 /// Takes one line about something an operator did.
@@ -47,6 +51,16 @@ pub(super) struct Inner {
     pub last_window: LastWindow,
     /// Traces begun.
     pub traces: AtomicU64,
+    /// Plans to take registrations out, and the run under way.
+    pub unregistrations: watch::Sender<bulk::Desk>,
+    /// As many exports as may be under way.
+    pub exports: Arc<Semaphore>,
+    /// What listeners to events share.
+    pub station: Station,
+    /// The process is about to stop.
+    pub stopping: watch::Receiver<bool>,
+    /// What else readiness hangs on.
+    pub checks: Vec<Check>,
 }
 
 impl std::ops::Deref for Api {
@@ -74,6 +88,10 @@ impl Api {
 pub(super) fn routes() -> Routes {
     Routes::new()
         .merge(registrations::routes())
+        .merge(bulk::routes())
+        .merge(stream::routes())
+        .merge(rpc::routes())
+        .merge(health::routes())
         .merge(suspensions::routes())
         .merge(blacklist::routes())
         .merge(security::routes())
@@ -141,6 +159,11 @@ impl Api {
             keep: None,
             last_window: tokio::sync::watch::channel(None).1,
             traces: AtomicU64::new(0),
+            unregistrations: bulk::desk(),
+            exports: super::export::turns(),
+            station: Station::default(),
+            stopping: tokio::sync::watch::channel(false).1,
+            checks: Vec::new(),
         })
     }
 }

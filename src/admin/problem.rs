@@ -40,6 +40,14 @@ impl Problem {
         Problem::new(StatusCode::UNAUTHORIZED, detail)
     }
 
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// It would be answered at another time.
     pub fn unavailable(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)

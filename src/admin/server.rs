@@ -30,6 +30,8 @@ use super::latency::keep_windows;
 use super::operator::From;
 use super::patience::Patience;
 use super::shards::Shards;
+use super::stream::Station;
+use super::{bulk, export};
 use crate::time::UnixTime;
 
 /// Longest head of a request, bytes.
@@ -196,6 +198,7 @@ impl Admin {
         };
         let counts = Arc::new(Counts::default());
         let (windows, last_window) = watch::channel(None);
+        let (stop, stopped) = watch::channel(false);
         let api = Api::new(Inner {
             shards,
             access,
@@ -206,8 +209,12 @@ impl Admin {
             keep,
             last_window,
             traces: AtomicU64::new(0),
+            unregistrations: bulk::desk(),
+            exports: export::turns(),
+            station: Station::default(),
+            stopping: stopped.clone(),
+            checks: Vec::new(),
         });
-        let (stop, stopped) = watch::channel(false);
         let server = Server { router: router(api.clone()), limits, counts, stopped };
         let thread = thread::Builder::new()
             .name("admin".into())
