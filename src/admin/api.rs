@@ -157,12 +157,12 @@ impl Api {
             counts: Arc::default(),
             told: Box::new(|_| {}),
             keep: None,
-            last_window: tokio::sync::watch::channel(None).1,
+            last_window: watch::channel(None).1,
             traces: AtomicU64::new(0),
             unregistrations: bulk::desk(),
             exports: super::export::turns(),
             station: Station::default(),
-            stopping: tokio::sync::watch::channel(false).1,
+            stopping: watch::channel(false).1,
             checks: Vec::new(),
         })
     }

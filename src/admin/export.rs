@@ -141,7 +141,7 @@ async fn accounts(
 
 /// What has been written and not given yet.
 enum File {
-    Csv(Writer<Vec<u8>>),
+    Csv(Box<Writer<Vec<u8>>>),
     Jsonl(Vec<u8>),
 }
 
@@ -153,7 +153,7 @@ impl File {
                 let mut writer = writer();
                 // Memory takes everything.
                 let _ = writer.write_byte_record(&ByteRecord::from(COLUMNS.to_vec()));
-                File::Csv(writer)
+                File::Csv(Box::new(writer))
             }
         }
     }
@@ -189,7 +189,7 @@ impl File {
     fn take(&mut self) -> Vec<u8> {
         match self {
             File::Csv(writer) => {
-                let written = std::mem::replace(writer, self::writer());
+                let written = std::mem::replace(&mut **writer, self::writer());
                 written.into_inner().unwrap_or_default()
             }
             File::Jsonl(lines) => std::mem::take(lines),

@@ -128,10 +128,8 @@ fn wanted(query: &Query) -> Result<Wanted, Problem> {
         let detail = "bindings: the topic registrations needs names of bindings, nothing else does";
         return Err(Problem::parameter("bindings", detail));
     }
-    let mut count = 0;
-    for name in names.into_iter().flat_map(|names| names.split(',')) {
-        count += 1;
-        let (shard, id) = binding(name).filter(|_| count <= BINDINGS_MAX).ok_or_else(|| {
+    for (nth, name) in names.into_iter().flat_map(|names| names.split(',')).enumerate() {
+        let (shard, id) = binding(name).filter(|_| nth < BINDINGS_MAX).ok_or_else(|| {
             let detail =
                 format!("bindings: expected names that a listing gave, {BINDINGS_MAX} at most");
             Problem::parameter("bindings", detail)
