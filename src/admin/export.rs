@@ -350,8 +350,10 @@ mod tests {
             let column = COLUMNS.iter().position(|name| *name == "user_agent").unwrap();
             prop_assert_eq!(&records[0][column], &*defused(&agent));
             let lines = String::from_utf8(written(Format::Jsonl, &rows)).unwrap();
-            let lines: Vec<serde_json::Value> =
-                lines.split_terminator('\n').map(|line| serde_json::from_str(line).unwrap()).collect();
+            let lines: Vec<serde_json::Value> = lines
+                .split_terminator('\n')
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect();
             prop_assert_eq!(lines.len(), 2);
             prop_assert_eq!(lines[0]["user_agent"].as_str(), Some(agent.as_str()));
         }

@@ -4,7 +4,7 @@
 //!
 //! | command | what |
 //! |---|---|
-//! | `ul.dump [brief] [LIMIT [CURSOR]]` | everybody; beyond [`UNPAGED_MAX`] contacts only page by page |
+//! | `ul.dump [brief] [LIMIT [CURSOR]]` | everybody; more than [`UNPAGED_MAX`] page by page |
 //! | `ul.lookup TABLE AOR` | one address-of-record |
 //! | `ul.rm TABLE AOR` | takes out all its contacts |
 //! | `ul.rm_contact TABLE AOR CONTACT` | takes out one |

@@ -16,6 +16,8 @@ use super::{DEADLINE, command};
 
 const PROGRAMS: [&str; 2] = ["/usr/sbin/kamailio", "/usr/local/sbin/kamailio"];
 
+const INSTANCE: &str = "<urn:uuid:00000000-0000-1000-8000-000000000001>";
+
 /// A registrar with no script to speak of.
 const CONFIGURATION: &str = r#"#!KAMAILIO
 debug=-1
@@ -116,10 +118,7 @@ fn register(to: SocketAddr) {
         let mut phone = Phone::new(number, "desk", &socket.local_addr().unwrap().to_string());
         let contact = match number {
             1 => format!("<{}>", phone.contact),
-            2 => format!(
-                "<{}>;q=0.7;+sip.instance=\"<urn:uuid:00000000-0000-1000-8000-000000000001>\";reg-id=1",
-                phone.contact
-            ),
+            2 => format!("<{}>;q=0.7;+sip.instance=\"{INSTANCE}\";reg-id=1", phone.contact),
             _ => "<sip:u3@10.0.0.3:5060>".to_owned(),
         };
         let path = ("Path", "<sip:edge.example.com;lr;ob>");
