@@ -28,8 +28,8 @@ use super::server::Counts;
 use super::shards::Shards;
 use super::stream::Station;
 use super::{
-    audit, blacklist, bulk, health, identity, latency, metrics, registrations, rpc, security,
-    shield, stream, suspensions, trace,
+    audit, blacklist, bulk, health, history, identity, latency, metrics, registrations, rpc,
+    security, shield, stream, suspensions, trace, trends,
 };
 use crate::time::UnixTime;
 
@@ -116,6 +116,8 @@ pub(super) fn routes() -> Routes {
         .merge(security::routes())
         .merge(trace::routes())
         .merge(shield::routes())
+        .merge(history::routes())
+        .merge(trends::routes())
         .merge(latency::routes())
         .merge(metrics::routes())
         .merge(audit::routes())

@@ -21,6 +21,8 @@
 //!   looks; `pages`: lists put together from all shards
 //! - `shield`: what of it the kernel drops, and by which means
 //! - `latency`: how long messages take, stage by stage; `hgrm`: that as a percentile file
+//! - `history`: what happened to registrations, and which were refused; `trends`: how many there
+//!   were over time
 //! - `metrics`: every counter as text for Prometheus
 //! - [`client`]: the other end, for `aorta ctl`
 //!
@@ -37,6 +39,7 @@ mod export;
 mod filters;
 mod health;
 mod hgrm;
+mod history;
 mod identity;
 mod keep;
 mod latency;
@@ -64,6 +67,7 @@ mod shield;
 mod stream;
 mod suspensions;
 mod trace;
+mod trends;
 
 pub use self::access::{Token, TokenError};
 pub use self::api::Tell;
@@ -71,6 +75,7 @@ pub use self::audit::{AuditSettings, Broken, Record, Verified, Verifier, VerifyE
 pub use self::identity::Policy;
 pub use self::keep::{BlockChange, Keep, Kept};
 pub use self::latency::Row as LatencyRow;
+pub use self::moment::rfc3339;
 pub use self::operator::Role;
 pub use self::plain::one_line;
 pub use self::query::PAGE_ROWS_MAX;

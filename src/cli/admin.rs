@@ -15,6 +15,7 @@ use crate::flow::Transport;
 use crate::reactor::Clock;
 use crate::shield::ShieldDesk;
 use crate::store::blocks::{BlockStore, Change};
+use crate::store::history::HistoryDesk;
 use crate::time::UnixTime;
 
 /// The directory of the audit below that of the data.
@@ -129,6 +130,7 @@ pub fn start(
     settings: admin::Settings,
     server: &Server,
     shield: ShieldDesk,
+    history: Option<HistoryDesk>,
 ) -> Result<Admin, Failure> {
     let datagrams = server.listening().filter(|(transport, _)| *transport == Transport::Udp);
     let meter = server.running.meter();
@@ -140,6 +142,10 @@ pub fn start(
     )
     .with_service_times(move || timed.service_times())
     .with_shield(shield);
+    let shards = match history {
+        Some(history) => shards.with_history(history),
+        None => shards,
+    };
     let (open, listen) = (settings.token.is_none(), settings.listen);
     let told: Tell = Arc::new(|line: &str| note(line));
     let keep = server.blocks.as_ref().map(keep_blocks);

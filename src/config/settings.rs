@@ -9,8 +9,8 @@ use super::parameters::{self, PARAMETERS, Parameter, find, index, unknown};
 use super::refusal::{Fault, Origin, Refusal};
 use super::value::{self, Malformed};
 use super::{
-    Admin, Algorithms, Auth, ClientAuth, Domain, Guard, KeepaliveForm, Liveness, Nat, Registrar,
-    Serve, Shield, Streams,
+    Admin, Algorithms, Auth, ClientAuth, Domain, Guard, History, KeepaliveForm, Liveness, Nat,
+    Registrar, Serve, Shield, Streams,
 };
 
 /// Everything that can be set, each value with its origin. `Default` is what runs without a file.
@@ -28,6 +28,8 @@ pub struct Settings {
     pub liveness: Liveness,
     /// What the kernel drops before it reaches us.
     pub shield: Shield,
+    /// What is kept of what happens to registrations.
+    pub history: History,
     /// What connections obey.
     pub streams: Streams,
     /// What the admin interface obeys.
@@ -94,6 +96,7 @@ impl Default for Settings {
             nat: Nat::default(),
             liveness: Liveness::default(),
             shield: Shield::default(),
+            history: History::default(),
             streams: Streams::default(),
             admin: Admin::default(),
             serve: Serve::default(),

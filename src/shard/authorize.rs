@@ -108,6 +108,7 @@ fn find_caller(
     };
     if let (Gate::Open, Some(account)) = (gate, addressed.account) {
         if is_barred(core) {
+            core.note_refused(arrival, *message, aor.text(), RefuseReason::Suspended.name());
             return Err(refuse_suspended(core, arrival, request, out));
         }
         core.counters.admitted += 1;
@@ -131,6 +132,7 @@ fn find_caller(
         }
         Err(_) => {
             let phrase = ParseError::header(names.credentials, Fault::Malformed).phrase();
+            core.note_refused(arrival, *message, aor.text(), RefuseReason::Credentials.name());
             let answer = answer_of(core, responder, identity, out);
             return Err(answer
                 .refusing(RefuseReason::Credentials)
@@ -149,6 +151,7 @@ fn find_caller(
     let source = arrival.datagram.source.ip();
     let standing = core.suspensions.standing(key, source);
     if standing == Standing::Suspended || is_barred(core) {
+        core.note_refused(arrival, *message, aor.text(), RefuseReason::Suspended.name());
         return Err(refuse_suspended(core, arrival, request, out));
     }
     let (verdict, check) = judge(core, arrival, request, addressed, &credentials, account);
@@ -172,6 +175,7 @@ fn find_caller(
         }
         (Verdict::Malformed(malformed), _) => {
             let phrase = ["Malformed Authorization ", malformed.parameter()];
+            core.note_refused(arrival, *message, aor.text(), RefuseReason::Credentials.name());
             let answer = answer_of(core, responder, identity, out);
             Err(answer.refusing(RefuseReason::Credentials).phrased(400, &phrase, |_| Ok(())))
         }

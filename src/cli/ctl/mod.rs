@@ -3,7 +3,9 @@
 
 mod ask;
 mod blacklist;
+mod csv;
 mod events;
+mod history;
 mod latency;
 mod metrics;
 mod pages;
@@ -11,6 +13,7 @@ mod registrations;
 mod suspensions;
 pub(super) mod table;
 mod trace;
+mod trend;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -42,6 +45,9 @@ pub fn run(args: &CtlArgs) -> Result<ExitCode, Failure> {
         CtlCommand::Events(args) => events::run(&desk, args)?,
         CtlCommand::Trace(args) => trace::run(&desk, args)?,
         CtlCommand::Latency(args) => latency::run(&desk, args)?,
+        CtlCommand::History { args, kind } => history::run(&desk, args, kind.as_deref())?,
+        CtlCommand::Failed(args) => history::run_failed(&desk, args)?,
+        CtlCommand::Trend(args) => trend::run(&desk, args)?,
         CtlCommand::Metrics { name, all } => metrics::run(&desk, name.as_deref(), *all)?,
     }
     Ok(ExitCode::SUCCESS)
