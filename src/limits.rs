@@ -97,6 +97,8 @@ pub const NETWORKS_MAX: usize = 64;
 pub const NETWORK_TABLES_MAX: usize = 4096;
 /// Longest payload of a raw keepalive, bytes.
 pub const KEEPALIVE_BYTES_MAX: usize = 256;
+/// Databases of places.
+pub const GEO_DATABASES_MAX: usize = 8;
 /// URIs of the Service-Route.
 pub const SERVICE_ROUTES_MAX: usize = 4;
 /// Origins that may open a WebSocket.

@@ -9,7 +9,7 @@ use aorta::config::parameters::{PARAMETERS, Parameter, find};
 use aorta::config::{Origin, Settings, load};
 
 /// A value of each parameter that is not its default, as it prints. Together they can stand.
-const OTHER: [(&str, &str); 129] = [
+const OTHER: [(&str, &str); 131] = [
     ("registrar.replace", "Off"),
     ("registrar.bindings_max", "4"),
     ("registrar.total_max", "1000000"),
@@ -91,6 +91,8 @@ const OTHER: [(&str, &str); 129] = [
     ("security.log", "security.log"),
     ("security.log_bytes", "1048576"),
     ("security.log_files", "9"),
+    ("geo.database", "city.mmdb, asn.mmdb"),
+    ("analysis.interval", "600"),
     ("shield.kernel", "socket"),
     ("shield.helper", "nft.sock"),
     ("shield.loopback", "On"),

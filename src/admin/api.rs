@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use super::access::{Asked, cleared};
+use super::analysis::{self, Analysis};
 use super::audit::{Action, Audit, Left};
 use super::health::Check;
 use super::identity::Identity;
@@ -55,6 +56,7 @@ pub(super) struct Inner {
     /// Keeps what is to outlive the process, if anything does.
     pub keep: Option<Keep>,
     pub last_window: LastWindow,
+    pub analysis: Analysis,
     /// Traces begun.
     pub traces: AtomicU64,
     /// Plans to take registrations out, and the run under way.
@@ -122,6 +124,7 @@ pub(super) fn routes() -> Routes {
         .merge(metrics::routes())
         .merge(audit::routes())
         .merge(identity::routes())
+        .merge(analysis::routes())
 }
 
 /// Every path there is, behind the guard.
@@ -195,6 +198,7 @@ impl Api {
             told,
             keep: None,
             last_window: watch::channel(None).1,
+            analysis: Analysis::new(analysis::Settings::default()),
             traces: AtomicU64::new(0),
             unregistrations: bulk::desk(),
             exports: super::export::turns(),

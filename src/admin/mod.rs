@@ -20,6 +20,7 @@
 //! - `security`: what has happened, with aggregation; `trace`: what is dropped while somebody
 //!   looks; `pages`: lists put together from all shards
 //! - `shield`: what of it the kernel drops, and by which means
+//! - `analysis`: which devices are registered, from where, over what
 //! - `latency`: how long messages take, stage by stage; `hgrm`: that as a percentile file
 //! - `history`: what happened to registrations, and which were refused; `trends`: how many there
 //!   were over time
@@ -29,6 +30,7 @@
 //! What a person is to read on a screen is not made here; nor is anything kept.
 
 mod access;
+mod analysis;
 mod api;
 mod audit;
 mod blacklist;
@@ -70,6 +72,7 @@ mod trace;
 mod trends;
 
 pub use self::access::{Token, TokenError};
+pub use self::analysis::{Places, PlacesError, Settings as AnalysisSettings, Terms};
 pub use self::api::Tell;
 pub use self::audit::{AuditSettings, Broken, Record, Verified, Verifier, VerifyError};
 pub use self::identity::Policy;

@@ -9,7 +9,9 @@ use super::Failure;
 use super::reload::Prepare;
 use super::say::note;
 use super::server::Server;
-use crate::admin::{self, Admin, AuditSettings, BlockChange, Shards, Tell, Token};
+use crate::admin::{
+    self, Admin, AnalysisSettings, AuditSettings, BlockChange, Places, Shards, Tell, Terms, Token,
+};
 use crate::config::{self, Settings};
 use crate::flow::Transport;
 use crate::reactor::Clock;
@@ -64,8 +66,16 @@ pub fn settings(
     };
     let data = data.map(Path::to_owned);
     let policy = policy(of);
+    let places = Places::open(&settings.analysis.databases)
+        .map_err(|error| Failure::new(error.to_string()))?;
+    let analysis = AnalysisSettings { terms: terms(settings), places };
     let all = admin::Settings::new(listen, started);
-    Ok(Some(admin::Settings { token, data, audit, policy, ..all }))
+    Ok(Some(admin::Settings { token, data, audit, policy, analysis, ..all }))
+}
+
+/// What the analysis obeys.
+fn terms(settings: &Settings) -> Terms {
+    Terms { analysis: settings.analysis.clone() }
 }
 
 /// What holds for whoever comes.
@@ -98,11 +108,17 @@ pub(super) fn read_token(file: &Path) -> Result<String, Failure> {
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// Has it obey what a reload reads.
+/// Has it obey what a reload reads. Databases that were not named before are read here too, so that
+/// the reload says what is wrong with them.
 pub fn prepare(reins: admin::Reins) -> Prepare {
     Box::new(move |settings| {
-        let (reins, policy) = (reins.clone(), policy(&settings.admin));
-        Ok(Box::new(move || reins.obey(policy)))
+        let (reins, policy, terms) = (reins.clone(), policy(&settings.admin), terms(settings));
+        let files = &terms.analysis.databases;
+        let places = reins.places(files).map_err(|error| Failure::new(error.to_string()))?;
+        Ok(Box::new(move || {
+            reins.obey(policy);
+            reins.analyse(terms, places);
+        }))
     })
 }
 

@@ -1,10 +1,14 @@
 //! The command line as clap reads it. What a value means is the parameter table's: here are only
 //! names and shapes.
 
+mod analysis;
+
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+pub use self::analysis::{BreakdownArgs, DevicesArgs, GeographyArgs};
 
 /// A SIP registrar at the speed of the kernel's UDP path.
 #[derive(Debug, Parser)]
@@ -250,6 +254,12 @@ pub enum CtlCommand {
     Trace(TraceArgs),
     /// How long messages take, stage by stage, at each shard and all together.
     Latency(LatencyArgs),
+    /// Which devices are registered, by what they call themselves.
+    Devices(DevicesArgs),
+    /// From which countries, cities or networks phones are registered.
+    Geography(GeographyArgs),
+    /// What is registered, by transport, network, status and other ways to tell it apart.
+    Breakdown(BreakdownArgs),
     /// What happened to registrations, the latest first.
     History {
         /// Which.

@@ -12,6 +12,7 @@ pub mod value;
 
 mod account;
 mod admin;
+mod analysis;
 mod auth;
 mod describe;
 mod guard;
@@ -30,6 +31,7 @@ mod words;
 
 pub use account::{AccountAuthentication, AccountPolicy, AllowedSource, StaticContact};
 pub use admin::Admin;
+pub use analysis::Analysis;
 pub use auth::{Algorithms, Auth, ChallengeCode, Domain, Suspension};
 pub use describe::Described;
 pub use file::load;

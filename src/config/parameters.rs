@@ -67,7 +67,7 @@ macro_rules! table {
 }
 
 /// Every parameter there is.
-pub static PARAMETERS: [Parameter; 129] = table![
+pub static PARAMETERS: [Parameter; 131] = table![
     "registrar.replace", "SS_ENDPOINT_REGISTER_REPLACE", None,
     {word Replace registrar.replace},
     "A REGISTER over the limit of bindings removes a binding (On), is refused (Off), or removes \
@@ -321,6 +321,14 @@ pub static PARAMETERS: [Parameter; 129] = table![
     SECURITY_LOG_FILES, "", None,
     {whole 1-100 serve.security_log_files},
     "How many such files there are, the one that is written to included";
+    "geo.database", "", None,
+    {databases},
+    "MaxMind DB files that say where addresses are: countries, cities, networks; read again when \
+     they change";
+    "analysis.interval", "", Seconds,
+    {optional "off" 60-86400 analysis.interval_s},
+    "The registrations are counted by device, place and network once in this time, and when \
+     somebody asks";
     "shield.kernel", "", None,
     {word Kernel shield.kernel},
     "What drops blocked sources before they reach Aorta: nftables, socket filters, or nothing";

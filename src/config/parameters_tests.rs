@@ -100,6 +100,8 @@ fn the_defaults_are_the_documented_ones() {
         ("security.log", ""),
         ("security.log_bytes", "10485760"),
         ("security.log_files", "5"),
+        ("geo.database", ""),
+        ("analysis.interval", "300"),
         ("shield.kernel", "auto"),
         ("shield.helper", "/run/aorta-nft/socket"),
         ("shield.loopback", "Off"),

@@ -9,8 +9,8 @@ use super::parameters::{self, PARAMETERS, Parameter, find, index, unknown};
 use super::refusal::{Fault, Origin, Refusal};
 use super::value::{self, Malformed};
 use super::{
-    Admin, Algorithms, Auth, ClientAuth, Domain, Guard, History, KeepaliveForm, Liveness, Nat,
-    Registrar, Serve, Shield, Streams,
+    Admin, Algorithms, Analysis, Auth, ClientAuth, Domain, Guard, History, KeepaliveForm, Liveness,
+    Nat, Registrar, Serve, Shield, Streams,
 };
 
 /// Everything that can be set, each value with its origin. `Default` is what runs without a file.
@@ -26,6 +26,8 @@ pub struct Settings {
     pub nat: Nat,
     /// How phones that are gone are noticed.
     pub liveness: Liveness,
+    /// What is made of what is registered.
+    pub analysis: Analysis,
     /// What the kernel drops before it reaches us.
     pub shield: Shield,
     /// What is kept of what happens to registrations.
@@ -95,6 +97,7 @@ impl Default for Settings {
             guard: Guard::default(),
             nat: Nat::default(),
             liveness: Liveness::default(),
+            analysis: Analysis::default(),
             shield: Shield::default(),
             history: History::default(),
             streams: Streams::default(),
