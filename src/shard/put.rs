@@ -88,7 +88,7 @@ impl Core {
         }
         // Each is newer than the last.
         let before = self.registrar.bindings(AorId(account.0), now);
-        let before = before.filter(|(_, binding)| binding.call_id() == CALL_ID);
+        let before = before.filter(|(_, binding)| binding.user_agent() == USER_AGENT);
         let cseq = before.map(|(_, binding)| binding.cseq()).max().unwrap_or_default() + 1;
         let register = Register {
             aor: AorId(account.0),
