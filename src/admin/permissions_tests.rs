@@ -18,17 +18,31 @@ const ADMIN: Needs = Needs::Role(Role::Admin);
 const TABLE: &[(&str, &str, Needs)] = &[
     ("GET", "/api/v1/registrations", READ),
     ("GET", "/api/v1/registrations/count", READ),
+    ("GET", "/api/v1/registrations/export", READ),
     ("GET", "/api/v1/registrations/{aor}", READ),
     ("DELETE", "/api/v1/registrations/{aor}", OPERATE),
+    ("GET", "/api/v1/unregistrations", READ),
+    ("POST", "/api/v1/unregistrations", OPERATE),
+    ("DELETE", "/api/v1/unregistrations", OPERATE),
+    ("POST", "/api/v1/unregistrations/{token}", OPERATE),
+    ("GET", "/api/v1/stream", READ),
+    ("POST", "/RPC", READ),
+    ("GET", "/healthz", ANYBODY),
+    ("GET", "/readyz", ANYBODY),
     ("GET", "/api/v1/suspensions", READ),
+    ("PUT", "/api/v1/suspensions/{aor}", OPERATE),
     ("DELETE", "/api/v1/suspensions/{aor}", OPERATE),
     ("GET", "/api/v1/blacklist", READ),
     ("PUT", "/api/v1/blacklist/{source}", OPERATE),
     ("DELETE", "/api/v1/blacklist/{source}", OPERATE),
     ("GET", "/api/v1/security-events", READ),
-    ("POST", "/api/v1/trace", OPERATE),
-    ("GET", "/api/v1/trace/{trace}", OPERATE),
-    ("DELETE", "/api/v1/trace/{trace}", OPERATE),
+    ("POST", "/api/v1/traces", OPERATE),
+    ("GET", "/api/v1/traces", OPERATE),
+    ("GET", "/api/v1/traces/{trace}", OPERATE),
+    ("DELETE", "/api/v1/traces/{trace}", OPERATE),
+    ("GET", "/api/v1/traces/{trace}/messages", OPERATE),
+    ("GET", "/api/v1/traces/{trace}/events", OPERATE),
+    ("GET", "/api/v1/traces/{trace}/pcap", OPERATE),
     ("GET", "/api/v1/shield", READ),
     ("PUT", "/api/v1/shield", ADMIN),
     ("GET", "/api/v1/history", READ),
@@ -36,6 +50,10 @@ const TABLE: &[(&str, &str, Needs)] = &[
     ("GET", "/api/v1/failed", READ),
     ("GET", "/api/v1/trends", READ),
     ("GET", "/api/v1/latency", READ),
+    ("GET", "/api/v1/history", READ),
+    ("GET", "/api/v1/history/{aor}", READ),
+    ("GET", "/api/v1/failed", READ),
+    ("GET", "/api/v1/trends", READ),
     ("GET", "/metrics", READ),
     ("GET", "/api/v1/devices", READ),
     ("GET", "/api/v1/geography", READ),
@@ -76,6 +94,8 @@ fn every_path_stands_in_the_table_with_what_it_needs() {
     for (method, path, needs) in TABLE {
         // What changes something is nothing for those who only look, but for their own session.
         let own = path.starts_with("/api/v1/session") || *path == "/api/v1/setup";
+        // Its commands ask for what each of them needs.
+        let own = own || *path == "/RPC";
         assert!(own || *method == "GET" || *needs != READ, "{method} {path}");
         assert!(own || *needs != ANYBODY || !path.starts_with("/api/"), "{method} {path}");
     }

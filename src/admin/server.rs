@@ -37,8 +37,9 @@ use super::operator::From;
 use super::parameters::{ParameterDesk, ParameterRow, Parameters};
 use super::patience::Patience;
 use super::shards::Shards;
+use super::stream::Station;
 use super::tls::Certificate;
-use super::trace;
+use super::{bulk, export, trace};
 use crate::time::UnixTime;
 
 /// Longest head of a request, bytes.
@@ -273,6 +274,7 @@ impl Admin {
         let counts = Arc::new(Counts::default());
         let (windows, last_window) = watch::channel(None);
         let traces = trace::Desk::new(shards.tracing().clone());
+        let (stop, stopped) = watch::channel(false);
         let secure = certificate.is_some();
         let served_at = format!("{}://{}", scheme(secure), on_this_host(address));
         let identity = Identity::new(data, token, secure, policy, Arc::clone(&told));
@@ -295,9 +297,13 @@ impl Admin {
             last_window,
             analysis: Analysis::new(analysis),
             traces,
+            unregistrations: bulk::desk(),
+            exports: export::turns(),
+            station: Station::default(),
+            stopping: stopped.clone(),
+            checks: Vec::new(),
         });
         let reins = Reins(api.clone());
-        let (stop, stopped) = watch::channel(false);
         let server =
             Server { router: router(api.clone()), api: api.clone(), limits, counts, stopped };
         let thread = thread::Builder::new()
