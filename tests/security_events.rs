@@ -243,11 +243,12 @@ fn everything_of_an_account_is_seen_once_in_both_directions_by_each_who_looks() 
         // As events, and as a file.
         ask(office.http, "DELETE", &mine).good();
         let mut stream = http::connect(office.http);
-        let ask = format!(
-            "GET {mine}/events HTTP/1.1\r\nHost: {}\r\nLast-Event-ID: 1\r\nConnection: close\r\n\r\n",
+        let request = format!(
+            "GET {mine}/events HTTP/1.1\r\nHost: {}\r\nLast-Event-ID: 1\r\n\
+             Connection: close\r\n\r\n",
             office.http
         );
-        stream.write_all(ask.as_bytes()).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
         let mut events = String::new();
         stream.read_to_string(&mut events).expect("it ends with the trace");
         assert!(events.contains("content-type: text/event-stream"), "{events}");

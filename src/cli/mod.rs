@@ -14,6 +14,7 @@ mod ctl;
 mod demo;
 mod history;
 mod latency;
+mod live_args;
 mod papers;
 mod parameters;
 mod reload;

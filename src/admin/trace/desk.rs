@@ -11,24 +11,17 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::Instant;
 
-use super::super::api::Api;
 use super::super::moment::rfc3339;
-use super::super::problem::Problem;
-use super::super::registrations::unexpected;
 use super::asked::Asked;
 use super::hep::{self, Hep};
 use crate::flow::Transport;
-use crate::limits::{TRACE_KEPT_BYTES_MAX, TRACE_KEPT_MESSAGES_MAX, TRACE_S_MAX, TRACES_MAX};
+use crate::limits::TRACES_MAX;
 use crate::reactor::Clock;
-use crate::shard::ShardId;
-use crate::shard::control::{Control, Reply};
-use crate::shard::trace::{Direction, Filter, Only, TraceOrder, TracePage, Traced};
+use crate::shard::trace::{Direction, TracePage, Traced};
 use crate::time::UnixTime;
 
-/// How often shards are asked what they saw.
-const TAKE_EVERY: Duration = Duration::from_millis(100);
 /// Traces that have ended and can still be read.
 const ENDED_MAX: usize = 8;
 /// For so long.
@@ -37,10 +30,6 @@ const ENDED_KEPT: Duration = Duration::from_secs(15 * 60);
 pub(super) const PAGE_MESSAGES_MAX: usize = 1000;
 /// A page ends behind this many bytes of messages.
 const PAGE_BYTES: usize = 1 << 20;
-/// The trace of failures lasts so long and is begun again then, as no trace goes on for ever.
-const FAILURES_S: u32 = TRACE_S_MAX;
-/// What stands for the owner of that trace.
-const FAILURES_OWNER: &str = "trace.hep_failures";
 
 /// What the desk is made from, beside the shards.
 #[derive(Clone, Debug, Default)]
@@ -115,14 +104,14 @@ pub(super) struct Messages {
     pub info: Info,
 }
 
-struct Trace {
-    id: u32,
+pub(super) struct Trace {
+    pub id: u32,
     owner: String,
     asked: Asked,
     begun: UnixTime,
     until: Instant,
     /// Since when it is over.
-    ended: Option<Instant>,
+    pub ended: Option<Instant>,
     seen: u64,
     /// The number of the next message.
     next: u64,
@@ -182,11 +171,11 @@ impl Trace {
 }
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     next: u32,
-    traces: Vec<Trace>,
+    pub traces: Vec<Trace>,
     /// The trace that `trace.hep_failures` asks for, if it is under way.
-    failures: Option<u32>,
+    pub failures: Option<u32>,
 }
 
 /// The traces of a process.
@@ -194,7 +183,7 @@ pub(in super::super) struct Desk {
     state: Mutex<State>,
     changes: watch::Sender<u64>,
     clock: Clock,
-    tracing: Tracing,
+    pub(super) tracing: Tracing,
     hep: Option<Hep>,
 }
 
@@ -216,12 +205,12 @@ impl Desk {
         self.hep.as_ref().map(Hep::counts)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         // Nothing in here panics half way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn changed(&self) {
+    pub(super) fn changed(&self) {
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 
@@ -259,7 +248,7 @@ impl Desk {
     }
 
     /// Takes a trace up, before the shards hear of it. `None`: there are as many as there may be.
-    fn admit(&self, asked: &Asked, owner: String) -> Option<u32> {
+    pub(super) fn admit(&self, asked: &Asked, owner: String) -> Option<u32> {
         let mut state = self.state();
         let under_way = state.traces.iter().filter(|trace| trace.ended.is_none()).count();
         if under_way >= TRACES_MAX {
@@ -284,7 +273,7 @@ impl Desk {
     }
 
     /// Puts what a shard saw where it belongs, and returns it.
-    fn deposit(&self, mut seen: Vec<(u8, TracePage)>) {
+    pub(super) fn deposit(&self, mut seen: Vec<(u8, TracePage)>) {
         let counts = seen.iter().flat_map(|(_, page)| page.seen.iter().copied());
         let counts: Vec<(u32, u64)> = counts.filter(|&(_, count)| count > 0).collect();
         let mut messages: Vec<Kept> = Vec::new();
@@ -338,13 +327,13 @@ impl Desk {
     }
 
     /// Ends those whose time is over.
-    fn turn(&self) {
+    pub(super) fn turn(&self) {
         let now = Instant::now();
         let mut state = self.state();
         let before = state.traces.iter().filter(|trace| trace.ended.is_none()).count();
         for trace in &mut state.traces {
             // What shards saw last comes a moment after they ended it.
-            if trace.ended.is_none() && trace.until + 2 * TAKE_EVERY <= now {
+            if trace.ended.is_none() && trace.until + 2 * super::work::TAKE_EVERY <= now {
                 trace.ended = Some(now);
             }
         }
@@ -356,13 +345,13 @@ impl Desk {
         }
     }
 
-    fn is_under_way(&self) -> bool {
+    pub(super) fn is_under_way(&self) -> bool {
         self.state().traces.iter().any(|trace| trace.ended.is_none())
     }
 }
 
 impl State {
-    fn find(&mut self, id: u32) -> Option<&mut Trace> {
+    pub fn find(&mut self, id: u32) -> Option<&mut Trace> {
         self.traces.iter_mut().find(|trace| trace.id == id)
     }
 
@@ -380,131 +369,6 @@ impl State {
             let oldest = self.traces.iter().position(|trace| trace.ended.is_some());
             oldest.map(|at| self.traces.remove(at));
         }
-    }
-}
-
-/// Begins a trace on all shards.
-///
-/// # Errors
-/// 409 where there are as many as there may be; 503 where a shard does not answer, and then there
-/// is no trace.
-pub(super) async fn begin(api: &Api, mut asked: Asked, owner: String) -> Result<Info, Problem> {
-    let traces = &api.traces;
-    if let Some(aor) = &asked.account {
-        asked.filter.peers = peers(api, aor.clone()).await?;
-    }
-    let Some(id) = traces.admit(&asked, owner) else { return Err(too_many()) };
-    let order = TraceOrder { id, filter: asked.filter.clone(), for_s: asked.for_s };
-    for shard in (0..api.shards.count()).map(ShardId) {
-        let begun = match api.shards.order(shard, Control::BeginTrace(order.clone())).await {
-            Ok(Reply::TraceBegun(true)) => Ok(()),
-            Ok(Reply::TraceBegun(false)) => Err(too_many()),
-            Ok(_) => Err(unexpected()),
-            Err(problem) => Err(problem),
-        };
-        if let Err(problem) = begun {
-            // It ends there by itself where this does not get through.
-            let _ = end(api, id).await;
-            let _ = end(api, id).await;
-            return Err(problem);
-        }
-    }
-    traces.changed();
-    traces.info(id).ok_or_else(unexpected)
-}
-
-fn too_many() -> Problem {
-    let detail = format!("{TRACES_MAX} traces are under way: one has to end first");
-    Problem::new(axum::http::StatusCode::CONFLICT, detail)
-}
-
-/// Where an account is registered now; nowhere, if there is no such account.
-async fn peers(api: &Api, aor: Box<[u8]>) -> Result<Vec<SocketAddr>, Problem> {
-    let shown = api.shards.order_owner(Control::Show(aor), |reply| match reply {
-        Reply::Shown(shown) => Some(shown),
-        _ => None,
-    });
-    let Ok(shown) = shown.await?.1 else { return Ok(Vec::new()) };
-    Ok(shown.registrations.iter().map(|one| one.binding.source()).collect())
-}
-
-/// What became of a trace that was to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ending {
-    /// It was under way; what it saw can still be read.
-    Ended,
-    /// It had ended, and is gone.
-    Forgotten,
-    /// There is no such trace.
-    Unknown,
-}
-
-/// Ends a trace; one that has ended goes.
-pub(super) async fn end(api: &Api, id: u32) -> Result<Ending, Problem> {
-    let under_way = match api.traces.state().find(id) {
-        None => return Ok(Ending::Unknown),
-        Some(trace) => trace.ended.is_none(),
-    };
-    if !under_way {
-        api.traces.state().traces.retain(|trace| trace.id != id);
-        api.traces.changed();
-        return Ok(Ending::Forgotten);
-    }
-    for shard in (0..api.shards.count()).map(ShardId) {
-        api.shards.order(shard, Control::EndTrace(id)).await?;
-    }
-    take(api).await;
-    if let Some(trace) = api.traces.state().find(id) {
-        trace.ended.get_or_insert_with(Instant::now);
-    }
-    api.traces.changed();
-    Ok(Ending::Ended)
-}
-
-/// Takes what all shards saw. One that does not answer is asked again later.
-async fn take(api: &Api) {
-    let mut pages = Vec::new();
-    for shard in 0..api.shards.count() {
-        if let Ok(Reply::Traced(page)) = api.shards.order(ShardId(shard), Control::TakeTraces).await
-        {
-            pages.push((shard, page));
-        }
-    }
-    api.traces.deposit(pages);
-}
-
-/// The task that takes what the shards saw.
-pub(in super::super) async fn collect(api: Api) {
-    let mut changes = api.traces.watch();
-    let failures = api.traces.tracing.hep.as_ref().is_some_and(|hep| hep.failures);
-    loop {
-        if failures && api.traces.state().failures.is_none() {
-            begin_failures(&api).await;
-        }
-        if api.traces.is_under_way() {
-            sleep(TAKE_EVERY).await;
-            take(&api).await;
-            api.traces.turn();
-        } else if failures {
-            sleep_until(Instant::now() + Duration::from_secs(1)).await;
-        } else if changes.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Begins the trace of what failed, for a collector alone.
-async fn begin_failures(api: &Api) {
-    let asked = Asked {
-        filter: Filter { only: Only::Failed, ..Filter::default() },
-        account: None,
-        for_s: FAILURES_S,
-        messages_max: TRACE_KEPT_MESSAGES_MAX,
-        bytes_max: TRACE_KEPT_BYTES_MAX,
-    };
-    // Where there is no room for it now, there is later.
-    if let Ok(info) = begin(api, asked, FAILURES_OWNER.to_owned()).await {
-        api.traces.state().failures = info.trace.parse().ok();
     }
 }
 

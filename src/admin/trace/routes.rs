@@ -14,8 +14,9 @@ use super::super::problem::Problem;
 use super::super::query::{Query, decimal};
 use super::super::routes::Routes;
 use super::asked::{Asked, KNOWN};
-use super::desk::{self, Ending, Info, PAGE_MESSAGES_MAX};
+use super::desk::{Info, PAGE_MESSAGES_MAX};
 use super::row::Row;
+use super::work::{self, Ending};
 use super::{events, pcap};
 
 /// The paths.
@@ -63,7 +64,7 @@ async fn begin(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let asked = Asked::read(&Query::read(query.as_deref(), KNOWN)?)?;
-    let info = desk::begin(&api, asked, operator.name.to_string()).await?;
+    let info = work::begin(&api, asked, operator.name.to_string()).await?;
     let action = Action::new(Verb::BeginTrace, info.about.as_str());
     api.audit(&operator, action.detail(format!("for {} s", info.seconds)));
     Ok(json(&info))
@@ -95,7 +96,7 @@ async fn end(
 ) -> Result<Response, Problem> {
     Query::read(query.as_deref(), &[])?;
     let id = number_of(path)?;
-    match desk::end(&api, id).await? {
+    match work::end(&api, id).await? {
         Ending::Unknown => Err(unknown()),
         Ending::Ended => {
             api.audit(&operator, Action::new(Verb::EndTrace, id.to_string()));
