@@ -23,7 +23,7 @@ use super::plain::one_line;
 use super::problem::Problem;
 use super::server::Counts;
 use super::shards::Shards;
-use super::{blacklist, latency, metrics, registrations, security, shield, suspensions, trace};
+use super::{blacklist, latency, metrics, registrations, security, shield, suspensions, trace, ui};
 use crate::time::UnixTime;
 
 /// Takes one line about something an operator did.
@@ -47,6 +47,8 @@ pub(super) struct Inner {
     pub last_window: LastWindow,
     /// Traces begun.
     pub traces: AtomicU64,
+    /// What the pages have seen of the counters.
+    pub looks: ui::Looks,
 }
 
 impl std::ops::Deref for Api {
@@ -87,12 +89,14 @@ pub(super) fn router(api: Api) -> Router {
         .route("/api/v1/shield", get(shield::show).put(shield::choose))
         .route("/api/v1/latency", get(latency::show))
         .route("/metrics", get(metrics::show))
+        .merge(ui::routes())
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path"))
         .method_not_allowed_fallback(async |method: Method| {
             let detail = format!("{method} is nothing that can be done here");
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
         })
         .layer(middleware::from_fn_with_state(api.clone(), guard))
+        .layer(middleware::from_fn(ui::for_people))
         .with_state(api)
 }
 
@@ -110,7 +114,8 @@ async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response
     };
     let mut response = answered.unwrap_or_else(Problem::into_response);
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Some files are the same for good, and say so.
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

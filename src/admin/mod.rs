@@ -14,9 +14,10 @@
 //! - `shield`: what of it the kernel drops, and by which means
 //! - `latency`: how long messages take, stage by stage; `hgrm`: that as a percentile file
 //! - `metrics`: every counter as text for Prometheus
+//! - `ui`: pages for people, made of all that
 //! - [`client`]: the other end, for `aorta ctl`
 //!
-//! What a person is to read on a screen is not made here; nor is anything kept.
+//! What a person is to read on a terminal is not made here; nor is anything kept.
 
 mod access;
 mod api;
@@ -40,6 +41,7 @@ mod shards;
 mod shield;
 mod suspensions;
 mod trace;
+mod ui;
 
 pub use self::access::{Token, TokenError};
 pub use self::keep::{BlockChange, Keep, Kept};

@@ -40,6 +40,11 @@ impl Problem {
         Problem::new(StatusCode::UNAUTHORIZED, detail)
     }
 
+    /// What is wrong, for the operator who asked.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// It would be answered at another time.
     pub fn unavailable(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
@@ -72,6 +77,8 @@ impl IntoResponse for Problem {
             }
             _ => {}
         }
+        // For whoever says it in other words.
+        response.extensions_mut().insert(self);
         response
     }
 }

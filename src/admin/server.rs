@@ -29,6 +29,7 @@ use super::keep::Keep;
 use super::latency::keep_windows;
 use super::patience::Patience;
 use super::shards::Shards;
+use super::ui::Looks;
 use crate::time::UnixTime;
 
 /// Longest head of a request, bytes.
@@ -205,6 +206,7 @@ impl Admin {
             keep,
             last_window,
             traces: AtomicU64::new(0),
+            looks: Looks::default(),
         });
         let (stop, stopped) = watch::channel(false);
         let server = Server { router: router(api.clone()), limits, counts, stopped };

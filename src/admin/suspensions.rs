@@ -7,7 +7,7 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::api::{Api, From, json};
-use super::pages::in_turn;
+use super::pages::{Page, in_turn};
 use super::problem::Problem;
 use super::query::Query;
 use super::registrations::{account_of, unexpected, unfound, uri};
@@ -19,22 +19,22 @@ use crate::shard::suspend::{Lifted, SuspensionItem, SuspensionPage};
 
 /// A suspension.
 #[derive(Serialize)]
-struct Row {
+pub(super) struct Row {
     /// Whose; not known where a name without an account is treated alike.
-    aor: Option<String>,
+    pub aor: Option<String>,
     /// For requests from here, and from nowhere else: an address, or of IPv6 a /64.
-    source_ip: String,
+    pub source_ip: String,
     /// What was counted: `registers` or `checks`.
-    cause: &'static str,
-    remaining_s: u32,
-    shard: u8,
+    pub cause: &'static str,
+    pub remaining_s: u32,
+    pub shard: u8,
 }
 
 /// What was lifted.
 #[derive(Serialize)]
-struct Done {
-    aor: String,
-    lifted: usize,
+pub(super) struct Done {
+    pub aor: String,
+    pub lifted: usize,
 }
 
 /// `GET /api/v1/suspensions`: shard by shard, in the order they end.
@@ -43,6 +43,11 @@ pub(super) async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let query = Query::read(query.as_deref(), &["limit", "cursor"])?;
+    Ok(json(&page(&api, &query).await?))
+}
+
+/// One page, by the `limit` and the `cursor` of a query.
+pub(super) async fn page(api: &Api, query: &Query) -> Result<Page<Row>, Problem> {
     let order = |after: Option<suspension::Cursor>, rows: usize| Control::ListSuspensions {
         after,
         items_max: rows.min(SUSPENSIONS_PER_CALL_MAX),
@@ -53,7 +58,7 @@ pub(super) async fn list(
         }
         _ => None,
     };
-    Ok(json(&in_turn(&api.shards, &query, order, read).await?))
+    in_turn(&api.shards, query, order, read).await
 }
 
 fn row(shard: u8, item: &SuspensionItem) -> Row {
@@ -82,7 +87,17 @@ pub(super) async fn lift(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let source = Query::read(query.as_deref(), &["ip"])?.source()?;
-    let located = api.shards.order_owner(Control::Locate(account_of(path)?), |reply| match reply {
+    Ok(json(&lift_of(&api, from, account_of(path)?, source).await?))
+}
+
+/// Lifts the suspensions of a name, for one source or for all of them.
+pub(super) async fn lift_of(
+    api: &Api,
+    from: From,
+    aor: Box<[u8]>,
+    source: Option<IpAddr>,
+) -> Result<Done, Problem> {
+    let located = api.shards.order_owner(Control::Locate(aor), |reply| match reply {
         Reply::Located(located) => Some(located),
         _ => None,
     });
@@ -105,7 +120,7 @@ pub(super) async fn lift(
         let source = source.map_or_else(|| "every source".to_owned(), |ip| ip.to_string());
         api.tell(from, &format!("lifted {lifted} suspensions of {aor}, for {source}"));
     }
-    Ok(json(&Done { aor, lifted }))
+    Ok(Done { aor, lifted })
 }
 
 #[cfg(test)]

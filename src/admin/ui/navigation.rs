@@ -1,0 +1,25 @@
+//! Which pages there are, in the order they are shown.
+
+/// Pages that belong together.
+pub(super) struct Group {
+    pub name: &'static str,
+    pub pages: &'static [Entry],
+}
+
+/// A page.
+pub(super) struct Entry {
+    pub path: &'static str,
+    pub label: &'static str,
+}
+
+const fn page(path: &'static str, label: &'static str) -> Entry {
+    Entry { path, label }
+}
+
+pub(super) const GROUPS: &[Group] = &[
+    Group { name: "Now", pages: &[page("/", "Overview"), page("/latency", "Latency")] },
+    Group {
+        name: "Protection",
+        pages: &[page("/suspended", "Suspended"), page("/blocked", "Blocked")],
+    },
+];
