@@ -37,7 +37,8 @@
 //!
 //! L0 to L2 see no socket, clock, lock, log or randomness: all of it comes in as values, so the
 //! whole registrar runs in a simulation as it runs on a carrier's host (`tests/tidy.rs` holds
-//! this).
+//! this). The feature `host`, on unless somebody turns it off, is everything from L3 up but
+//! what [`store`] reads without it.
 
 pub mod config;
 pub mod flow;
@@ -56,12 +57,16 @@ pub mod reg_event;
 
 pub mod shard;
 
+#[cfg(feature = "host")]
 pub mod reactor;
 
+#[cfg(feature = "host")]
 pub mod shield;
 
+#[cfg(feature = "host")]
 pub mod admin;
 
 pub mod store;
 
+#[cfg(feature = "host")]
 pub mod cli;

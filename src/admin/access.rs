@@ -1,12 +1,19 @@
 //! Who may ask: whoever shows the token. Without one, whoever is on this host; a page in somebody's
 //! browser there is not meant, so the request must name this host and nothing else.
 
+use std::sync::atomic::Ordering;
+
+use axum::extract::Request;
 use axum::http::header::{AUTHORIZATION, HOST};
 use axum::http::{HeaderMap, StatusCode};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::api::Api;
+use super::audit::{Action, Verb};
+use super::operator::{From, Operator, Role, Via};
 use super::problem::Problem;
+use super::routes::Needs;
 
 /// Longest token, bytes.
 const TOKEN_BYTES_MAX: usize = 256;
@@ -75,17 +82,19 @@ pub(super) enum Access {
 }
 
 impl Access {
-    /// Lets a request in or says why not.
-    pub fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    /// Who asks, or why nobody is known to.
+    pub fn check(&self, from: From, headers: &HeaderMap) -> Result<Operator, Problem> {
+        let all =
+            |via: Via| Operator { name: via.name().into(), role: Role::Admin, from: from.0, via };
         match self {
             Access::Token(token) => match bearer(headers) {
-                Some(shown) if token.is(shown) => Ok(()),
+                Some(shown) if token.is(shown) => Ok(all(Via::AdminToken)),
                 Some(_) => Err(Problem::unauthorized("the token is not the one")),
                 None => Err(Problem::unauthorized(
                     "a token is needed: Authorization: Bearer and the token",
                 )),
             },
-            Access::Host if names_this_host(headers) => Ok(()),
+            Access::Host if names_this_host(headers) => Ok(all(Via::Loopback)),
             Access::Host => Err(Problem::new(
                 StatusCode::FORBIDDEN,
                 "without a token only requests to localhost, 127.0.0.1 or [::1] by that name are \
@@ -93,6 +102,42 @@ impl Access {
             )),
         }
     }
+}
+
+/// What a request carries from the guard in front of every path to the path's own check.
+#[derive(Clone)]
+pub(super) struct Asked {
+    pub api: Api,
+    pub who: Result<Operator, Problem>,
+}
+
+/// Lets a request through to what needs `needs`, with who asks as an [`Operator`] in it.
+pub(super) fn cleared(needs: Needs, mut request: Request) -> Result<Request, Problem> {
+    let Some(Asked { api, who }) = request.extensions_mut().remove() else {
+        let detail = "a path was reached without its guard";
+        return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail));
+    };
+    let refused = |problem: Problem| {
+        api.counts.denied.fetch_add(1, Ordering::Relaxed);
+        Err(problem)
+    };
+    match (needs, who) {
+        (Needs::Nothing, Err(_)) => {}
+        (Needs::Nothing, Ok(operator)) => {
+            request.extensions_mut().insert(operator);
+        }
+        (Needs::Role(_), Err(problem)) => return refused(problem),
+        (Needs::Role(role), Ok(operator)) if operator.role < role => {
+            let asked = format!("{} {}", request.method(), request.uri().path());
+            let why = format!("the role {role} is needed, {} has {}", operator.name, operator.role);
+            api.audit(&operator, Action::new(Verb::RoleRefused, asked).refused(&why));
+            return refused(Problem::new(StatusCode::FORBIDDEN, why));
+        }
+        (Needs::Role(_), Ok(operator)) => {
+            request.extensions_mut().insert(operator);
+        }
+    }
+    Ok(request)
 }
 
 /// The token a request shows (RFC 6750 2.1).
@@ -138,10 +183,14 @@ mod tests {
         headers
     }
 
+    fn from() -> From {
+        From("127.0.0.1:50000".parse().unwrap())
+    }
+
     #[test]
     fn only_the_token_opens() {
         let access = Access::Token(Token::new("correct-horse-battery").unwrap());
-        let open = |value| access.check(&headers(&[(AUTHORIZATION, value)])).is_ok();
+        let open = |value| access.check(from(), &headers(&[(AUTHORIZATION, value)])).is_ok();
         for value in ["Bearer correct-horse-battery", "bearer  correct-horse-battery "] {
             assert!(open(value), "{value}");
         }
@@ -156,18 +205,18 @@ mod tests {
         ] {
             assert!(!open(value), "{value}");
         }
-        assert!(access.check(&HeaderMap::new()).is_err());
+        assert!(access.check(from(), &HeaderMap::new()).is_err());
         // Two answers to one question are none.
         let twice = headers(&[
             (AUTHORIZATION, "Bearer correct-horse-battery"),
             (AUTHORIZATION, "Bearer correct-horse-battery"),
         ]);
-        assert!(access.check(&twice).is_err());
+        assert!(access.check(from(), &twice).is_err());
     }
 
     #[test]
     fn without_a_token_this_host_must_be_named() {
-        let open = |list: &[_]| Access::Host.check(&headers(list)).is_ok();
+        let open = |list: &[_]| Access::Host.check(from(), &headers(list)).is_ok();
         for host in ["localhost", "LOCALHOST:80", "127.0.0.1:8060", "127.1.2.3", "[::1]:1", "[::1]"]
         {
             assert!(open(&[(HOST, host)]), "{host}");

@@ -1,26 +1,26 @@
 //! Which path is whose, and what every answer has in common.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post, put};
 use serde::Serialize;
 use tokio::time::timeout;
 
-use super::access::Access;
+use super::access::{Access, Asked, cleared};
+use super::audit::Action;
 use super::keep::Keep;
 use super::latency::LastWindow;
+use super::operator::{From, Operator, Role};
 use super::plain::one_line;
 use super::problem::Problem;
+use super::routes::Routes;
 use super::server::Counts;
 use super::shards::Shards;
 use super::{blacklist, latency, metrics, registrations, security, shield, suspensions, trace, ui};
@@ -64,80 +64,60 @@ impl Api {
         Api(Arc::new(inner))
     }
 
-    /// Says what was done, and on whose word. What phones sent stands in it, so whatever is no
+    /// Records what an operator did, or tried to. What phones sent stands in it, so whatever is no
     /// plain text is escaped: a line stays a line.
-    pub fn tell(&self, From(from): From, line: &str) {
-        (self.told)(&format!("admin {from}: {}", one_line(line)));
+    pub fn audit(&self, operator: &Operator, action: Action) {
+        let line = one_line(&action.line());
+        (self.told)(&format!("admin {} {}: {line}", operator.from, operator.name));
     }
 }
 
-/// Every path there is.
-pub(super) fn router(api: Api) -> Router {
-    Router::new()
-        .route("/api/v1/registrations", get(registrations::list))
-        .route(
-            "/api/v1/registrations/{aor}",
-            get(registrations::one).delete(registrations::unregister),
-        )
-        .route("/api/v1/suspensions", get(suspensions::list))
-        .route("/api/v1/suspensions/{aor}", delete(suspensions::lift))
-        .route("/api/v1/blacklist", get(blacklist::list))
-        .route("/api/v1/blacklist/{source}", put(blacklist::add).delete(blacklist::lift))
-        .route("/api/v1/security-events", get(security::list))
-        .route("/api/v1/trace", post(trace::begin))
-        .route("/api/v1/trace/{trace}", get(trace::take).delete(trace::end))
-        .route("/api/v1/shield", get(shield::show).put(shield::choose))
-        .route("/api/v1/latency", get(latency::show))
-        .route("/metrics", get(metrics::show))
+/// Every path there is, with what it needs.
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .merge(registrations::routes())
+        .merge(suspensions::routes())
+        .merge(blacklist::routes())
+        .merge(security::routes())
+        .merge(trace::routes())
+        .merge(shield::routes())
+        .merge(latency::routes())
+        .merge(metrics::routes())
         .merge(ui::routes())
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path"))
-        .method_not_allowed_fallback(async |method: Method| {
+}
+
+/// Every path there is, behind the guard.
+pub(super) fn router(api: Api) -> Router {
+    routes()
+        .into_router()
+        .fallback(async |request| {
+            let nothing = Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path");
+            cleared(Role::Read.into(), request).map_or_else(|refused| refused, |_| nothing)
+        })
+        .method_not_allowed_fallback(async |method: Method, request: Request| {
             let detail = format!("{method} is nothing that can be done here");
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+            let not_here = Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail);
+            cleared(Role::Read.into(), request).map_or_else(|refused| refused, |_| not_here)
         })
         .layer(middleware::from_fn_with_state(api.clone(), guard))
         .layer(middleware::from_fn(ui::for_people))
         .with_state(api)
 }
 
-/// Before and behind each handler: who may ask, how long it may take, what every answer says.
-async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
+/// Before and behind each handler: who asks, how long it may take, what every answer says. What a
+/// path needs is checked at the path ([`Routes`]).
+async fn guard(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     api.counts.requests.fetch_add(1, Ordering::Relaxed);
-    let answered = match api.access.check(request.headers()) {
-        Err(problem) => {
-            api.counts.denied.fetch_add(1, Ordering::Relaxed);
-            Err(problem)
-        }
-        Ok(()) => timeout(api.request_max, next.run(request))
-            .await
-            .map_err(|_| Problem::unavailable("this took longer than it may")),
-    };
-    let mut response = answered.unwrap_or_else(Problem::into_response);
+    let who = api.access.check(From::of(request.extensions()), request.headers());
+    request.extensions_mut().insert(Asked { api: api.clone(), who });
+    let answered = timeout(api.request_max, next.run(request)).await;
+    let mut response = answered
+        .unwrap_or_else(|_| Problem::unavailable("this took longer than it may").into_response());
     let headers = response.headers_mut();
     // Some files are the same for good, and say so.
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
-}
-
-/// Who asks, by the address of the connection.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct From(pub SocketAddr);
-
-impl std::fmt::Display for From {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for From {
-    type Rejection = std::convert::Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<From, Self::Rejection> {
-        // The server puts it there.
-        let nobody = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-        Ok(parts.extensions.get().copied().unwrap_or(From(nobody)))
-    }
 }
 
 /// A 200 with a value as JSON.
@@ -149,5 +129,23 @@ pub(super) fn json(value: &impl Serialize) -> Response {
         Err(error) => {
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response()
         }
+    }
+}
+
+#[cfg(test)]
+impl Api {
+    /// One without a shard behind it, for what needs none.
+    pub fn of_no_shards() -> Api {
+        Api::new(Inner {
+            shards: Shards::new(Vec::new(), Vec::new, Vec::new()),
+            access: Access::Host,
+            request_max: Duration::from_secs(10),
+            started: UnixTime(1_800_000_000),
+            counts: Arc::default(),
+            told: Box::new(|_| {}),
+            keep: None,
+            last_window: tokio::sync::watch::channel(None).1,
+            traces: AtomicU64::new(0),
+        })
     }
 }

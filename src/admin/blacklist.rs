@@ -9,12 +9,15 @@ use axum::extract::{Path, RawQuery, State, rejection::PathRejection};
 use axum::response::Response;
 use serde::Serialize;
 
-use super::api::{Api, From, json};
+use super::api::{Api, json};
+use super::audit::{Action, Verb};
 use super::keep::{BlockChange, keep};
+use super::operator::{Operator, Role};
 use super::pages::{Key, Page, side_by_side};
 use super::problem::Problem;
 use super::query::{self, Query, decimal};
 use super::registrations::unexpected;
+use super::routes::Routes;
 use crate::limits::BLOCK_S_MAX;
 use crate::shard::ShardId;
 use crate::shard::blocks::{BlockItem, BlockPage};
@@ -44,6 +47,14 @@ pub(super) struct Done {
     /// What an operator should know of that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
+}
+
+/// Its paths.
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .get("/api/v1/blacklist", Role::Read, list)
+        .put("/api/v1/blacklist/{source}", Role::Operate, add)
+        .delete("/api/v1/blacklist/{source}", Role::Operate, lift)
 }
 
 /// `GET /api/v1/blacklist`
@@ -93,13 +104,13 @@ fn row(item: &BlockItem) -> Row {
 /// `PUT /api/v1/blacklist/{source}`: for `seconds`, or until it is lifted.
 pub(super) async fn add(
     State(api): State<Api>,
-    from: From,
+    operator: Operator,
     path: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let query = Query::read(query.as_deref(), &["seconds"])?;
     let for_s = seconds(&query)?;
-    Ok(json(&block(&api, from, source_of(path)?, for_s).await?))
+    Ok(json(&block(&api, &operator, source_of(path)?, for_s).await?))
 }
 
 /// How long a block is to hold; without end where nothing is said.
@@ -118,18 +129,18 @@ pub(super) fn seconds(query: &Query) -> Result<Option<u32>, Problem> {
 /// Blocks a source everywhere, for so many seconds or without end.
 pub(super) async fn block(
     api: &Api,
-    from: From,
+    operator: &Operator,
     source: IpAddr,
     for_s: Option<u32>,
 ) -> Result<Done, Problem> {
     let changed = at_each(api, || Control::Block(source, for_s)).await?;
-    if changed {
-        let time = for_s.map_or_else(|| "until it is lifted".to_owned(), |s| format!("for {s} s"));
-        api.tell(from, &format!("blocked {source} {time}"));
-    }
+    let time = for_s.map_or_else(|| "until it is lifted".to_owned(), |s| format!("for {s} s"));
+    let action = Action::new(Verb::Block, source.to_string()).detail(time);
     if !changed {
-        let warning = Some("the list is full of blocks by operators".to_owned());
-        return Ok(Done { source: source.to_string(), changed, kept: false, warning });
+        let warning = "the list is full of blocks by operators".to_owned();
+        api.audit(operator, action.failed(&warning));
+        let (source, warning) = (source.to_string(), Some(warning));
+        return Ok(Done { source, changed, kept: false, warning });
     }
     let done = keep(api.keep.as_ref(), source, BlockChange::Blocked(for_s)).await;
     let kept = done == Ok(true);
@@ -138,37 +149,45 @@ pub(super) async fn block(
         Ok(false) => Some("the block ends with the process: there is no --data".to_owned()),
         Err(why) => Some(format!("the block ends with the process: {why}")),
     };
-    if let Some(warning) = &warning {
-        api.tell(from, &format!("{source}: {warning}"));
-    }
+    api.audit(operator, with_warning(action, warning.as_deref()));
     Ok(Done { source: source.to_string(), changed, kept, warning })
 }
 
 /// `DELETE /api/v1/blacklist/{source}`
 pub(super) async fn lift(
     State(api): State<Api>,
-    from: From,
+    operator: Operator,
     path: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     Query::read(query.as_deref(), &[])?;
-    Ok(json(&unblock(&api, from, source_of(path)?).await?))
+    Ok(json(&unblock(&api, &operator, source_of(path)?).await?))
 }
 
 /// Lifts the block of a source everywhere.
-pub(super) async fn unblock(api: &Api, from: From, source: IpAddr) -> Result<Done, Problem> {
+pub(super) async fn unblock(
+    api: &Api,
+    operator: &Operator,
+    source: IpAddr,
+) -> Result<Done, Problem> {
     let changed = at_each(api, || Control::Unblock(source)).await?;
-    if changed {
-        api.tell(from, &format!("lifted the block of {source}"));
-    }
     // Also where no shard has it: it may be kept all the same.
     let done = keep(api.keep.as_ref(), source, BlockChange::Lifted).await;
     let kept = done == Ok(true);
     let warning = done.err().map(|why| format!("the block comes back with a restart: {why}"));
-    if let Some(warning) = &warning {
-        api.tell(from, &format!("{source}: {warning}"));
+    if changed || warning.is_some() {
+        let action = Action::new(Verb::LiftBlock, source.to_string());
+        api.audit(operator, with_warning(action, warning.as_deref()));
     }
     Ok(Done { source: source.to_string(), changed, kept, warning })
+}
+
+/// With what the operator was warned of beside what was done.
+fn with_warning(action: Action, warning: Option<&str>) -> Action {
+    let Some(warning) = warning else { return action };
+    let before =
+        if action.detail.is_empty() { String::new() } else { action.detail.clone() + ", " };
+    action.detail(format!("{before}{warning}"))
 }
 
 /// Gives an order to every shard. Returns whether it changed anything anywhere.

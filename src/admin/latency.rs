@@ -16,8 +16,10 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::api::{Api, json};
 use super::hgrm;
+use super::operator::Role;
 use super::problem::Problem;
 use super::query::{Query, decimal};
+use super::routes::Routes;
 use crate::reactor::{ServiceTimes, Span};
 
 /// How long a window is.
@@ -116,6 +118,11 @@ pub(super) async fn keep_windows(api: Api, last: watch::Sender<Option<Arc<[Servi
         let window = windows.turn(api.shards.service_times());
         last.send_replace(window);
     }
+}
+
+/// Its paths.
+pub(super) fn routes() -> Routes {
+    Routes::new().get("/api/v1/latency", Role::Read, show)
 }
 
 /// `GET /api/v1/latency`

@@ -16,8 +16,10 @@ use axum::response::{IntoResponse, Response};
 use hdrhistogram::Histogram;
 
 use super::api::Api;
+use super::operator::Role;
 use super::problem::Problem;
 use super::query::Query;
+use super::routes::Routes;
 use crate::guard::SecurityKind;
 use crate::reactor::{self, ServiceTimes, Span};
 use crate::shard::ShardId;
@@ -27,6 +29,11 @@ use crate::shard::pinholes::{self, Pinholes};
 use crate::shard::refused::RefuseReason;
 use crate::shard::tally::Tally;
 use crate::shield::counts::Counts;
+
+/// Its paths.
+pub(super) fn routes() -> Routes {
+    Routes::new().get("/metrics", Role::Read, show)
+}
 
 /// `GET /metrics`
 pub(super) async fn show(

@@ -4,6 +4,8 @@
 //!
 //! - `server`: the thread, its listener and its connections, each bounded; `patience`: writes that
 //!   get nowhere end; `access`: who may ask; `problem`: how a refusal reads (RFC 9457)
+//! - `operator`: who asks, and the role that has; `routes`: paths with what each needs; `audit`: what
+//!   operators did
 //! - `api`: which path is whose; `shards`: orders, and the wait for their replies
 //! - `query`: filters, pages and cursors as text; `registrations`: find, show, unregister;
 //!   `row`: a binding as JSON; `moment`: times as text; `plain`: text that is safe to show
@@ -21,6 +23,7 @@
 
 mod access;
 mod api;
+mod audit;
 mod blacklist;
 pub mod client;
 mod hgrm;
@@ -28,12 +31,14 @@ mod keep;
 mod latency;
 mod metrics;
 mod moment;
+mod operator;
 mod pages;
 mod patience;
 mod plain;
 mod problem;
 mod query;
 mod registrations;
+mod routes;
 mod row;
 mod security;
 mod server;
@@ -46,6 +51,7 @@ mod ui;
 pub use self::access::{Token, TokenError};
 pub use self::keep::{BlockChange, Keep, Kept};
 pub use self::latency::Row as LatencyRow;
+pub use self::operator::Role;
 pub use self::plain::one_line;
 pub use self::query::PAGE_ROWS_MAX;
 pub use self::security::Row as SecurityRow;

@@ -8,10 +8,13 @@ use axum::response::Response;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use super::api::{Api, From, json};
+use super::api::{Api, json};
+use super::audit::{Action, Verb};
+use super::operator::{Operator, Role};
 use super::pages::Page;
 use super::problem::Problem;
 use super::query::{Cursor, Query};
+use super::routes::Routes;
 use super::row::Row;
 use crate::limits::{FIND_ROWS_MAX, FIND_TEXT_BYTES_MAX};
 use crate::registrar::Wanted;
@@ -42,6 +45,14 @@ struct Gone {
     /// What stays because the account has it without registering.
     provided: usize,
     items: Vec<Row>,
+}
+
+/// Its paths.
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .get("/api/v1/registrations", Role::Read, list)
+        .get("/api/v1/registrations/{aor}", Role::Read, one)
+        .delete("/api/v1/registrations/{aor}", Role::Operate, unregister)
 }
 
 /// `GET /api/v1/registrations`
@@ -160,7 +171,7 @@ pub(super) async fn one(
 /// `DELETE /api/v1/registrations/{aor}`
 pub(super) async fn unregister(
     State(api): State<Api>,
-    from: From,
+    operator: Operator,
     path: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
@@ -183,7 +194,8 @@ pub(super) async fn unregister(
     let aor = uri(&aor);
     for Registration { binding, .. } in &registrations {
         let contact = String::from_utf8_lossy(binding.contact()).into_owned();
-        api.tell(from, &format!("unregistered {aor}, contact {contact}"));
+        let action = Action::new(Verb::Unregister, aor.as_str());
+        api.audit(&operator, action.detail(format!("contact {contact}")));
     }
     let items = Row::rows(&api.shards, shard, now, &registrations);
     Ok(json(&Gone { aor, unregistered: items.len(), provided, items }))

@@ -9,9 +9,11 @@ use serde::Serialize;
 
 use super::api::{Api, json};
 use super::moment::{self, rfc3339};
+use super::operator::Role;
 use super::pages::{Key, Page, side_by_side};
 use super::problem::Problem;
 use super::query::{Query, decimal};
+use super::routes::Routes;
 use crate::guard::events::{Before, Text, Wanted};
 use crate::guard::{Kinds, SecurityKind, SecurityRecord};
 use crate::limits::SECURITY_RECORDS_PER_CALL_MAX;
@@ -92,6 +94,11 @@ impl Key for Position {
 
 /// What a query may say.
 pub(super) const KNOWN: &[&str] = &["kind", "account", "ip", "since", "limit", "cursor"];
+
+/// Its paths.
+pub(super) fn routes() -> Routes {
+    Routes::new().get("/api/v1/security-events", Role::Read, list)
+}
 
 /// `GET /api/v1/security-events`
 pub(super) async fn list(

@@ -24,9 +24,10 @@ use tokio::time::{sleep, timeout};
 use tower_service::Service;
 
 use super::access::{Access, Token};
-use super::api::{Api, From, Inner, Tell, router};
+use super::api::{Api, Inner, Tell, router};
 use super::keep::Keep;
 use super::latency::keep_windows;
+use super::operator::From;
 use super::patience::Patience;
 use super::shards::Shards;
 use super::ui::Looks;

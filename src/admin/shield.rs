@@ -5,11 +5,19 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value};
 
-use super::api::{Api, From, json};
+use super::api::{Api, json};
+use super::audit::{Action, Verb};
+use super::operator::{Operator, Role};
 use super::problem::Problem;
 use super::query::Query;
+use super::routes::Routes;
 use crate::config::Kernel;
 use crate::shield::ShieldDesk;
+
+/// Its paths.
+pub(super) fn routes() -> Routes {
+    Routes::new().get("/api/v1/shield", Role::Read, show).put("/api/v1/shield", Role::Admin, choose)
+}
 
 /// `GET /api/v1/shield`
 pub(super) async fn show(
@@ -23,7 +31,7 @@ pub(super) async fn show(
 /// `PUT /api/v1/shield?kernel=WORD`: these means, until the configuration is read again.
 pub(super) async fn choose(
     State(api): State<Api>,
-    from: From,
+    operator: Operator,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let query = Query::read(query.as_deref(), &["kernel"])?;
@@ -34,7 +42,7 @@ pub(super) async fn choose(
     if !desk.use_means(kernel) {
         return Err(Problem::unavailable("too many orders wait at the shield"));
     }
-    api.tell(from, &format!("blocked sources are for the kernel by: {kernel}"));
+    api.audit(&operator, Action::new(Verb::ChooseShield, kernel.to_string()));
     let mut state = state(desk);
     // What holds from now on, taken up or not.
     state.insert("setting".to_owned(), kernel.word().into());

@@ -6,11 +6,14 @@ use axum::extract::{Path, RawQuery, State, rejection::PathRejection};
 use axum::response::Response;
 use serde::Serialize;
 
-use super::api::{Api, From, json};
+use super::api::{Api, json};
+use super::audit::{Action, Verb};
+use super::operator::{Operator, Role};
 use super::pages::{Page, in_turn};
 use super::problem::Problem;
 use super::query::Query;
 use super::registrations::{account_of, unexpected, unfound, uri};
+use super::routes::Routes;
 use crate::auth::suspension;
 use crate::flow::network;
 use crate::limits::SUSPENSIONS_PER_CALL_MAX;
@@ -35,6 +38,15 @@ pub(super) struct Row {
 pub(super) struct Done {
     pub aor: String,
     pub lifted: usize,
+}
+
+/// Its paths.
+pub(super) fn routes() -> Routes {
+    Routes::new().get("/api/v1/suspensions", Role::Read, list).delete(
+        "/api/v1/suspensions/{aor}",
+        Role::Operate,
+        lift,
+    )
 }
 
 /// `GET /api/v1/suspensions`: shard by shard, in the order they end.
@@ -82,18 +94,18 @@ fn shown(source: IpAddr) -> String {
 /// be an account's.
 pub(super) async fn lift(
     State(api): State<Api>,
-    from: From,
+    operator: Operator,
     path: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let source = Query::read(query.as_deref(), &["ip"])?.source()?;
-    Ok(json(&lift_of(&api, from, account_of(path)?, source).await?))
+    Ok(json(&lift_of(&api, &operator, account_of(path)?, source).await?))
 }
 
 /// Lifts the suspensions of a name, for one source or for all of them.
 pub(super) async fn lift_of(
     api: &Api,
-    from: From,
+    operator: &Operator,
     aor: Box<[u8]>,
     source: Option<IpAddr>,
 ) -> Result<Done, Problem> {
@@ -118,7 +130,8 @@ pub(super) async fn lift_of(
     let aor = uri(&aor);
     if lifted > 0 {
         let source = source.map_or_else(|| "every source".to_owned(), |ip| ip.to_string());
-        api.tell(from, &format!("lifted {lifted} suspensions of {aor}, for {source}"));
+        let action = Action::new(Verb::LiftSuspension, aor.as_str());
+        api.audit(operator, action.detail(format!("{lifted} of them, for {source}")));
     }
     Ok(Done { aor, lifted })
 }

@@ -8,11 +8,14 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 
-use super::api::{Api, From, json};
+use super::api::{Api, json};
+use super::audit::{Action, Verb};
 use super::moment::rfc3339_us;
+use super::operator::{Operator, Role};
 use super::problem::Problem;
 use super::query::{Query, decimal};
 use super::registrations::unexpected;
+use super::routes::Routes;
 use crate::limits::TRACE_S_MAX;
 use crate::shard::ShardId;
 use crate::shard::control::{Control, Reply};
@@ -58,10 +61,18 @@ struct Ended {
     ended: bool,
 }
 
+/// Its paths.
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .post("/api/v1/trace", Role::Operate, begin)
+        .get("/api/v1/trace/{trace}", Role::Operate, take)
+        .delete("/api/v1/trace/{trace}", Role::Operate, end)
+}
+
 /// `POST /api/v1/trace`
 pub(super) async fn begin(
     State(api): State<Api>,
-    from: From,
+    operator: Operator,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let known = &["ip", "account", "reason", "seconds"];
@@ -87,7 +98,8 @@ pub(super) async fn begin(
             return Err(Problem::new(StatusCode::CONFLICT, detail));
         }
     }
-    api.tell(from, &format!("traces what is dropped, for {} s", order.for_s));
+    let action = Action::new(Verb::BeginTrace, "what is dropped");
+    api.audit(&operator, action.detail(format!("for {} s", order.for_s)));
     Ok(json(&Begun { trace: order.id.to_string(), seconds: order.for_s }))
 }
 
@@ -163,6 +175,7 @@ fn row(shard: u8, traced: &Traced) -> Row {
 /// `DELETE /api/v1/trace/{trace}`
 pub(super) async fn end(
     State(api): State<Api>,
+    operator: Operator,
     path: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
@@ -174,6 +187,9 @@ pub(super) async fn end(
             Reply::TraceEnded(here) => ended |= here,
             _ => return Err(unexpected()),
         }
+    }
+    if ended {
+        api.audit(&operator, Action::new(Verb::EndTrace, id.to_string()));
     }
     Ok(json(&Ended { ended }))
 }

@@ -51,6 +51,7 @@ use std::net::{IpAddr, SocketAddr};
 pub use self::batch::Outlet;
 pub use self::core::{Setup, Shard};
 pub use self::flows::Order;
+#[cfg(feature = "host")]
 pub(crate) use self::guard::said as networks_said;
 pub use self::keys::Keys;
 pub use self::peer::Peer;

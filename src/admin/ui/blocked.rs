@@ -4,7 +4,8 @@ use askama::Template;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 
-use super::super::api::{Api, From};
+use super::super::api::Api;
+use super::super::operator::Operator;
 use super::super::blacklist::{self, Row, source};
 use super::super::problem::Problem;
 use super::super::query::Query;
@@ -114,12 +115,12 @@ pub(super) async fn ask_add(shell: Shell, RawQuery(query): RawQuery) -> Result<R
 pub(super) async fn add(
     shell: Shell,
     State(api): State<Api>,
-    from: From,
+    operator: Operator,
     form: Form,
 ) -> Result<Response, Problem> {
     let query = form.read(&["source", "seconds"])?;
     let (ip, for_s) = (source(named(&query)?)?, blacklist::seconds(&query)?);
-    let done = blacklist::block(&api, from, ip, for_s).await?;
+    let done = blacklist::block(&api, &operator, ip, for_s).await?;
     let title = match done.changed {
         true => format!("{} is blocked {}", done.source, holds(for_s)),
         false => format!("{} is not blocked", done.source),
@@ -151,10 +152,10 @@ pub(super) async fn ask_lift(shell: Shell, RawQuery(query): RawQuery) -> Result<
 pub(super) async fn lift(
     shell: Shell,
     State(api): State<Api>,
-    from: From,
+    operator: Operator,
     form: Form,
 ) -> Result<Response, Problem> {
-    let done = blacklist::unblock(&api, from, source(named(&form.read(&["source"])?)?)?).await?;
+    let done = blacklist::unblock(&api, &operator, source(named(&form.read(&["source"])?)?)?).await?;
     let title = match done.changed {
         true => format!("{} is not blocked any more", done.source),
         false => format!("{} was not blocked", done.source),

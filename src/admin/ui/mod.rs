@@ -21,24 +21,25 @@ mod shell;
 mod suspended;
 mod words;
 
-use axum::Router;
-use axum::routing::get;
-
-use super::api::Api;
+use super::operator::Role;
+use super::routes::{Needs, Routes};
 
 pub(super) use self::looks::Looks;
 pub(super) use self::refusal::for_people;
 
 /// The paths of the pages.
-pub(super) fn routes() -> Router<Api> {
-    Router::new()
-        .route("/assets/{tag}/{*name}", get(assets::file))
-        .route("/favicon.ico", get(assets::icon))
-        .route("/", get(overview::show))
-        .route("/latency", get(latency::show))
-        .route("/suspended", get(suspended::show))
-        .route("/suspended/lift", get(suspended::ask).post(suspended::lift))
-        .route("/blocked", get(blocked::show))
-        .route("/blocked/add", get(blocked::ask_add).post(blocked::add))
-        .route("/blocked/lift", get(blocked::ask_lift).post(blocked::lift))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .get("/assets/{tag}/{*name}", Needs::Nothing, assets::file)
+        .get("/favicon.ico", Needs::Nothing, assets::icon)
+        .get("/", Role::Read, overview::show)
+        .get("/latency", Role::Read, latency::show)
+        .get("/suspended", Role::Read, suspended::show)
+        .get("/suspended/lift", Role::Operate, suspended::ask)
+        .post("/suspended/lift", Role::Operate, suspended::lift)
+        .get("/blocked", Role::Read, blocked::show)
+        .get("/blocked/add", Role::Operate, blocked::ask_add)
+        .post("/blocked/add", Role::Operate, blocked::add)
+        .get("/blocked/lift", Role::Operate, blocked::ask_lift)
+        .post("/blocked/lift", Role::Operate, blocked::lift)
 }

@@ -4,7 +4,8 @@ use askama::Template;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 
-use super::super::api::{Api, From};
+use super::super::api::Api;
+use super::super::operator::Operator;
 use super::super::problem::Problem;
 use super::super::query::Query;
 use super::super::suspensions::{self, Row};
@@ -106,11 +107,11 @@ pub(super) async fn ask(
 pub(super) async fn lift(
     shell: Shell,
     State(api): State<Api>,
-    from: From,
+    operator: Operator,
     form: Form,
 ) -> Result<Response, Problem> {
     let (aor, source) = meant(&form.read(&["aor", "ip"])?)?;
-    let done = suspensions::lift_of(&api, from, aor, source).await?;
+    let done = suspensions::lift_of(&api, &operator, aor, source).await?;
     let aor = words::bare(&done.aor);
     let title = match done.lifted {
         0 => format!("{aor} was not suspended any more"),

@@ -1,6 +1,6 @@
 //! The mesh under loom: every interleaving (up to a bound on preemptions where there are too
 //! many) of two or three shards on rings of a few slots, and every value their loads may see.
-//! `RUSTFLAGS="--cfg aorta_loom" cargo test --release --lib mesh`
+//! `RUSTFLAGS="--cfg aorta_loom" cargo test --release --no-default-features --lib mesh`
 
 use std::net::{Ipv4Addr, SocketAddr};
 
