@@ -152,10 +152,7 @@ pub(super) async fn show(
 
 /// What was timed in the `window` that a query names, shard by shard, and how many seconds that is
 /// long; since the start where it names none.
-pub(super) fn times(
-    api: &Api,
-    query: &Query,
-) -> Result<(Vec<ServiceTimes>, Option<u64>), Problem> {
+pub(super) fn times(api: &Api, query: &Query) -> Result<(Vec<ServiceTimes>, Option<u64>), Problem> {
     match query.value("window") {
         None => Ok((api.shards.service_times(), None)),
         Some("last") => Ok((window(api)?, Some(WINDOW.as_secs()))),

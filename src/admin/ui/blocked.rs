@@ -5,8 +5,8 @@ use axum::extract::{RawQuery, State};
 use axum::response::Response;
 
 use super::super::api::Api;
-use super::super::operator::Operator;
 use super::super::blacklist::{self, Row, source};
+use super::super::operator::Operator;
 use super::super::problem::Problem;
 use super::super::query::Query;
 use super::form::{Form, filled_in};
@@ -155,7 +155,8 @@ pub(super) async fn lift(
     operator: Operator,
     form: Form,
 ) -> Result<Response, Problem> {
-    let done = blacklist::unblock(&api, &operator, source(named(&form.read(&["source"])?)?)?).await?;
+    let done =
+        blacklist::unblock(&api, &operator, source(named(&form.read(&["source"])?)?)?).await?;
     let title = match done.changed {
         true => format!("{} is not blocked any more", done.source),
         false => format!("{} was not blocked", done.source),

@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::super::api::Api;
-use super::super::latency::{Row, times};
+use super::super::latency::times;
 use super::super::problem::Problem;
 use super::super::query::{Query, decimal};
 use super::form::filled_in;

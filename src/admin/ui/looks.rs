@@ -146,7 +146,7 @@ pub(in super::super) struct Looks(Mutex<VecDeque<Look>>);
 
 impl Looks {
     /// Looks at the shards, unless somebody just has.
-    pub async fn look(&self, api: &Api) -> Result<Seen, Problem> {
+    pub(super) async fn look(&self, api: &Api) -> Result<Seen, Problem> {
         let mut looks = self.0.lock().await;
         if looks.back().is_none_or(|last| last.at.elapsed() >= LOOK_MIN) {
             let mut shards = Vec::with_capacity(usize::from(api.shards.count()));

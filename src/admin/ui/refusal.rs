@@ -77,12 +77,8 @@ fn in_words(path: &str, problem: &Problem, response: Response) -> Response {
         StatusCode::SERVICE_UNAVAILABLE => "Not at the moment",
         _ => status.canonical_reason().unwrap_or("It did not work"),
     };
-    let page = Page {
-        shell: Shell::at(path),
-        title,
-        status: status.as_u16(),
-        detail: problem.detail(),
-    };
+    let page =
+        Page { shell: Shell::at(path), title, status: status.as_u16(), detail: problem.detail() };
     match page.render() {
         Ok(text) => {
             let (mut parts, _) = response.into_parts();

@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use axum::response::{Html, IntoResponse, Response};
 
 use super::super::api::Api;
+use super::super::operator::{Operator, Role};
 use super::super::problem::Problem;
 use super::assets;
 use super::navigation::{GROUPS, Group};
@@ -18,13 +19,16 @@ use super::navigation::{GROUPS, Group};
 pub(super) struct Shell {
     /// The path of the entry of the navigation that is open.
     here: String,
+    /// Who looks, where that is known.
+    operator: Option<Operator>,
 }
 
 impl FromRequestParts<Api> for Shell {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Shell, Infallible> {
-        Ok(Shell::at(parts.uri.path()))
+        let operator = parts.extensions.get().cloned();
+        Ok(Shell { operator, ..Shell::at(parts.uri.path()) })
     }
 }
 
@@ -32,7 +36,17 @@ impl Shell {
     /// Around the page at a path.
     pub fn at(path: &str) -> Shell {
         let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
-        Shell { here: format!("/{first}") }
+        Shell { here: format!("/{first}"), operator: None }
+    }
+
+    /// Whether who looks may act on phones, accounts and sources. What is shown follows that; what
+    /// is done is checked where it is done.
+    pub fn operates(&self) -> bool {
+        self.has(Role::Operate)
+    }
+
+    fn has(&self, role: Role) -> bool {
+        self.operator.as_ref().is_some_and(|operator| operator.role >= role)
     }
 
     /// The address of a file.

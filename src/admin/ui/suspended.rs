@@ -76,10 +76,7 @@ fn meant(query: &Query) -> Result<(Box<[u8]>, Option<std::net::IpAddr>), Problem
 }
 
 /// `GET /suspended/lift`: asks first.
-pub(super) async fn ask(
-    shell: Shell,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Problem> {
+pub(super) async fn ask(shell: Shell, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let query = filled_in(query.as_deref(), &["aor", "ip"])?;
     let (aor, source) = meant(&query)?;
     let aor = String::from_utf8_lossy(&aor).into_owned();

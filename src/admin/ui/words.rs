@@ -1,7 +1,5 @@
 //! Numbers and times as people read them on a page.
 
-use std::time::Duration;
-
 /// `1,234,567`
 pub(super) fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -63,11 +61,6 @@ pub(super) fn bare(uri: &str) -> &str {
     uri.strip_prefix("sip:").unwrap_or(uri)
 }
 
-/// Milliseconds with the digits that matter.
-pub(super) fn millis(ms: f64) -> String {
-    nanos((ms.max(0.0) * 1e6).round() as u64)
-}
-
 /// The points of a line in a picture of `width` by `height`, the newest at the right; the scale
 /// begins at 0. Empty for less than two values.
 pub(super) fn polyline(values: &[f64], places: usize, width: f64, height: f64) -> String {
@@ -82,11 +75,6 @@ pub(super) fn polyline(values: &[f64], places: usize, width: f64, height: f64) -
         format!("{x:.1},{y:.1}")
     };
     values.iter().enumerate().map(point).collect::<Vec<_>>().join(" ")
-}
-
-/// Whole seconds.
-pub(super) fn elapsed(time: Duration) -> String {
-    duration(time.as_secs())
 }
 
 #[cfg(test)]
