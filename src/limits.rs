@@ -128,15 +128,15 @@ pub const NOTIFY_ROOM_BYTES_MIN: usize = 20_480;
 pub const ACCOUNTS_PER_CONTROL_MAX: usize = 256;
 /// Accounts that one order may look at to see whether they go.
 pub const ACCOUNTS_SWEPT_PER_CONTROL_MAX: usize = 16_384;
-/// Bindings that one order to find some looks at, where the source alone decides: a tenth of a
-/// millisecond.
-pub const FIND_SLOTS_MAX: usize = 8192;
-/// The same where contacts are compared.
-pub const FIND_CONTACT_SLOTS_MAX: usize = 2048;
+/// What one order to find bindings may cost, in slots of the table that are read one after the
+/// other: a tenth of a millisecond.
+pub const FIND_COST_MAX: usize = 8192;
 /// Bindings that one order to find some gives.
 pub const FIND_ROWS_MAX: usize = 128;
 /// Longest address-of-record or contact that is looked for, bytes.
 pub const FIND_TEXT_BYTES_MAX: usize = 1024;
+/// Items of one list among the filters of a search.
+pub const FIND_ITEMS_MAX: usize = 64;
 /// Orders that may wait at one reactor.
 pub const CONTROLS_WAITING_MAX: usize = 64;
 /// Orders that one turn of the loop carries out.

@@ -79,6 +79,67 @@ fn registrations_are_listed_by_account_contact_and_source_with_all_they_have() {
 }
 
 #[test]
+fn registrations_are_found_and_counted_by_every_filter_and_by_several_at_once() {
+    each(&[], |office| {
+        let phones: Vec<(Phone, Wire)> = (1..=12).map(|n| office.phone(n, "desk")).collect();
+        for (filter, expected) in [
+            ("", 12),
+            ("number=u3", 1),
+            ("number=u3,u4,u4,u999", 2),
+            ("number=u1*", 4),
+            ("number=u1*,u2*,u3", 6),
+            ("account=u3@example.com,u4", 2),
+            ("domain=EXAMPLE.com", 12),
+            ("domain=example.org", 0),
+            ("ip=127.0.0.x", 12),
+            ("ip=127.0.*.*,192.0.2.1", 12),
+            ("ip=192.0.2.x", 0),
+            ("user_agent=phone%2FDESK", 12),
+            ("user_agent=none", 0),
+            ("status=registered", 12),
+            ("status=expiring,unreachable", 0),
+            ("transport=udp,tls", 12),
+            ("transport=tcp", 0),
+            ("nat=false", 12),
+            ("nat=true", 0),
+            ("age_max=1h", 12),
+            ("age_min=1h", 0),
+            ("idle_max=10m&number=u1*&ip=127.0.0.1&user_agent=desk", 4),
+            ("number=u1*&ip=192.0.2.1", 0),
+            ("status=unregistered&number=u1,u13", 1),
+            ("status=unregistered&number=u99*", 1),
+        ] {
+            let page = get(office.http, &format!("{LIST}?{filter}")).good();
+            assert_eq!(items(&page).len(), expected, "{filter}");
+            let counted = get(office.http, &format!("{LIST}/count?{filter}")).good();
+            let count = serde_json::json!({"count": expected, "estimated": false});
+            assert_eq!(counted, count, "{filter}");
+        }
+        let page = get(office.http, &format!("{LIST}?status=unregistered&limit=1000")).good();
+        let (gone, registered) = (aors(&page), aors(&get(office.http, LIST).good()));
+        assert!(gone.is_disjoint(&registered) && gone.len() + registered.len() >= 99);
+        let row = &items(&page)[0];
+        assert_eq!((&row["status"], &row["binding"]), (&"unregistered".into(), &Value::Null));
+        let item = get(office.http, &format!("{LIST}?number=u5")).good()["items"][0].clone();
+        assert_eq!((&item["number"], &item["domain"]), (&"u5".into(), &"example.com".into()));
+        assert_eq!(item["account"], "u5@example.com");
+        for (bad, word) in [
+            ("status=gone", "registered, expiring"),
+            ("transport=sctp", "udp, tcp"),
+            ("number=", "1001"),
+            ("nat=perhaps", "true or false"),
+            ("age_min=soon", "90s"),
+            ("status=unregistered&nat=true", "without a registration"),
+            ("aor=u1&account=u2", "the same filter"),
+        ] {
+            let detail = get(office.http, &format!("{LIST}?{bad}")).problem(400);
+            assert!(detail.contains(word), "{bad}: {detail}");
+        }
+        drop(phones);
+    });
+}
+
+#[test]
 fn what_a_phone_said_of_itself_is_shown() {
     each(&[], |office| {
         let wire = Wire::to(office.server.target());
@@ -106,7 +167,13 @@ fn pages_together_have_everything_once() {
         let phones: Vec<_> = (1..=30).map(|n| office.phone(n, "desk")).collect();
         let more: Vec<_> = ["b", "c"].iter().map(|device| office.phone(7, device)).collect();
         let count = phones.len() + more.len();
-        for (filter, expected) in [("", count), ("ip=127.0.0.1&", count), ("aor=u7&", 3)] {
+        for (filter, expected) in [
+            ("", count),
+            ("ip=127.0.0.1&", count),
+            ("number=u*&", count),
+            ("aor=u7&", 3),
+            ("number=u7,u8&", 4),
+        ] {
             for limit in [1, 7, 1000] {
                 let (mut seen, mut rows, mut pages) = (BTreeSet::new(), 0, 0);
                 let mut cursor = String::new();
@@ -223,19 +290,21 @@ fn what_cannot_be_read_is_refused_with_its_reason() {
         let long = "u".repeat(5000);
         refused("GET", &format!("{LIST}?aor={long}"), 400, "user@domain");
         refused("GET", &format!("{LIST}/{long}"), 400, "user@domain");
-        for cursor in ["", "x", "200-0", "0-99999999999", "0-0-0"] {
+        for cursor in ["", "x", "0-0", "1.2.3", "-", "99999999999999999999"] {
             refused("GET", &format!("{LIST}?cursor={cursor}"), 400, "the next of the page");
         }
+        for cursor in ["", "x", "200-0", "0-99999999999", "0-0-0", "0"] {
+            let path = format!("{LIST}?aor=u1&cursor={cursor}");
+            refused("GET", &path, 400, "the next of the page");
+        }
         // Behind the end there is nothing.
-        assert_eq!(
-            items(&get(office.http, &format!("{LIST}?cursor=0-4294967295")).good()).len(),
-            0
-        );
+        let behind = get(office.http, &format!("{LIST}?aor=u1&cursor=0-4294967295")).good();
+        assert_eq!(items(&behind).len(), 0);
         refused(
             "GET",
             &format!("{LIST}?ipp=192.0.2.1"),
             400,
-            "known: aor, contact, ip, limit, cursor",
+            "known: aor, account, number, domain, contact, ip",
         );
         refused("GET", &format!("{LIST}?ip=192.0.2.1&ip=192.0.2.2"), 400, "twice");
         refused("GET", &format!("{LIST}/u1?x=1"), 400, "no parameter");

@@ -8,11 +8,14 @@ mod desk;
 use std::collections::BTreeSet;
 
 use aorta::config::{AccountPolicy, Registrar, StaticContact};
+use aorta::flow::Transport;
 use aorta::limits::FIND_ROWS_MAX;
 use aorta::registrar::Binding;
 use aorta::shard::ShardId;
 use aorta::shard::control::{Control, Reply};
-use aorta::shard::registrations::{Chosen, Find, Page, Registration, Shown, Unfound, Unregistered};
+use aorta::shard::filter::{Filter, Number, Seconds, Status, Words};
+use aorta::shard::registrations::{Chosen, Registration, Shown, Unfound, Unregistered};
+use aorta::shard::search::{Find, Page};
 use common::cluster::Options;
 use desk::{Desk, bindings_max, each_way, registrar, source};
 
@@ -72,12 +75,16 @@ fn aors(found: &[Registration]) -> BTreeSet<String> {
     found.iter().map(|one| text(&one.aor)).collect()
 }
 
+fn wanted(filter: Filter) -> Find {
+    Find { filter: filter.into(), ..Find::default() }
+}
+
 fn by_source(network: &str) -> Find {
-    Find { source: Some(network.parse().unwrap()), ..Find::default() }
+    wanted(Filter { sources: vec![network.parse().unwrap()], ..Filter::default() })
 }
 
 fn by_contact(contact: &str) -> Find {
-    Find { contact: Some(contact.as_bytes().into()), ..Find::default() }
+    wanted(Filter { contact: Some(contact.as_bytes().into()), ..Filter::default() })
 }
 
 #[test]
@@ -142,11 +149,122 @@ fn bindings_are_found_by_source_network_and_by_contact() {
         for contact in ["sip:u5@desk.phones.test", "sip:U5@desk.phones.test:5070", "u5", ""] {
             assert_eq!(find(desk, &by_contact(contact)), [], "{contact}");
         }
-        let both = Find {
-            contact: by_contact("sip:u5@desk.phones.test:5070").contact,
-            ..by_source("198.51.100.6/32")
-        };
+        let both = wanted(Filter {
+            contact: by_contact("sip:u5@desk.phones.test:5070").filter.contact.clone(),
+            ..Filter::clone(&by_source("198.51.100.6/32").filter)
+        });
         assert_eq!(find(desk, &both), []);
+    });
+}
+
+/// Everybody's bindings that match, as a page would have them one row at a time, and as a count.
+fn numbers(desk: &mut Desk, filter: Filter) -> Vec<u32> {
+    let one_by_one = Find { rows_max: 1, ..wanted(filter.clone()) };
+    let mut found: Vec<u32> = find(desk, &one_by_one)
+        .iter()
+        .map(|one| text(&one.aor)[1..].split('@').next().unwrap().parse().unwrap())
+        .collect();
+    found.sort_unstable();
+    let counting = Find { rows_max: 0, ..wanted(filter) };
+    let now = desk.cluster.now;
+    let mut count = 0;
+    for shard in &mut desk.cluster.shards {
+        let mut from = Some(0);
+        while let Some(at) = from {
+            let order = Control::Find(Find { from: at, ..counting.clone() });
+            let Reply::Found(page) = shard.control(now, order) else { panic!("another reply") };
+            assert_eq!(page.registrations, []);
+            count += page.matched;
+            from = page.next;
+        }
+    }
+    assert_eq!(found.len() as u64, count, "what is listed is what is counted");
+    found
+}
+
+#[test]
+fn filters_find_what_they_name_and_all_of_them_have_to_match() {
+    let options = Options { accounts: 40, ..bindings_max(2) };
+    each_way(&options, |desk| {
+        for number in 1..=20 {
+            let mut phone = desk.phone(number, "desk");
+            phone.user_agent =
+                if number % 2 == 0 { "Yealink SIP-T46U 1.2" } else { "Other" }.into();
+            assert_eq!(desk.ask(&phone.register(if number <= 5 { 60 } else { 600 })).status, 200);
+        }
+        desk.registered(7, "second", 600);
+        let any = Filter::default;
+        let number = |text: &str, is_prefix| Number { text: text.as_bytes().into(), is_prefix };
+        let numbered = |list: &[Number]| Filter { numbers: list.to_vec(), ..any() };
+        assert_eq!(numbers(desk, numbered(&[number("u7", false)])), [7, 7]);
+        assert_eq!(
+            numbers(desk, numbered(&[number("u1", true)])),
+            [1, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19]
+        );
+        assert_eq!(numbers(desk, numbered(&[number("u2", true), number("u3", false)])), [2, 3, 20]);
+        let agent = |part: &str| Filter { user_agent: Some(part.as_bytes().into()), ..any() };
+        assert_eq!(numbers(desk, agent("sip-t46u")), [2, 4, 6, 8, 10, 12, 14, 16, 18, 20]);
+        assert_eq!(numbers(desk, agent("t46x")), [0; 0]);
+        let both = Filter { numbers: vec![number("u1", true)], ..agent("yealink") };
+        assert_eq!(numbers(desk, both), [10, 12, 14, 16, 18]);
+        let domain = |name: &str| Filter { domains: vec![name.as_bytes().into()], ..any() };
+        assert_eq!(numbers(desk, domain("example.com")).len(), 21);
+        assert_eq!(numbers(desk, domain("example.org")), [0; 0]);
+        assert_eq!(numbers(desk, Filter { behind_nat: Some(true), ..any() }), [0; 0]);
+        let mut transports = Words::default();
+        transports.add_transport(Transport::Tcp);
+        assert_eq!(numbers(desk, Filter { transports, ..any() }), [0; 0]);
+        transports.add_transport(Transport::Udp);
+        assert_eq!(numbers(desk, Filter { transports, ..any() }).len(), 21);
+
+        desk.pass(55);
+        desk.registered(20, "young", 600);
+        let of = |status| {
+            let mut statuses = Words::default();
+            statuses.add_status(status);
+            Filter { statuses, ..any() }
+        };
+        assert_eq!(numbers(desk, of(Status::Expiring)), [1, 2, 3, 4, 5]);
+        assert_eq!(numbers(desk, of(Status::Registered)).len(), 17);
+        assert_eq!(numbers(desk, of(Status::Unreachable)), [0; 0]);
+        let young = Filter { registered_s: Seconds { min: 0, max: 10 }, ..any() };
+        assert_eq!(numbers(desk, young), [20]);
+        let old = Filter { refreshed_s: Seconds { min: 50, max: 60 }, ..agent("yealink") };
+        assert_eq!(numbers(desk, old).len(), 10);
+    });
+}
+
+#[test]
+fn accounts_without_a_binding_are_found_by_name() {
+    let options = Options { accounts: 12, ..bindings_max(1) };
+    each_way(&options, |desk| {
+        for number in [1, 2, 3, 11] {
+            desk.registered(number, "desk", 60);
+        }
+        let absent = |desk: &mut Desk, numbers: Vec<Number>| {
+            let filter = Filter { numbers, absent: true, ..Filter::default() };
+            let now = desk.cluster.now;
+            let mut all = BTreeSet::new();
+            for shard in &mut desk.cluster.shards {
+                let mut from = Some(0);
+                while let Some(at) = from {
+                    let find = Find { from: at, rows_max: 2, filter: filter.clone().into() };
+                    let reply = shard.control(now, Control::Find(find));
+                    let Reply::Found(page) = reply else { panic!("{reply:?}") };
+                    assert!(page.absent.len() <= 2 && page.registrations.is_empty());
+                    assert_eq!(page.places.len(), page.absent.len());
+                    all.extend(page.absent.iter().map(|aor| text(aor)));
+                    from = page.next;
+                }
+            }
+            all
+        };
+        assert_eq!(absent(desk, vec![]).len(), 8);
+        let beginning = Number { text: b"u1".as_slice().into(), is_prefix: true };
+        let expected = ["u10@example.com".to_owned(), "u12@example.com".to_owned()];
+        assert_eq!(absent(desk, vec![beginning]), expected.into());
+        desk.pass(61);
+        assert_eq!(absent(desk, vec![]).len(), 12, "what is over is no registration");
     });
 }
 

@@ -4,11 +4,12 @@
 //!
 //! - `server`: the thread, its listener and its connections, each bounded; `patience`: writes that
 //!   get nowhere end; `access`: who may ask; `problem`: how a refusal reads (RFC 9457)
-//! - `operator`: who asks, and the role that has; `routes`: paths with what each needs; `audit`: what
+//! - `operator`: who asks, with which role; `routes`: paths with what each needs; `audit`: what
 //!   operators did
 //! - `api`: which path is whose; `shards`: orders, and the wait for their replies
-//! - `query`: filters, pages and cursors as text; `registrations`: find, show, unregister;
-//!   `row`: a binding as JSON; `moment`: times as text; `plain`: text that is safe to show
+//! - `query`: pages and cursors as text; `filters`: which registrations are wanted, as text;
+//!   `search`: pages and counts of those; `registrations`: list, count, show, unregister; `row`: a
+//!   binding as JSON; `moment`: times as text; `plain`: text that is safe to show
 //! - `suspensions`: who is suspended, and lifting that; `blacklist`: which sources are blocked,
 //!   blocking more of them, and lifting that; `keep`: what of that outlives the process
 //! - `security`: what has happened, with aggregation; `trace`: what is dropped while somebody
@@ -26,6 +27,7 @@ mod api;
 mod audit;
 mod blacklist;
 pub mod client;
+mod filters;
 mod hgrm;
 mod keep;
 mod latency;
@@ -40,6 +42,7 @@ mod query;
 mod registrations;
 mod routes;
 mod row;
+mod search;
 mod security;
 mod server;
 mod shards;

@@ -20,6 +20,9 @@ pub(super) struct Page<R> {
     /// The `cursor` of the next page; there is none behind the last. Some lists have pages that
     /// are short, or empty, and not the last.
     pub next: Option<String>,
+    /// It would have been longer, had there been time to look further.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
 
 /// A page of what each shard has for itself, shard by shard. `order` asks from a place on for so
@@ -42,7 +45,7 @@ pub(super) async fn in_turn<P: Place, R>(
         items.extend(found);
         at = cursor.behind(next, shards.count());
     }
-    Ok(Page { items, next: at.map(Cursor::text) })
+    Ok(Page { items, next: at.map(Cursor::text), partial: false })
 }
 
 /// A row's place in the one order of all shards. Rows of one place are the same row.
@@ -95,5 +98,5 @@ pub(super) async fn side_by_side<K: Key, R>(
             after = Some(key);
         }
     }
-    Ok(Page { items, next: after.filter(|_| !ended).map(Key::text) })
+    Ok(Page { items, next: after.filter(|_| !ended).map(Key::text), partial: false })
 }

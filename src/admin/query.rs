@@ -19,6 +19,8 @@ use crate::sip::uri::{Scheme, Uri};
 pub const PAGE_ROWS_MAX: usize = 1000;
 /// Rows of a page unless asked otherwise.
 const PAGE_ROWS_DEFAULT: usize = 100;
+/// Longest reason that is given for something, bytes.
+const REASON_BYTES_MAX: usize = 256;
 /// IPv4 addresses in IPv6 ones: `::ffff:0:0/96`.
 const MAPPED_BITS: u8 = 96;
 
@@ -72,12 +74,7 @@ impl Query {
         })
     }
 
-    /// An address-of-record: `aor`.
-    pub fn aor(&self) -> Result<Option<Box<[u8]>>, Problem> {
-        self.aor_of("aor")
-    }
-
-    /// An address-of-record under another name.
+    /// An address-of-record, in the parameter of that name.
     pub fn aor_of(&self, name: &'static str) -> Result<Option<Box<[u8]>>, Problem> {
         let Some(text) = self.value(name) else { return Ok(None) };
         if text.is_empty() || text.len() > FIND_TEXT_BYTES_MAX {
@@ -117,6 +114,17 @@ impl Query {
         })
     }
 
+    /// Why something is done, for the record: `reason`.
+    pub fn reason(&self) -> Result<Option<&str>, Problem> {
+        match self.value("reason") {
+            Some(text) if text.len() > REASON_BYTES_MAX => {
+                let detail = format!("reason: {REASON_BYTES_MAX} bytes at most");
+                Err(Problem::parameter("reason", detail))
+            }
+            reason => Ok(reason.filter(|text| !text.is_empty())),
+        }
+    }
+
     /// One source, as [`source_of`] reads it: `ip`.
     pub fn source(&self) -> Result<Option<IpAddr>, Problem> {
         let Some(text) = self.value("ip") else { return Ok(None) };
@@ -137,7 +145,7 @@ impl Query {
 
 /// No user, host or address has a space in it, and numbers begin with a plus: who writes one
 /// unescaped means it.
-fn with_plus(text: &str) -> Cow<'_, str> {
+pub(super) fn with_plus(text: &str) -> Cow<'_, str> {
     if text.contains(' ') { text.replace(' ', "+").into() } else { text.into() }
 }
 
@@ -151,7 +159,7 @@ pub(super) fn source_of(text: &str) -> Option<IpAddr> {
     text.parse().ok().or_else(listed).map(|ip: IpAddr| ip.to_canonical())
 }
 
-fn network(text: &str) -> Option<IpNet> {
+pub(super) fn network(text: &str) -> Option<IpNet> {
     if let Ok(ip) = text.parse::<IpAddr>() {
         return Some(IpNet::from(ip.to_canonical()));
     }
@@ -234,7 +242,8 @@ impl Place for Option<suspension::Cursor> {
 impl<P: Place> Cursor<P> {
     pub const FIRST: Cursor<P> = Cursor { shard: 0, place: P::FIRST };
 
-    fn read(text: &str, shards: u8) -> Option<Cursor<P>> {
+    /// Takes back what [`Cursor::text`] gave, if it is of one of so many shards.
+    pub fn read(text: &str, shards: u8) -> Option<Cursor<P>> {
         let (shard, place) = text.split_once('-')?;
         let cursor = Cursor { shard: decimal(shard)?, place: P::read(place)? };
         (cursor.shard < shards).then_some(cursor)
@@ -339,10 +348,10 @@ mod tests {
     #[test]
     fn a_plus_is_a_plus_however_it_is_written() {
         for text in ["aor=sip:+15550100@example.com", "aor=sip%3A%2B15550100%40example.com"] {
-            let aor = query(text).aor().ok().flatten().unwrap();
+            let aor = query(text).aor_of("aor").ok().flatten().unwrap();
             assert_eq!(&*aor, b"sip:+15550100@example.com");
         }
-        assert!(query("aor=").aor().is_err());
+        assert!(query("aor=").aor_of("aor").is_err());
     }
 
     #[test]

@@ -4,57 +4,66 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::filters::UNREGISTERED;
 use super::moment::{rfc3339, wall};
 use super::query::binding_name;
 use super::shards::Shards;
 use crate::flow::Flow;
 use crate::registrar::Binding;
 use crate::shard::ShardId;
+use crate::shard::filter::Status;
 use crate::shard::registrations::Registration;
 use crate::time::Now;
 
-/// A binding.
-#[derive(Serialize)]
+/// A binding, or an account that has none: then only its names are there.
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct Row {
     /// Whose: `sip:user@domain`.
-    aor: String,
+    pub aor: String,
+    /// The user part of that.
+    pub number: String,
+    /// The account: `user@domain`.
+    pub account: String,
+    /// The domain of that.
+    pub domain: String,
     /// Its name: never used again while the process lives.
-    binding: String,
+    pub binding: Option<String>,
     /// The Contact URI as the phone gave it.
-    contact: String,
+    pub contact: Option<String>,
     /// Address and port its last REGISTER came from.
-    received: Option<String>,
+    pub received: Option<String>,
     /// That address alone.
-    source_ip: Option<String>,
-    transport: Option<&'static str>,
+    pub source_ip: Option<String>,
+    pub transport: Option<&'static str>,
     /// The way to it: the local address of datagrams, or the connection.
-    flow: Option<String>,
-    granted_s: Option<u32>,
-    remaining_s: Option<u32>,
+    pub flow: Option<String>,
+    pub granted_s: Option<u32>,
+    pub remaining_s: Option<u32>,
     /// What was granted is over; it is kept a little longer for a late refresh.
-    late: bool,
-    registered_at: String,
-    refreshed_at: String,
-    user_agent: Option<String>,
-    nat: bool,
-    /// `registered`, or `unreachable`.
-    status: &'static str,
-    reachable: bool,
+    pub late: bool,
+    pub registered_at: Option<String>,
+    pub refreshed_at: Option<String>,
+    pub user_agent: Option<String>,
+    pub nat: bool,
+    /// `registered`, `expiring` (a tenth of what was granted is left at most, or it is late),
+    /// `unreachable`, or `unregistered`.
+    pub status: &'static str,
+    pub reachable: bool,
     /// OPTIONS it has not answered, in a row; none if it was never asked.
-    probes_missed: Option<u8>,
+    pub probes_missed: Option<u8>,
     /// The round trip to it, smoothed, and the last one.
-    round_trip_ms: Option<f64>,
-    round_trip_last_ms: Option<f64>,
-    in_call: bool,
-    path: Option<String>,
-    instance: Option<String>,
-    reg_id: Option<u32>,
-    q: Option<f32>,
-    call_id: Option<String>,
-    cseq: Option<u32>,
+    pub round_trip_ms: Option<f64>,
+    pub round_trip_last_ms: Option<f64>,
+    pub in_call: bool,
+    pub path: Option<String>,
+    pub instance: Option<String>,
+    pub reg_id: Option<u32>,
+    pub q: Option<f32>,
+    pub call_id: Option<String>,
+    pub cseq: Option<u32>,
     /// The account has it without registering.
-    provided: bool,
-    shard: u8,
+    pub provided: bool,
+    pub shard: u8,
 }
 
 /// What phones send need not be UTF-8.
@@ -78,9 +87,8 @@ impl Row {
         let came = !binding.is_static();
         let source = binding.source();
         Row {
-            aor: format!("sip:{}", text(aor)),
-            binding: binding_name(shard, *id),
-            contact: text(binding.contact()),
+            binding: Some(binding_name(shard, *id)),
+            contact: Some(text(binding.contact())),
             received: came.then(|| source.to_string()),
             source_ip: came.then(|| source.ip().to_string()),
             transport: came.then(|| binding.flow().transport().word()),
@@ -88,11 +96,11 @@ impl Row {
             granted_s: came.then(|| binding.granted_s()),
             remaining_s: came.then(|| binding.remaining_s(now.mono)),
             late: came && binding.is_late(now.mono),
-            registered_at: rfc3339(wall(now, binding.registered_at())),
-            refreshed_at: rfc3339(wall(now, binding.refreshed_at())),
+            registered_at: Some(rfc3339(wall(now, binding.registered_at()))),
+            refreshed_at: Some(rfc3339(wall(now, binding.refreshed_at()))),
             user_agent: some_text(binding.user_agent()),
             nat: binding.is_behind_nat(),
-            status: if binding.is_reachable() { "registered" } else { "unreachable" },
+            status: Status::of(binding, now.mono).word(),
             reachable: binding.is_reachable(),
             probes_missed: liveness.map(|state| state.misses),
             round_trip_ms: round_trip.map(|trip| millis(trip.smoothed)),
@@ -105,7 +113,46 @@ impl Row {
             call_id: some_text(binding.call_id()),
             cseq: came.then(|| binding.cseq()),
             provided: binding.is_static(),
-            shard: shard.0,
+            ..Row::absent(shard, aor)
+        }
+    }
+
+    /// An account without a binding.
+    pub fn absent(ShardId(shard): ShardId, aor: &[u8]) -> Row {
+        let account = text(aor);
+        let (number, domain) = account.rsplit_once('@').unwrap_or((&account, ""));
+        Row {
+            aor: format!("sip:{account}"),
+            number: number.to_owned(),
+            domain: domain.to_owned(),
+            account,
+            binding: None,
+            contact: None,
+            received: None,
+            source_ip: None,
+            transport: None,
+            flow: None,
+            granted_s: None,
+            remaining_s: None,
+            late: false,
+            registered_at: None,
+            refreshed_at: None,
+            user_agent: None,
+            nat: false,
+            status: UNREGISTERED,
+            reachable: false,
+            probes_missed: None,
+            round_trip_ms: None,
+            round_trip_last_ms: None,
+            in_call: false,
+            path: None,
+            instance: None,
+            reg_id: None,
+            q: None,
+            call_id: None,
+            cseq: None,
+            provided: false,
+            shard,
         }
     }
 

@@ -15,8 +15,8 @@ use crate::shard::registrations::Unfound;
 use crate::shard::{Shard, ShardId};
 use crate::shield::ShieldDesk;
 
-/// Orders of this thread that wait at reactors, all together: room is left for other orders, such
-/// as those of a reload.
+/// Orders of this thread that wait at one reactor: room is left for other orders, such as those of
+/// a reload.
 const UNDER_WAY_MAX: usize = CONTROLS_WAITING_MAX / 4;
 /// Longest wait for a reply. An order takes a fraction of a millisecond; only a reactor that is
 /// stuck reaches this.
@@ -32,7 +32,7 @@ pub struct Shards {
     service_times: Box<dyn Fn() -> Vec<ServiceTimes> + Send + Sync>,
     listeners: Vec<SocketAddr>,
     shield: Option<ShieldDesk>,
-    under_way: Semaphore,
+    under_way: Vec<Semaphore>,
 }
 
 impl Shards {
@@ -44,7 +44,8 @@ impl Shards {
         reactors: impl Fn() -> Vec<Counters> + Send + Sync + 'static,
         listeners: Vec<SocketAddr>,
     ) -> Shards {
-        let (reactors, under_way) = (Box::new(reactors), Semaphore::new(UNDER_WAY_MAX));
+        let under_way = controllers.iter().map(|_| Semaphore::new(UNDER_WAY_MAX)).collect();
+        let reactors = Box::new(reactors);
         let service_times = Box::new(Vec::new);
         Shards { controllers, reactors, service_times, listeners, shield: None, under_way }
     }
@@ -91,10 +92,13 @@ impl Shards {
 
     /// Has a shard carry out an order.
     pub(super) async fn order(&self, shard: ShardId, order: Control) -> Result<Reply, Problem> {
-        let Some(controller) = self.controllers.get(usize::from(shard.0)) else {
+        let at = usize::from(shard.0);
+        let (Some(controller), Some(under_way)) =
+            (self.controllers.get(at), self.under_way.get(at))
+        else {
             return Err(stopped());
         };
-        let Ok(_turn) = self.under_way.acquire().await else { return Err(stopped()) };
+        let Ok(_turn) = under_way.acquire().await else { return Err(stopped()) };
         let (sender, reply) = oneshot::channel();
         // Whoever asked may have given up.
         let pass_on = move |reply| drop(sender.send(reply));

@@ -169,6 +169,14 @@ impl Location {
         (page, (end < self.slots.len()).then_some(end as u32))
     }
 
+    /// Slots there are, the vacant ones included: what [`Registrar::find`] goes through.
+    ///
+    /// [`Registrar::find`]: crate::registrar::Registrar::find
+    #[must_use]
+    pub fn slots_count(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Rows of its largest table: what checking everything costs.
     pub(super) fn size(&self) -> usize {
         self.heads.numbers_end().max(self.slots.len())

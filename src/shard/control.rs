@@ -27,7 +27,8 @@ use crate::shard::events::{EventsAsked, EventsPage};
 use crate::shard::extensions::Extensions;
 use crate::shard::guard::said;
 use crate::shard::listening::Listening;
-use crate::shard::registrations::{Chosen, Find, Page, Shown, Unfound, Unregistered};
+use crate::shard::registrations::{Chosen, Shown, Unfound, Unregistered};
+use crate::shard::search::{Find, Page};
 use crate::shard::suspend::{Lifted, SuspensionPage};
 use crate::shard::tally::Tally;
 use crate::shard::trace::{TraceOrder, TracePage};
@@ -75,7 +76,7 @@ pub enum Control {
         /// Where the order before said that it goes on.
         after: Option<Cursor>,
     },
-    /// Give one page of the bindings there are.
+    /// Give one page of the bindings or accounts that match, or count them.
     Find(Find),
     /// Say which address-of-record, as an operator writes it, is this shard's. It need not exist.
     Locate(Box<[u8]>),

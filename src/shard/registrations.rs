@@ -1,17 +1,13 @@
-//! Operators' orders about registrations: find them, look at one address-of-record, take bindings
-//! out. Each order does a bounded amount of work, so that traffic never waits long behind one; a
-//! table is gone through page by page, an order a page.
+//! Operators' orders about registrations: look at one address-of-record, take bindings out. Each
+//! order does a bounded amount of work, so that traffic never waits long behind one. Finding them
+//! is `search`'s.
 //!
 //! An address-of-record is given as an operator writes it. Any shard makes it canonical, with the
 //! domains and the settings it obeys at that moment, and says which shard has it: whoever asks
 //! need not know them.
 
-use ipnet::IpNet;
-
 use crate::auth::accounts::{AccountId, AorKey};
-use crate::limits::{
-    AOR_BYTES_MAX, FIND_CONTACT_SLOTS_MAX, FIND_ROWS_MAX, FIND_SLOTS_MAX, FIND_TEXT_BYTES_MAX,
-};
+use crate::limits::{AOR_BYTES_MAX, FIND_TEXT_BYTES_MAX};
 use crate::nat::liveness::{self, RoundTrip};
 use crate::registrar::{AorError, AorId, Binding, BindingId, LeaveReason, Wanted, Which};
 use crate::shard::ShardId;
@@ -19,27 +15,6 @@ use crate::shard::batch::{Unaddressed, canonical};
 use crate::shard::core::Core;
 use crate::sip::uri::Uri;
 use crate::time::Now;
-
-/// What is wanted of the bindings of one shard. What is `None` is not asked about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Find {
-    /// Bindings of this contact, a URI compared by RFC 3261 19.1.4.
-    pub contact: Option<Box<[u8]>>,
-    /// Bindings whose last REGISTER came from this network. An IPv4 address that stands in an IPv6
-    /// one is taken for itself.
-    pub source: Option<IpNet>,
-    /// The slot to go on from; 0 begins.
-    pub from: u32,
-    /// The most bindings to give, of no more than [`FIND_ROWS_MAX`].
-    pub rows_max: usize,
-}
-
-/// Every binding.
-impl Default for Find {
-    fn default() -> Self {
-        Find { contact: None, source: None, from: 0, rows_max: FIND_ROWS_MAX }
-    }
-}
 
 /// One binding, as it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,17 +29,6 @@ pub struct Registration {
     pub liveness: Option<liveness::State>,
     /// The round trip to it, once one was measured.
     pub round_trip: Option<RoundTrip>,
-}
-
-/// Some of the bindings of one shard: at most [`FIND_ROWS_MAX`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
-    /// In the order of their slots. None may be left of a page while more pages follow.
-    pub registrations: Vec<Registration>,
-    /// Where the next page begins; `None` behind the last.
-    pub next: Option<u32>,
-    /// When that was so.
-    pub now: Now,
 }
 
 /// An account with the bindings it has.
@@ -116,35 +80,6 @@ pub enum Unfound {
 }
 
 impl Core {
-    /// One page of this shard's bindings.
-    pub(super) fn find_registrations(&self, now: Now, find: &Find) -> Page {
-        let mut page = Page { registrations: Vec::new(), next: None, now };
-        let contact = match find.contact.as_deref().map(Uri::parse) {
-            None => None,
-            Some(Ok(uri)) => Some(uri),
-            // Nobody's contact.
-            Some(Err(_)) => return page,
-        };
-        let by_contact = contact.as_ref().map(Wanted::Contact);
-        let by_source = find.source.map(Wanted::SourceNetwork);
-        let is_wanted = |wanted: Option<Wanted<'_>>, binding: &Binding| {
-            wanted.is_none_or(|wanted| wanted.matches(binding))
-        };
-        let slots = if contact.is_some() { FIND_CONTACT_SLOTS_MAX } else { FIND_SLOTS_MAX };
-        let (found, mut next) = self.registrar.find(now, Wanted::Any, find.from, slots);
-        // What costs less is looked at first.
-        let found = found.filter(|(_, b)| is_wanted(by_source, b) && is_wanted(by_contact, b));
-        for (id, binding) in found {
-            if page.registrations.len() >= find.rows_max.clamp(1, FIND_ROWS_MAX) {
-                next = Some(id.index);
-                break;
-            }
-            page.registrations.push(self.registration(id, binding));
-        }
-        page.next = next;
-        page
-    }
-
     /// One account and its bindings.
     pub(super) fn show_registrations(&self, now: Now, aor: &[u8]) -> Result<Shown, Unfound> {
         let account = self.account_of(aor)?;
@@ -189,7 +124,7 @@ impl Core {
         Ok(Unregistered { aor: self.accounts.aor(account).into(), registrations, provided, now })
     }
 
-    fn registration(&self, id: BindingId, binding: &Binding) -> Registration {
+    pub(super) fn registration(&self, id: BindingId, binding: &Binding) -> Registration {
         let aor = self.accounts.aor(AccountId(binding.aor().0)).into();
         Registration {
             aor,
