@@ -47,19 +47,26 @@ impl FromRequest<Api> for Form {
 }
 
 impl Form {
-    /// Its fields; those left empty are as if they were not there.
+    /// Its fields; those left empty are as if they were not there. What has the page prove itself
+    /// was looked at before.
     pub fn read(&self, known: &[&'static str]) -> Result<Query, Problem> {
-        filled_in(Some(&self.0), known)
+        kept(Some(&self.0), known, |name, value| (name != "csrf").then_some(value))
     }
 }
 
 /// Reads the fields of a form, or of the text behind `?`, that were filled in.
 pub(super) fn filled_in(text: Option<&str>, known: &[&'static str]) -> Result<Query, Problem> {
-    let pairs = form_urlencoded::parse(text.unwrap_or_default().as_bytes());
+    kept(text, known, |_, value| Some(value.trim()))
+}
+
+fn kept(
+    text: Option<&str>,
+    known: &[&'static str],
+    as_meant: impl for<'t> Fn(&str, &'t str) -> Option<&'t str>,
+) -> Result<Query, Problem> {
     let mut kept = form_urlencoded::Serializer::new(String::new());
-    for (name, value) in pairs {
-        let value = value.trim();
-        if !value.is_empty() {
+    for (name, value) in form_urlencoded::parse(text.unwrap_or_default().as_bytes()) {
+        if let Some(value) = as_meant(&name, &value).filter(|value| !value.is_empty()) {
             kept.append_pair(&name, value);
         }
     }
@@ -120,6 +127,8 @@ mod tests {
     fn fields_left_empty_are_as_if_they_were_not_there() {
         let query = filled_in(Some("ip=&aor=+u1+&x=1"), &["ip", "aor", "x"]).unwrap();
         assert_eq!((query.value("ip"), query.value("aor")), (None, Some("u1")));
+        let form = Form("csrf=1&password=+a+b+&x=".into()).read(&["password", "x"]).unwrap();
+        assert_eq!((form.value("password"), form.value("x")), (Some(" a b "), None));
         assert!(filled_in(Some("y=1"), &["x"]).is_err() && filled_in(Some("y="), &["x"]).is_ok());
     }
 }

@@ -164,18 +164,19 @@ fn curve(name: &str, times: &Histogram<u64>) -> Option<Curve> {
         return None;
     }
     let mut curve = Curve { name: name.to_owned(), nines: Vec::new(), ns: Vec::new() };
+    // So many messages tell no more; there, the longest of them stands.
+    let most = (times.len() as f64).log10().clamp(0.3, NINES_MAX);
+    let thousandths = |nines: f64| (nines * 1000.0).round() / 1000.0;
     for step in times.iter_quantiles(TICKS_PER_HALF) {
-        let quantile = step.quantile_iterated_to();
-        let nines = if quantile < 1.0 { -(1.0 - quantile).log10() } else { f64::INFINITY };
-        let last = nines >= NINES_MAX;
-        // Ends at the longest, at most one step behind what the count of messages can tell.
-        let most = (times.len() as f64).log10().clamp(0.3, NINES_MAX);
-        curve.nines.push((nines.min(most) * 1000.0).round() / 1000.0);
-        curve.ns.push(step.value_iterated_to().min(times.max()));
-        if last {
+        let nines = -(1.0 - step.quantile_iterated_to()).log10();
+        if nines >= most {
             break;
         }
+        curve.nines.push(thousandths(nines.max(0.0)));
+        curve.ns.push(step.value_iterated_to().min(times.max()));
     }
+    curve.nines.push(thousandths(most));
+    curve.ns.push(times.max());
     Some(curve)
 }
 

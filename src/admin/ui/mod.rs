@@ -7,6 +7,7 @@
 //!
 //! - `shell`: what all pages have around them; `navigation`: which there are; `form`: what a
 //!   browser sends back; `assets`: files; `words`: numbers as text; `refusal`: refusals, headers
+//! - `rows`: registrations as lines of a table
 //! - one file for each page, its template beside the others
 
 mod assets;
@@ -15,8 +16,11 @@ mod form;
 mod latency;
 mod looks;
 mod navigation;
+mod online;
 mod overview;
 mod refusal;
+mod registrations;
+mod rows;
 mod shell;
 mod suspended;
 mod words;
@@ -34,6 +38,11 @@ pub(super) fn routes() -> Routes {
         .get("/favicon.ico", Needs::Nothing, assets::icon)
         .get("/", Role::Read, overview::show)
         .get("/latency", Role::Read, latency::show)
+        .get("/registrations", Role::Read, registrations::show)
+        .get("/registrations/{aor}", Role::Read, registrations::details)
+        .get("/registrations/{aor}/unregister", Role::Operate, registrations::ask)
+        .post("/registrations/{aor}/unregister", Role::Operate, registrations::unregister)
+        .get("/online", Role::Read, online::show)
         .get("/suspended", Role::Read, suspended::show)
         .get("/suspended/lift", Role::Operate, suspended::ask)
         .post("/suspended/lift", Role::Operate, suspended::lift)

@@ -19,6 +19,10 @@ const fn page(path: &'static str, label: &'static str) -> Entry {
 pub(super) const GROUPS: &[Group] = &[
     Group { name: "Now", pages: &[page("/", "Overview"), page("/latency", "Latency")] },
     Group {
+        name: "Phones",
+        pages: &[page("/registrations", "Registrations"), page("/online", "Online phones")],
+    },
+    Group {
         name: "Protection",
         pages: &[page("/suspended", "Suspended"), page("/blocked", "Blocked")],
     },

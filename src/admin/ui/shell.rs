@@ -93,7 +93,7 @@ pub(super) struct Confirm {
     /// What is about to be done, paragraph by paragraph.
     pub lines: Vec<String>,
     /// Where the answer goes, and what goes with it.
-    pub action: &'static str,
+    pub action: String,
     pub fields: Vec<(&'static str, String)>,
     /// What the button says.
     pub doing: &'static str,
@@ -142,7 +142,7 @@ mod tests {
             shell: Shell::at("/"),
             title: evil.to_owned(),
             lines: vec![evil.to_owned()],
-            action: "/x",
+            action: "/x".to_owned(),
             fields: vec![("aor", evil.to_owned())],
             doing: "Do",
             dangerous: true,

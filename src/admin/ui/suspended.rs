@@ -71,7 +71,9 @@ fn line(row: Row) -> Line {
 
 /// The name and the source a request means.
 fn meant(query: &Query) -> Result<(Box<[u8]>, Option<std::net::IpAddr>), Problem> {
-    let aor = query.aor()?.ok_or_else(|| Problem::parameter("aor", "aor: expected user@domain"))?;
+    let aor = query
+        .aor_of("aor")?
+        .ok_or_else(|| Problem::parameter("aor", "aor: expected user@domain"))?;
     Ok((aor, query.source()?))
 }
 
@@ -91,7 +93,7 @@ pub(super) async fn ask(shell: Shell, RawQuery(query): RawQuery) -> Result<Respo
             format!("{aor} may register from {whence} again at once."),
             "Failures counted so far are forgotten.".into(),
         ],
-        action: "/suspended/lift",
+        action: "/suspended/lift".into(),
         fields,
         doing: "Lift it",
         dangerous: false,

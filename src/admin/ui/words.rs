@@ -1,5 +1,9 @@
 //! Numbers and times as people read them on a page.
 
+use super::super::moment;
+use crate::reactor::Clock;
+use crate::time::UnixTime;
+
 /// `1,234,567`
 pub(super) fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -56,6 +60,37 @@ pub(super) fn duration(seconds: u64) -> String {
     }
 }
 
+/// A time as a page tells it: how long ago, and the moment itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ago {
+    pub when: String,
+    pub text: String,
+}
+
+impl Ago {
+    /// Of a moment as [`rfc3339`](super::super::moment::rfc3339) writes it.
+    pub fn new(now: UnixTime, when: &str) -> Ago {
+        let text = match moment::read(when) {
+            Some(UnixTime(then)) => match now.0.saturating_sub(then) {
+                0..5 => "just now".to_owned(),
+                seconds => format!("{} ago", duration(seconds)),
+            },
+            None => when.to_owned(),
+        };
+        Ago { when: when.to_owned(), text }
+    }
+}
+
+/// What the wall clock shows.
+pub(super) fn now() -> UnixTime {
+    Clock::start().now().wall
+}
+
+/// Milliseconds with the digits that matter.
+pub(super) fn millis(ms: f64) -> String {
+    nanos((ms.max(0.0) * 1e6).round() as u64)
+}
+
 /// A uri without its scheme, where it is `sip:`: what stands in tables is nearly always one.
 pub(super) fn bare(uri: &str) -> &str {
     uri.strip_prefix("sip:").unwrap_or(uri)
@@ -99,6 +134,15 @@ mod tests {
         assert_eq!(shown[7], "1.23 s");
         let shown = [0, 59, 60, 61, 3_900, 7 * 86_400 + 3_600, 40_000].map(duration);
         assert_eq!(shown, ["0 s", "59 s", "1 min", "1 min 1 s", "1 h 5 min", "7 d 1 h", "11 h"]);
+    }
+
+    #[test]
+    fn a_moment_is_told_by_how_long_ago_it_was() {
+        let ago = |when: &str| Ago::new(UnixTime(951_782_400), when).text;
+        assert_eq!(ago("2000-02-28T23:57:00Z"), "3 min ago");
+        assert_eq!(ago("2000-02-29T00:00:00Z"), "just now");
+        assert_eq!(ago("2000-02-29T00:01:00Z"), "just now", "clocks differ");
+        assert_eq!(ago("whenever"), "whenever");
     }
 
     #[test]

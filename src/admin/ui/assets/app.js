@@ -193,7 +193,8 @@
     }
   });
 
-  document.addEventListener('htmx:afterSwap', (event) => {
+  // When it has settled: by then forms in it are sent by the script.
+  document.addEventListener('htmx:afterSettle', (event) => {
     const { target } = event.detail;
     const dialog = target.closest?.('dialog');
     if (!dialog) {
