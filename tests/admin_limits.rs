@@ -9,6 +9,7 @@ mod http;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aorta::admin::{Admin, Limits, Settings, Shards};
@@ -21,9 +22,9 @@ const METRICS: &str = "/metrics";
 
 fn start(limits: Limits) -> (Admin, SocketAddr) {
     let listen = "127.0.0.1:0".parse().unwrap();
-    let settings = Settings { listen, token: None, limits, started: UnixTime(1_800_000_000) };
+    let settings = Settings { limits, ..Settings::new(listen, UnixTime(1_800_000_000)) };
     let shards = Shards::new(Vec::new(), Vec::new, Vec::new());
-    let admin = Admin::start(settings, shards, Box::new(|_| {}), None).expect("a free port");
+    let admin = Admin::start(settings, shards, Arc::new(|_| {}), None).expect("a free port");
     let address = admin.address();
     (admin, address)
 }

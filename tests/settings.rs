@@ -9,7 +9,7 @@ use aorta::config::parameters::{PARAMETERS, Parameter, find};
 use aorta::config::{Origin, Settings, load};
 
 /// A value of each parameter that is not its default, as it prints. Together they can stand.
-const OTHER: [(&str, &str); 111] = [
+const OTHER: [(&str, &str); 120] = [
     ("registrar.replace", "Off"),
     ("registrar.bindings_max", "4"),
     ("registrar.total_max", "1000000"),
@@ -109,6 +109,15 @@ const OTHER: [(&str, &str); 111] = [
     ("serve.steered_sources", "1000000"),
     ("serve.admin", "127.0.0.1:8060"),
     ("serve.admin_token_file", "admin.token"),
+    ("admin.allow", "192.0.2.0/24, 2001:db8::/32"),
+    ("admin.certificate", "admin.pem"),
+    ("admin.key", "admin.key"),
+    ("admin.session_idle", "600"),
+    ("admin.session_max", "3600"),
+    ("admin.password_min", "20"),
+    ("admin.login_failures", "3"),
+    ("admin.audit_bytes", "1048576"),
+    ("admin.audit_files", "9"),
     ("streams.connections_max", "5000"),
     ("streams.connections_per_source_max", "50"),
     ("streams.first_byte_timeout", "5"),
@@ -182,6 +191,8 @@ fn every_parameter_is_set_by_key_and_alias_from_file_and_command_line() {
             // What cannot stand alone stands with those it needs.
             let needed = match parameter.key {
                 "serve.listen" | "tls.key" => "\"tls.certificate\" = \"c\"\n",
+                "admin.key" => "\"admin.certificate\" = \"c\"\n",
+                "admin.certificate" => "\"admin.key\" = \"k\"\n",
                 _ => "",
             };
             let needed = match parameter.key {

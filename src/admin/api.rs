@@ -13,8 +13,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio::time::timeout;
 
-use super::access::{Access, Asked, cleared};
-use super::audit::Action;
+use super::access::{Asked, cleared};
+use super::audit::{Action, Audit, Left};
+use super::identity::Identity;
 use super::keep::Keep;
 use super::latency::LastWindow;
 use super::operator::{From, Operator, Role};
@@ -23,11 +24,14 @@ use super::problem::Problem;
 use super::routes::Routes;
 use super::server::Counts;
 use super::shards::Shards;
-use super::{blacklist, latency, metrics, registrations, security, shield, suspensions, trace, ui};
+use super::{
+    audit, blacklist, identity, latency, metrics, registrations, security, shield, suspensions,
+    trace, ui,
+};
 use crate::time::UnixTime;
 
-/// Takes one line about something an operator did.
-pub type Tell = Box<dyn Fn(&str) + Send + Sync>;
+/// Takes one line about something an operator did, or should know.
+pub type Tell = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// What handlers know; clones know the same.
 #[derive(Clone)]
@@ -36,7 +40,10 @@ pub(super) struct Api(Arc<Inner>);
 /// What all handlers know.
 pub(super) struct Inner {
     pub shards: Shards,
-    pub access: Access,
+    pub identity: Identity,
+    pub audit: Audit,
+    /// Scheme and address that browsers on this host reach it at.
+    pub served_at: String,
     /// The longest a request may take.
     pub request_max: Duration,
     pub started: UnixTime,
@@ -67,8 +74,21 @@ impl Api {
     /// Records what an operator did, or tried to. What phones sent stands in it, so whatever is no
     /// plain text is escaped: a line stays a line.
     pub fn audit(&self, operator: &Operator, action: Action) {
-        let line = one_line(&action.line());
-        (self.told)(&format!("admin {} {}: {line}", operator.from, operator.name));
+        let Operator { name, role, from, via, .. } = operator;
+        let counted_as = action.is_at_strangers_will().then(|| from.ip().to_canonical());
+        if counted_as.is_none() {
+            (self.told)(&format!("admin {from} {name}: {}", one_line(&action.line())));
+        }
+        let left = Left { from: from.to_string(), counted_as, action };
+        self.audit.leave(name.to_string(), role.name(), via.name(), left);
+    }
+
+    /// Records what somebody was refused of whom nothing is known. Such lines are counted together
+    /// where there are many, and none of them is told.
+    pub fn audit_stranger(&self, From(from): From, action: Action) {
+        let counted_as = Some(from.ip().to_canonical());
+        let left = Left { from: from.to_string(), counted_as, action };
+        self.audit.leave("nobody".to_owned(), "", "", left);
     }
 }
 
@@ -84,6 +104,8 @@ pub(super) fn routes() -> Routes {
         .merge(latency::routes())
         .merge(metrics::routes())
         .merge(ui::routes())
+        .merge(audit::routes())
+        .merge(identity::routes())
 }
 
 /// Every path there is, behind the guard.
@@ -92,12 +114,14 @@ pub(super) fn router(api: Api) -> Router {
         .into_router()
         .fallback(async |request| {
             let nothing = Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path");
-            cleared(Role::Read.into(), request).map_or_else(|refused| refused, |_| nothing)
+            let cleared = cleared(Role::Read.into(), request).await;
+            cleared.map_or_else(|refused| refused, |_| nothing.into_response())
         })
         .method_not_allowed_fallback(async |method: Method, request: Request| {
             let detail = format!("{method} is nothing that can be done here");
             let not_here = Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail);
-            cleared(Role::Read.into(), request).map_or_else(|refused| refused, |_| not_here)
+            let cleared = cleared(Role::Read.into(), request).await;
+            cleared.map_or_else(|refused| refused, |_| not_here.into_response())
         })
         .layer(middleware::from_fn_with_state(api.clone(), guard))
         .layer(middleware::from_fn(ui::for_people))
@@ -108,11 +132,18 @@ pub(super) fn router(api: Api) -> Router {
 /// path needs is checked at the path ([`Routes`]).
 async fn guard(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     api.counts.requests.fetch_add(1, Ordering::Relaxed);
-    let who = api.access.check(From::of(request.extensions()), request.headers());
+    let who = api.identity.identify(From::of(request.extensions()), request.headers());
     request.extensions_mut().insert(Asked { api: api.clone(), who });
-    let answered = timeout(api.request_max, next.run(request)).await;
+    let answered = if request.method().is_safe() {
+        timeout(api.request_max, next.run(request)).await.ok()
+    } else {
+        // What was begun is brought to its end, and into the audit, also where whoever asked has
+        // gone or waits no longer.
+        let whole = tokio::spawn(async move { next.run(request).await });
+        timeout(api.request_max, whole).await.ok().and_then(Result::ok)
+    };
     let mut response = answered
-        .unwrap_or_else(|_| Problem::unavailable("this took longer than it may").into_response());
+        .unwrap_or_else(|| Problem::unavailable("this took longer than it may").into_response());
     let headers = response.headers_mut();
     // Some files are the same for good, and say so.
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
@@ -134,15 +165,20 @@ pub(super) fn json(value: &impl Serialize) -> Response {
 
 #[cfg(test)]
 impl Api {
-    /// One without a shard behind it, for what needs none.
+    /// One without a shard behind it, for what needs none; all it keeps is in memory.
     pub fn of_no_shards() -> Api {
+        let told: Tell = Arc::new(|_| {});
+        let policy = identity::Policy::default();
+        let audit = audit::AuditSettings::default();
         Api::new(Inner {
             shards: Shards::new(Vec::new(), Vec::new, Vec::new()),
-            access: Access::Host,
+            identity: Identity::new(None, None, false, policy, Arc::clone(&told)).unwrap(),
+            audit: Audit::start(&audit, Arc::clone(&told)).unwrap(),
+            served_at: "http://localhost".to_owned(),
             request_max: Duration::from_secs(10),
             started: UnixTime(1_800_000_000),
             counts: Arc::default(),
-            told: Box::new(|_| {}),
+            told,
             keep: None,
             last_window: tokio::sync::watch::channel(None).1,
             traces: AtomicU64::new(0),

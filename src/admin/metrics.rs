@@ -198,6 +198,9 @@ fn process(text: &mut Exposition, api: &Api) {
         let value = value.load(Ordering::Relaxed);
         text.family(Kind::Counter, &format!("admin_{name}"), meaning, [(none(), value)]);
     }
+    for (name, meaning, value) in api.audit.described() {
+        text.family(Kind::Counter, &format!("admin_{name}"), meaning, [(none(), value)]);
+    }
     let shield = api.shards.shield().map(|desk| desk.counts());
     for (name, meaning, value, grows) in shield.into_iter().flat_map(Counts::described) {
         let kind = if grows { Kind::Counter } else { Kind::Gauge };

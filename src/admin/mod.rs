@@ -3,9 +3,10 @@
 //! the data plane knows nothing of it.
 //!
 //! - `server`: the thread, its listener and its connections, each bounded; `patience`: writes that
-//!   get nowhere end; `access`: who may ask; `problem`: how a refusal reads (RFC 9457)
-//! - `operator`: who asks, with which role; `routes`: paths with what each needs; `audit`: what
-//!   operators did
+//!   get nowhere end; `access`: what stands in front of a path; `body`: that of a request;
+//!   `problem`: how a refusal reads (RFC 9457)
+//! - `operator`: who asks, with which role; `identity`: accounts, sessions, tokens; `routes`: paths
+//!   with what each needs; `audit`: what operators did
 //! - `api`: which path is whose; `shards`: orders, and the wait for their replies
 //! - `query`: pages and cursors as text; `filters`: which registrations are wanted, as text;
 //!   `search`: pages and counts of those; `registrations`: list, count, show, unregister; `row`: a
@@ -26,9 +27,11 @@ mod access;
 mod api;
 mod audit;
 mod blacklist;
+mod body;
 pub mod client;
 mod filters;
 mod hgrm;
+mod identity;
 mod keep;
 mod latency;
 mod metrics;
@@ -36,6 +39,8 @@ mod moment;
 mod operator;
 mod pages;
 mod patience;
+#[cfg(test)]
+mod permissions_tests;
 mod plain;
 mod problem;
 mod query;
@@ -52,11 +57,14 @@ mod trace;
 mod ui;
 
 pub use self::access::{Token, TokenError};
+pub use self::api::Tell;
+pub use self::audit::{AuditSettings, Broken, Record, Verified, Verifier, VerifyError};
+pub use self::identity::Policy;
 pub use self::keep::{BlockChange, Keep, Kept};
 pub use self::latency::Row as LatencyRow;
 pub use self::operator::Role;
 pub use self::plain::one_line;
 pub use self::query::PAGE_ROWS_MAX;
 pub use self::security::Row as SecurityRow;
-pub use self::server::{Admin, AdminError, Limits, Settings};
+pub use self::server::{Admin, AdminError, Limits, Reins, Settings};
 pub use self::shards::Shards;

@@ -8,6 +8,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use serde::{Deserialize, Serialize};
 
+use super::identity::SessionId;
 use super::problem::Problem;
 
 /// What an operator may do; each role may do all that those below it may.
@@ -56,6 +57,10 @@ pub(super) enum Via {
     Loopback,
     /// The token the process was started with.
     AdminToken,
+    /// A token that an operator made.
+    ApiToken,
+    /// A session of a browser, begun with a password.
+    Session,
 }
 
 impl Via {
@@ -63,8 +68,24 @@ impl Via {
         match self {
             Via::Loopback => "loopback",
             Via::AdminToken => "admin-token",
+            Via::ApiToken => "token",
+            Via::Session => "session",
         }
     }
+
+    /// Whether each request shows a secret by itself, which no page of somebody else can have a
+    /// browser do.
+    pub const fn is_shown(self) -> bool {
+        matches!(self, Via::AdminToken | Via::ApiToken)
+    }
+}
+
+/// The session of a browser.
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    pub id: SessionId,
+    /// What forms and scripts show beside the cookie.
+    pub csrf: Arc<str>,
 }
 
 /// Who asks. A handler takes it as an argument; whoever does not get past what the path needs never
@@ -76,8 +97,15 @@ pub(super) struct Operator {
     pub role: Role,
     /// The other end of the connection.
     pub from: SocketAddr,
-    #[allow(dead_code, reason = "the audit file is what says it")]
     pub via: Via,
+    pub session: Option<Session>,
+}
+
+impl Operator {
+    /// What a form of this operator has in its hidden field `csrf`; `None` where no form needs any.
+    pub fn csrf(&self) -> Option<&str> {
+        self.session.as_ref().map(|session| &*session.csrf)
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Operator {
@@ -92,6 +120,14 @@ impl<S: Sync> FromRequestParts<S> for Operator {
 /// The other end of the connection; the server puts it there.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct From(pub SocketAddr);
+
+impl<S: Sync> FromRequestParts<S> for From {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<From, Self::Rejection> {
+        Ok(From::of(&parts.extensions))
+    }
+}
 
 impl From {
     /// That of a request; the unspecified address where there is none.

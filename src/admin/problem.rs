@@ -12,6 +12,8 @@ pub(super) struct Problem {
     detail: String,
     /// The parameter at fault, if one is.
     parameter: Option<&'static str>,
+    /// When to come back, seconds.
+    wait_s: Option<u64>,
 }
 
 /// The members of RFC 9457 3.1; there is no type beyond what the status says.
@@ -27,7 +29,7 @@ struct Members<'a> {
 
 impl Problem {
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
-        Problem { status, detail: detail.into(), parameter: None }
+        Problem { status, detail: detail.into(), parameter: None, wait_s: None }
     }
 
     /// A parameter of the request is wrong.
@@ -40,14 +42,26 @@ impl Problem {
         Problem::new(StatusCode::UNAUTHORIZED, detail)
     }
 
-    /// What is wrong, for the operator who asked.
-    pub fn detail(&self) -> &str {
-        &self.detail
-    }
-
     /// It would be answered at another time.
     pub fn unavailable(detail: impl Into<String>) -> Problem {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        let wait_s = Some(1);
+        Problem { wait_s, ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
+    }
+
+    /// Too much was asked for; it would be answered after so many seconds.
+    pub fn wait(wait_s: u64, detail: &str) -> Problem {
+        let detail = format!("{detail}; wait {wait_s} s");
+        Problem { wait_s: Some(wait_s), ..Problem::new(StatusCode::TOO_MANY_REQUESTS, detail) }
+    }
+
+    /// For whoever shows it in another form.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Why, as a sentence.
+    pub fn detail(&self) -> &str {
+        &self.detail
     }
 }
 
@@ -65,17 +79,14 @@ impl IntoResponse for Problem {
         let mut response = (self.status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        match self.status {
-            StatusCode::UNAUTHORIZED => {
-                headers
-                    .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"aorta\""));
-                // Each guess costs a connection.
-                headers.insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            }
-            _ => {}
+        if self.status == StatusCode::UNAUTHORIZED {
+            let bearer = HeaderValue::from_static("Bearer realm=\"aorta\"");
+            headers.insert(WWW_AUTHENTICATE, bearer);
+            // Each guess costs a connection.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let Some(wait_s) = self.wait_s {
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait_s));
         }
         // For whoever says it in other words.
         response.extensions_mut().insert(self);

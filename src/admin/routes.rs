@@ -15,7 +15,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::handler::Handler;
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{self, MethodRouter};
 
 use super::access::cleared;
@@ -26,7 +26,6 @@ use super::operator::Role;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Needs {
     /// Nothing: who may reach the interface at all may ask.
-    #[allow(dead_code, reason = "the page that lets somebody in is such a path")]
     Nothing,
     /// This role, or one above it.
     Role(Role),
@@ -48,9 +47,9 @@ pub(super) struct Stated {
 
 /// Lets a request on to its handler, or not.
 async fn clear(needs: Needs, request: Request, next: Next) -> Response {
-    match cleared(needs, request) {
+    match cleared(needs, request).await {
         Ok(request) => next.run(request).await,
-        Err(problem) => problem.into_response(),
+        Err(answer) => answer,
     }
 }
 
@@ -159,6 +158,7 @@ mod tests {
             role,
             from: "192.0.2.1:5".parse().unwrap(),
             via: Via::AdminToken,
+            session: None,
         });
         let mut request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
         request.extensions_mut().insert(Asked { api: api.clone(), who });
@@ -181,6 +181,7 @@ mod tests {
     #[test]
     fn what_does_not_come_through_the_guard_does_not_get_in() {
         let request = Request::builder().uri("/open").body(Body::empty()).unwrap();
-        assert!(cleared(Needs::Nothing, request).is_err());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        assert!(runtime.block_on(cleared(Needs::Nothing, request)).is_err());
     }
 }

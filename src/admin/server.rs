@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -23,8 +24,10 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::{sleep, timeout};
 use tower_service::Service;
 
-use super::access::{Access, Token};
+use super::access::Token;
 use super::api::{Api, Inner, Tell, router};
+use super::audit::{Audit, AuditSettings};
+use super::identity::{Identity, Policy};
 use super::keep::Keep;
 use super::latency::keep_windows;
 use super::operator::From;
@@ -45,12 +48,35 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 pub struct Settings {
     /// Where it listens; port 0 lets the kernel choose.
     pub listen: SocketAddr,
-    /// What opens it. May be missing only on loopback.
+    /// What opens it beside passwords. Without it, and before anybody has a password, only this
+    /// host is served.
     pub token: Option<Token>,
     /// How much of everything.
     pub limits: Limits,
     /// What the wall clock shows.
     pub started: UnixTime,
+    /// Where operators are kept; in memory without.
+    pub data: Option<PathBuf>,
+    /// Where the audit is kept, and how much of it.
+    pub audit: AuditSettings,
+    /// What holds for whoever comes.
+    pub policy: Policy,
+}
+
+impl Settings {
+    /// Without a token, everything in memory and every limit as it is unless said otherwise.
+    #[must_use]
+    pub fn new(listen: SocketAddr, started: UnixTime) -> Settings {
+        Settings {
+            listen,
+            token: None,
+            limits: Limits::default(),
+            started,
+            data: None,
+            audit: AuditSettings::default(),
+            policy: Policy::default(),
+        }
+    }
 }
 
 /// How much of everything.
@@ -90,8 +116,8 @@ impl Default for Limits {
 /// Why it does not start.
 #[derive(Debug)]
 pub enum AdminError {
-    /// Whoever reached that address could do anything.
-    Open(SocketAddr),
+    /// What is kept of operators, or the audit, cannot be used: why.
+    Kept(String),
     /// An operation of the system failed.
     System {
         /// What was tried.
@@ -106,11 +132,7 @@ pub enum AdminError {
 impl fmt::Display for AdminError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            AdminError::Open(address) => write!(
-                f,
-                "--admin {address}: beyond loopback a token is needed (--admin-token, \
-                 admin.token_file or AORTA_ADMIN_TOKEN)"
-            ),
+            AdminError::Kept(why) => f.write_str(why),
             AdminError::System { operation, address, source } => {
                 write!(f, "--admin {address}: {operation}: {source}")
             }
@@ -146,6 +168,8 @@ counts! {
     refused_connections_max,
     /// Connections turned away because their source had as many as it may have.
     refused_per_source,
+    /// Connections closed because their network may not reach this interface.
+    refused_network,
     /// Connections that could not be taken up.
     accept_errors,
     /// Connections that broke, or were closed because their client took too long.
@@ -156,9 +180,21 @@ counts! {
     denied,
 }
 
+/// What of an interface that serves can be changed from outside. Copies change the same.
+#[derive(Clone)]
+pub struct Reins(Api);
+
+impl Reins {
+    /// Has it obey another policy from now on; connections that are open stay so.
+    pub fn obey(&self, policy: Policy) {
+        self.0.identity.obey(policy);
+    }
+}
+
 /// The interface, serving. Dropping it stops it.
 pub struct Admin {
     address: SocketAddr,
+    reins: Reins,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -175,14 +211,9 @@ impl Admin {
         told: Tell,
         keep: Option<Keep>,
     ) -> Result<Admin, AdminError> {
-        let Settings { listen, token, limits, started } = settings;
+        let Settings { listen, token, limits, started, data, audit, policy } = settings;
         let failed =
             |operation| move |source| AdminError::System { operation, address: listen, source };
-        let access = match token {
-            Some(token) => Access::Token(token),
-            None if listen.ip().to_canonical().is_loopback() => Access::Host,
-            None => return Err(AdminError::Open(listen)),
-        };
         let listener = StdListener::bind(listen).map_err(failed("listening"))?;
         listener.set_nonblocking(true).map_err(failed("listening"))?;
         let address = listener.local_addr().map_err(failed("listening"))?;
@@ -197,9 +228,17 @@ impl Admin {
         };
         let counts = Arc::new(Counts::default());
         let (windows, last_window) = watch::channel(None);
+        let served_at = format!("http://{}", on_this_host(address));
+        let identity = Identity::new(data, token, false, policy, Arc::clone(&told));
+        let identity = identity.map_err(AdminError::Kept)?;
+        identity.say_setup(&served_at).map_err(AdminError::Kept)?;
+        let in_audit = |error| AdminError::Kept(format!("cannot open the audit: {error}"));
+        let audit = Audit::start(&audit, Arc::clone(&told)).map_err(in_audit)?;
         let api = Api::new(Inner {
             shards,
-            access,
+            identity,
+            audit,
+            served_at,
             request_max: limits.request_max,
             started,
             counts: Arc::clone(&counts),
@@ -209,8 +248,10 @@ impl Admin {
             traces: AtomicU64::new(0),
             looks: Looks::default(),
         });
+        let reins = Reins(api.clone());
         let (stop, stopped) = watch::channel(false);
-        let server = Server { router: router(api.clone()), limits, counts, stopped };
+        let server =
+            Server { router: router(api.clone()), api: api.clone(), limits, counts, stopped };
         let thread = thread::Builder::new()
             .name("admin".into())
             .spawn(move || {
@@ -218,13 +259,19 @@ impl Admin {
                 runtime.block_on(server.serve(listener));
             })
             .map_err(failed("starting a thread"))?;
-        Ok(Admin { address, stop, thread: Some(thread) })
+        Ok(Admin { address, reins, stop, thread: Some(thread) })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What can be changed of it while it serves.
+    #[must_use]
+    pub fn reins(&self) -> Reins {
+        self.reins.clone()
     }
 
     /// Stops it: what is under way is answered first, within its limit.
@@ -246,6 +293,7 @@ impl Drop for Admin {
 /// What serves connections.
 struct Server {
     router: Router,
+    api: Api,
     limits: Limits,
     counts: Arc<Counts>,
     stopped: watch::Receiver<bool>,
@@ -269,7 +317,10 @@ impl Server {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, from)) => {
                         let source = from.ip().to_canonical();
-                        if self.has_room(&sources, source) {
+                        if !self.api.identity.may_connect(source) {
+                            // Not a byte: what is here is nobody's business there.
+                            self.counts.refused_network.fetch_add(1, Ordering::Relaxed);
+                        } else if self.has_room(&sources, source) {
                             let task = connections.spawn(self.connection(stream, from));
                             sources.insert(task.id(), source);
                         } else {
@@ -341,6 +392,14 @@ impl Server {
             }
         }
     }
+}
+
+/// What a browser on this host puts into its address bar.
+fn on_this_host(listen: SocketAddr) -> String {
+    if listen.ip().to_canonical().is_loopback() {
+        return listen.to_string();
+    }
+    format!("localhost:{}", listen.port())
 }
 
 /// As much of an answer as can be given without waiting.

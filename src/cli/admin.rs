@@ -6,15 +6,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Failure;
+use super::reload::Prepare;
 use super::say::note;
 use super::server::Server;
-use crate::admin::{self, Admin, BlockChange, Limits, Shards, Token};
-use crate::config::Serve;
+use crate::admin::{self, Admin, AuditSettings, BlockChange, Shards, Tell, Token};
+use crate::config::{self, Settings};
 use crate::flow::Transport;
 use crate::reactor::Clock;
 use crate::shield::ShieldDesk;
 use crate::store::blocks::{BlockStore, Change};
 use crate::time::UnixTime;
+
+/// The directory of the audit below that of the data.
+const AUDIT: &str = "audit";
 
 /// The variable of the environment that has the token.
 pub(super) const TOKEN_VARIABLE: &str = "AORTA_ADMIN_TOKEN";
@@ -23,7 +27,12 @@ pub(super) const TOKEN_VARIABLE: &str = "AORTA_ADMIN_TOKEN";
 ///
 /// # Errors
 /// One line with what is wrong with the token, or that one is needed.
-pub fn settings(serve: &Serve, token: Option<&str>) -> Result<Option<admin::Settings>, Failure> {
+pub fn settings(
+    settings: &Settings,
+    token: Option<&str>,
+    data: Option<&Path>,
+) -> Result<Option<admin::Settings>, Failure> {
+    let serve = &settings.serve;
     let Some(listen) = serve.admin else {
         if token.is_some() {
             return Err(Failure::new("--admin-token: there is no --admin that it would open"));
@@ -46,7 +55,27 @@ pub fn settings(serve: &Serve, token: Option<&str>) -> Result<Option<admin::Sett
         note("the token of the admin interface is shorter than 16 characters");
     }
     let started = Clock::start().now().wall;
-    Ok(Some(admin::Settings { listen, token, limits: Limits::default(), started }))
+    let of = &settings.admin;
+    let audit = AuditSettings {
+        directory: data.map(|data| data.join(AUDIT)),
+        file_bytes: of.audit_bytes.into(),
+        files: of.audit_files.into(),
+    };
+    let data = data.map(Path::to_owned);
+    let policy = policy(of);
+    let all = admin::Settings::new(listen, started);
+    Ok(Some(admin::Settings { token, data, audit, policy, ..all }))
+}
+
+/// What holds for whoever comes.
+fn policy(of: &config::Admin) -> admin::Policy {
+    admin::Policy {
+        allow: of.allow.clone(),
+        session_idle_s: of.session_idle_s,
+        session_max_s: of.session_max_s,
+        password_min: of.password_min,
+        login_failures: of.login_failures,
+    }
 }
 
 fn wrong(place: &str, error: &admin::TokenError) -> Failure {
@@ -66,6 +95,14 @@ pub(super) fn read_token(file: &Path) -> Result<String, Failure> {
         note(format_args!("{}: others on this host can read the token in it", file.display()));
     }
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Has it obey what a reload reads.
+pub fn prepare(reins: admin::Reins) -> Prepare {
+    Box::new(move |settings| {
+        let (reins, policy) = (reins.clone(), policy(&settings.admin));
+        Ok(Box::new(move || reins.obey(policy)))
+    })
 }
 
 /// Has operators' blocks kept in a store.
@@ -104,7 +141,7 @@ pub fn start(
     .with_service_times(move || timed.service_times())
     .with_shield(shield);
     let (open, listen) = (settings.token.is_none(), settings.listen);
-    let told = Box::new(|line: &str| note(line));
+    let told: Tell = Arc::new(|line: &str| note(line));
     let keep = server.blocks.as_ref().map(keep_blocks);
     let started = Admin::start(settings, shards, told, keep)
         .map_err(|error| Failure::new(error.to_string()))?;

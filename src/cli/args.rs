@@ -27,6 +27,8 @@ pub enum Command {
     Config(ConfigArgs),
     /// Asks a running registrar, and has it act, over its admin interface.
     Ctl(CtlArgs),
+    /// Looks at what operators did, as it is kept.
+    Audit(AuditArgs),
     /// What the kernel drops for the registrar: whether it can, letting it, looking, and taking
     /// everything back.
     Shield(ShieldArgs),
@@ -132,6 +134,29 @@ pub enum ConfigCommand {
     Check {
         /// The file.
         file: PathBuf,
+    },
+}
+
+/// `aorta audit`.
+#[derive(Args, Clone, Debug)]
+pub struct AuditArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: AuditCommand,
+}
+
+/// Below `aorta audit`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Says whether every line is what was written and in its place, or the first that is not.
+    Verify {
+        /// The files of DATA/audit in the order they were written, audit.jsonl last.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// The number and hash of a line known from elsewhere, such as from what the server said
+        /// when it stopped; without it nobody can tell whether the end was cut off.
+        #[arg(long, value_name = "NUMBER:HASH")]
+        expect: Option<String>,
     },
 }
 

@@ -7,6 +7,7 @@
 mod accounts;
 mod admin;
 mod args;
+mod audit;
 mod certificates;
 mod config;
 mod ctl;
@@ -60,6 +61,7 @@ pub fn run() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Ctl(args) => ctl::run(&args),
+        Command::Audit(args) => audit::run(&args),
         Command::Shield(args) => shield::run(&args),
     };
     match outcome {

@@ -23,11 +23,14 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     // Before any thread is there: each inherits the blocked signals.
     let signals = Signals::block().map_err(|error| Failure::new(error.to_string()))?;
     let settings = settings::for_serve(args)?;
-    let admin = admin::settings(&settings.serve, args.admin_token.as_deref())?;
+    let admin = admin::settings(&settings, args.admin_token.as_deref(), args.data.as_deref())?;
     let log = security_log(&settings.serve)?;
     let mut server = Server::start(&settings, args.data.as_deref())?;
     let shield = shield::start(&settings, &mut server);
     let admin = admin.map(|admin| admin::start(admin, &server, shield.desk())).transpose()?;
+    if let Some(admin) = &admin {
+        server.on_reload(admin::prepare(admin.reins()));
+    }
     note(format_args!(
         "{} accounts in {} domains, {} reactors on CPUs {:?}",
         server.accounts,
@@ -38,8 +41,8 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     match &args.data {
         None => note("without --data nothing outlives this process"),
         Some(data) => note(format_args!(
-            "the key of the nonces and what operators block are kept in {}; bindings are in memory \
-             only",
+            "the key of the nonces, operators, what they did and what they block are kept in {}; \
+             bindings are in memory only",
             data.display()
         )),
     }

@@ -11,9 +11,11 @@ pub mod settings;
 pub mod value;
 
 mod account;
+mod admin;
 mod auth;
 mod describe;
 mod guard;
+mod kinds;
 mod liveness;
 mod nat;
 mod nearest;
@@ -26,6 +28,7 @@ mod streams;
 mod words;
 
 pub use account::{AccountAuthentication, AccountPolicy, AllowedSource, StaticContact};
+pub use admin::Admin;
 pub use auth::{Algorithms, Auth, ChallengeCode, Domain, Suspension};
 pub use describe::Described;
 pub use file::load;

@@ -2,8 +2,9 @@
 //! The table of them is [`parameters`](super::parameters)'.
 
 use super::parameters::{
-    ADMIN, ADMIN_TOKEN_FILE, BACKEND, CPUS, GUARD_SOURCES, LATENCY_SAMPLING, LISTEN, REACTORS,
-    SECURITY_LOG, SECURITY_LOG_BYTES, SECURITY_LOG_FILES, STEERED_SOURCES, STEERING,
+    ADMIN, ADMIN_TOKEN_FILE, AUDIT_BYTES, AUDIT_FILES, BACKEND, CPUS, GUARD_SOURCES,
+    LATENCY_SAMPLING, LISTEN, REACTORS, SECURITY_LOG, SECURITY_LOG_BYTES, SECURITY_LOG_FILES,
+    STEERED_SOURCES, STEERING,
 };
 use super::refusal::Fault;
 use super::settings::Settings;
@@ -31,7 +32,7 @@ pub(super) const SPELLINGS: [(&str, &str); 2] = [
 ];
 
 /// Sockets, threads and tables of fixed size are made once.
-const AT_START: [&str; 13] = [
+const AT_START: [&str; 15] = [
     LISTEN,
     REACTORS,
     CPUS,
@@ -41,6 +42,8 @@ const AT_START: [&str; 13] = [
     STEERED_SOURCES,
     ADMIN,
     ADMIN_TOKEN_FILE,
+    AUDIT_BYTES,
+    AUDIT_FILES,
     GUARD_SOURCES,
     SECURITY_LOG,
     SECURITY_LOG_BYTES,

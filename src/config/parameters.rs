@@ -2,6 +2,7 @@
 //! reaches. What a row can be is [`parameter`](super::parameter)'s, what a value's text looks like
 //! [`value`]'s; the values are [`Settings`](super::Settings).
 
+use super::kinds::kind;
 use super::nearest::nearest;
 pub use super::parameter::Parameter;
 use super::parameter::{Kind, SPELLINGS};
@@ -43,126 +44,14 @@ pub(super) const STEERING: &str = "serve.steering";
 pub(super) const STEERED_SOURCES: &str = "serve.steered_sources";
 pub(super) const ADMIN: &str = "serve.admin";
 pub(super) const ADMIN_TOKEN_FILE: &str = "serve.admin_token_file";
+pub(super) const ADMIN_CERTIFICATE: &str = "admin.certificate";
+pub(super) const ADMIN_KEY: &str = "admin.key";
+pub(super) const AUDIT_BYTES: &str = "admin.audit_bytes";
+pub(super) const AUDIT_FILES: &str = "admin.audit_files";
 pub(super) const TLS_CERTIFICATE: &str = "tls.certificate";
 pub(super) const TLS_KEY: &str = "tls.key";
 pub(super) const TLS_CLIENT_CA: &str = "tls.client_ca";
 pub(super) const TLS_CLIENT_AUTH: &str = "tls.client_auth";
-
-/// How a parameter reaches its field.
-macro_rules! kind {
-    (switch $($field:ident).+) => {
-        Kind::Switch { write: |s, v| s.$($field).+ = v, read: |s| s.$($field).+ }
-    };
-    (whole $min:literal - $max:literal $($field:ident).+) => {
-        Kind::Whole {
-            min: $min,
-            max: $max,
-            none: None,
-            write: |s, v| s.$($field).+ = narrow(v.expect("it has no word for none")),
-            read: |s| Some(s.$($field).+.into()),
-        }
-    };
-    (optional $none:literal $min:literal - $max:literal $($field:ident).+) => {
-        Kind::Whole {
-            min: $min,
-            max: $max,
-            none: Some($none),
-            write: |s, v| s.$($field).+ = v.map(narrow),
-            read: |s| s.$($field).+.map(Into::into),
-        }
-    };
-    (word $words:ident $($field:ident).+) => {
-        Kind::Text {
-            range: $words::EXPECTED,
-            write: |s, text| {
-                let value = $words::from_word(text);
-                s.$($field).+ = value.ok_or_else(|| value::word($words::EXPECTED))?;
-                Ok(())
-            },
-            read: |s| s.$($field).+.to_string(),
-        }
-    };
-    (path $($field:ident).+) => {
-        Kind::Text {
-            range: "a path, or empty",
-            write: |s, text| {
-                s.$($field).+ = value::path(text);
-                Ok(())
-            },
-            read: |s| s.$($field).+.as_ref().map_or_else(String::new, |p| p.display().to_string()),
-        }
-    };
-    (reactors) => {
-        Kind::Text {
-            range: "auto, 1-128",
-            write: |s, text| {
-                s.serve.reactors = value::reactors(text)?;
-                Ok(())
-            },
-            read: |s| s.serve.reactors.map_or_else(|| "auto".to_owned(), |n| n.to_string()),
-        }
-    };
-    (admin) => {
-        Kind::Text {
-            range: "ADDRESS:PORT, or empty",
-            write: |s, text| {
-                s.serve.admin = value::admin(text)?;
-                Ok(())
-            },
-            read: |s| s.serve.admin.map_or_else(String::new, |address| address.to_string()),
-        }
-    };
-    (cpus) => {
-        Kind::List {
-            range: "all, or CPU numbers such as 0-3,8",
-            write: |s, items| {
-                s.serve.cpus = value::cpus(items)?;
-                Ok(())
-            },
-            read: |s| s.serve.cpus.as_ref().map_or_else(|| "all".to_owned(), |list| joined(list)),
-        }
-    };
-    (algorithms) => {
-        Kind::List {
-            range: "SHA-256, MD5",
-            write: |s, items| {
-                s.auth.algorithms = value::algorithms(items)?;
-                Ok(())
-            },
-            read: |s| s.auth.algorithms.to_string(),
-        }
-    };
-    (nat_tests) => {
-        Kind::List {
-            range: "0-6 of contact, private_contact, contact_port, via, via_port and rport",
-            write: |s, items| {
-                s.nat.tests = value::nat_tests(items)?;
-                Ok(())
-            },
-            read: |s| s.nat.tests.to_string(),
-        }
-    };
-    (keepalive_message) => {
-        Kind::Text {
-            range: "text of 1-256 bytes, CRLF, STUN, OPTIONS, or empty",
-            write: |s, text| {
-                s.nat.message = value::keepalive_message(text)?;
-                Ok(())
-            },
-            read: |s| s.nat.message.to_string(),
-        }
-    };
-    (list $range:literal $parse:path, $($field:ident).+) => {
-        Kind::List {
-            range: $range,
-            write: |s, items| {
-                s.$($field).+ = $parse(items)?;
-                Ok(())
-            },
-            read: |s| joined(&s.$($field).+),
-        }
-    };
-}
 
 /// The rows: `key, alias, unit, kind, meaning`.
 macro_rules! table {
@@ -178,7 +67,7 @@ macro_rules! table {
 }
 
 /// Every parameter there is.
-pub static PARAMETERS: [Parameter; 111] = table![
+pub static PARAMETERS: [Parameter; 120] = table![
     "registrar.replace", "SS_ENDPOINT_REGISTER_REPLACE", None,
     {word Replace registrar.replace},
     "A REGISTER over the limit of bindings removes a binding (On), is refused (Off), or removes \
@@ -488,6 +377,33 @@ pub static PARAMETERS: [Parameter; 111] = table![
     ADMIN_TOKEN_FILE, "", None,
     {path serve.admin_token_file},
     "File with the token of the admin interface, which is needed beyond loopback";
+    "admin.allow", "", None,
+    {list "0-64 networks" value::networks, admin.allow},
+    "Networks that may reach the admin interface; empty is all of them, and this host always may";
+    ADMIN_CERTIFICATE, "", None,
+    {path admin.certificate},
+    "Certificate chain of the admin interface, PEM; without one it is plain HTTP";
+    ADMIN_KEY, "", None,
+    {path admin.key},
+    "Private key of that certificate, PEM";
+    "admin.session_idle", "", Seconds,
+    {whole 60-86400 admin.session_idle_s},
+    "An operator's session without a request ends after this time";
+    "admin.session_max", "", Seconds,
+    {whole 300-604800 admin.session_max_s},
+    "Any session of an operator ends after this time";
+    "admin.password_min", "", None,
+    {whole 8-128 admin.password_min},
+    "Characters of the shortest password that operators may choose";
+    "admin.login_failures", "", None,
+    {whole 1-100 admin.login_failures},
+    "Wrong passwords for one name from one source before it waits, longer with each further one";
+    AUDIT_BYTES, "", Bytes,
+    {whole 65536-134217728 admin.audit_bytes},
+    "An audit file of this size is put aside and the next begun";
+    AUDIT_FILES, "", None,
+    {whole 1-1000 admin.audit_files},
+    "How many audit files that were put aside are kept";
     "streams.connections_max", "", None,
     {whole 1-10000000 streams.connections_max},
     "Connections of the whole process; each reactor takes its share";

@@ -9,8 +9,8 @@ use super::parameters::{self, PARAMETERS, Parameter, find, index, unknown};
 use super::refusal::{Fault, Origin, Refusal};
 use super::value::{self, Malformed};
 use super::{
-    Algorithms, Auth, ClientAuth, Domain, Guard, KeepaliveForm, Liveness, Nat, Registrar, Serve,
-    Shield, Streams,
+    Admin, Algorithms, Auth, ClientAuth, Domain, Guard, KeepaliveForm, Liveness, Nat, Registrar,
+    Serve, Shield, Streams,
 };
 
 /// Everything that can be set, each value with its origin. `Default` is what runs without a file.
@@ -30,6 +30,8 @@ pub struct Settings {
     pub shield: Shield,
     /// What connections obey.
     pub streams: Streams,
+    /// What the admin interface obeys.
+    pub admin: Admin,
     /// What `aorta serve` starts with.
     pub serve: Serve,
     pub(super) domains: Vec<DomainSettings>,
@@ -93,6 +95,7 @@ impl Default for Settings {
             liveness: Liveness::default(),
             shield: Shield::default(),
             streams: Streams::default(),
+            admin: Admin::default(),
             serve: Serve::default(),
             domains: Vec::new(),
             networks: Vec::new(),
@@ -333,6 +336,15 @@ impl Settings {
         }
         self.check_networks()?;
         self.check_aliases()?;
+        match (&self.admin.certificate, &self.admin.key) {
+            (Some(_), None) => {
+                return Err(self.conflict(ADMIN_CERTIFICATE, "needs", ADMIN_KEY));
+            }
+            (None, Some(_)) => {
+                return Err(self.conflict(ADMIN_KEY, "needs", ADMIN_CERTIFICATE));
+            }
+            _ => {}
+        }
         let tls = &self.streams.tls;
         match (&tls.certificate, &tls.key) {
             (Some(_), None) => return Err(self.conflict(TLS_CERTIFICATE, "needs", TLS_KEY)),

@@ -5,7 +5,7 @@ macro_rules! verbs {
         /// What was done. The name stands in the audit, the phrase in the log's line.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[allow(dead_code, reason = "the set is closed, and some of it is done elsewhere")]
-        pub(crate) enum Verb {
+        pub(in crate::admin) enum Verb {
             $($(#[doc = $doc])+ $variant,)+
         }
 
@@ -86,13 +86,19 @@ verbs! {
     RevokeToken "revoke-token" "revoked the token",
     /// Somebody asked for what the own role does not let them do.
     RoleRefused "role-refused" "asked for",
+    /// What a crash left before this line.
+    Torn "torn" "the audit was cut off at",
+    /// Lines there was no room for.
+    Lost "lost" "lost",
+    /// Refusals of sources that were too many to be told apart.
+    Refusals "refusals" "were refused:",
     /// A request that a page of somebody else may have forged was refused.
     ForgeryRefused "forgery-refused" "was refused a forged request:",
 }
 
 /// How it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(in crate::admin) enum Outcome {
     /// It was done.
     Done,
     /// It was not, and nothing has changed: why.
@@ -112,7 +118,7 @@ const TEXT_BYTES_MAX: usize = 1024;
 /// api.audit(&operator, Action::new(Verb::Block, source).reason(reason).failed(&why));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Action {
+pub(in crate::admin) struct Action {
     pub verb: Verb,
     /// What it was done to: an address-of-record, a source, a parameter.
     pub target: String,
@@ -151,6 +157,12 @@ impl Action {
 
     pub fn failed(self, why: &str) -> Action {
         Action { outcome: Outcome::Failed(cut(why.to_owned())), ..self }
+    }
+
+    /// Whether strangers can bring it about as often as they like.
+    pub fn is_at_strangers_will(&self) -> bool {
+        let verbs = [Verb::Login, Verb::Setup, Verb::RoleRefused, Verb::ForgeryRefused];
+        matches!(self.outcome, Outcome::Refused(_)) && verbs.contains(&self.verb)
     }
 
     /// As a line of the log, without who did it: `unregistered sip:u1@example.com, contact ...`.

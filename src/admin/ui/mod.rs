@@ -14,9 +14,11 @@ mod assets;
 mod blocked;
 mod form;
 mod latency;
+mod login;
 mod looks;
 mod navigation;
 mod online;
+mod operators;
 mod overview;
 mod refusal;
 mod registrations;
@@ -36,6 +38,18 @@ pub(super) fn routes() -> Routes {
     Routes::new()
         .get("/assets/{tag}/{*name}", Needs::Nothing, assets::file)
         .get("/favicon.ico", Needs::Nothing, assets::icon)
+        .get("/login", Needs::Nothing, login::ask)
+        .post("/login", Needs::Nothing, login::log_in)
+        .get("/setup", Needs::Nothing, login::ask_setup)
+        .post("/setup", Needs::Nothing, login::set_up)
+        .post("/logout", Role::Read, login::log_out)
+        .get("/account", Role::Read, login::show)
+        .post("/account", Role::Read, login::change)
+        .get("/operators", Role::Admin, operators::show)
+        .post("/operators/add", Role::Admin, operators::add)
+        .get("/operators/change", Role::Admin, operators::ask)
+        .post("/operators/change", Role::Admin, operators::change)
+        .post("/operators/token", Role::Admin, operators::make_token)
         .get("/", Role::Read, overview::show)
         .get("/latency", Role::Read, latency::show)
         .get("/registrations", Role::Read, registrations::show)

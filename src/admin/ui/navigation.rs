@@ -1,5 +1,7 @@
 //! Which pages there are, in the order they are shown.
 
+use super::super::operator::Role;
+
 /// Pages that belong together.
 pub(super) struct Group {
     pub name: &'static str,
@@ -10,10 +12,16 @@ pub(super) struct Group {
 pub(super) struct Entry {
     pub path: &'static str,
     pub label: &'static str,
+    /// Who may open it.
+    pub role: Role,
 }
 
 const fn page(path: &'static str, label: &'static str) -> Entry {
-    Entry { path, label }
+    Entry { path, label, role: Role::Read }
+}
+
+const fn admin_page(path: &'static str, label: &'static str) -> Entry {
+    Entry { role: Role::Admin, ..page(path, label) }
 }
 
 pub(super) const GROUPS: &[Group] = &[
@@ -26,4 +34,5 @@ pub(super) const GROUPS: &[Group] = &[
         name: "Protection",
         pages: &[page("/suspended", "Suspended"), page("/blocked", "Blocked")],
     },
+    Group { name: "System", pages: &[admin_page("/operators", "Operators")] },
 ];

@@ -12,7 +12,7 @@ use super::super::api::Api;
 use super::super::operator::{Operator, Role};
 use super::super::problem::Problem;
 use super::assets;
-use super::navigation::{GROUPS, Group};
+use super::navigation::{Entry, GROUPS, Group};
 
 /// What a template shows around its page.
 #[derive(Clone, Debug)]
@@ -54,8 +54,28 @@ impl Shell {
         assets::address(name)
     }
 
-    pub fn groups(&self) -> &'static [Group] {
-        GROUPS
+    /// The pages that who looks may open, those that belong together in one group.
+    pub fn groups(&self) -> Vec<(&'static str, Vec<&'static Entry>)> {
+        let open = |group: &'static Group| {
+            group.pages.iter().filter(|entry| self.has(entry.role)).collect::<Vec<_>>()
+        };
+        let groups = GROUPS.iter().map(|group| (group.name, open(group)));
+        groups.filter(|(_, pages)| !pages.is_empty()).collect()
+    }
+
+    /// Who looks, if that is known.
+    pub fn name(&self) -> Option<&str> {
+        self.operator.as_ref().map(|operator| &*operator.name)
+    }
+
+    /// Whether there is a session to end.
+    pub fn is_logged_in(&self) -> bool {
+        self.operator.as_ref().is_some_and(|operator| operator.session.is_some())
+    }
+
+    /// What forms prove themselves with, where they have to.
+    pub fn csrf(&self) -> Option<&str> {
+        self.operator.as_ref().and_then(Operator::csrf)
     }
 
     pub fn is_here(&self, path: &str) -> bool {
