@@ -18,8 +18,10 @@ fn operators_find_kick_lift_and_block_in_a_browser() {
     let arguments = ["--listen", "udp:127.0.0.1:0", "--admin", "127.0.0.1:0", "--reactors", "2"];
     let Some(server) = Server::start(&arguments) else { return };
     let (phones, pages) = (server.targets[0].to_string(), server.targets[1]);
+    let said = server.process.err.iter().find_map(|line| line.rsplit_once("with the code "));
+    let (_, code) = said.expect("the code that makes the first operator");
     let shots = std::env::var("AORTA_SHOTS").unwrap_or_default();
-    browser.run("pages.mjs", &[&format!("http://{pages}"), &phones, &shots], 13);
+    browser.run("pages.mjs", &[&format!("http://{pages}"), &phones, code, &shots], 16);
     let counters = server.stop();
-    assert_eq!(counters.of("removed"), 2, "u3 and u5 were taken out, once each: {counters:?}");
+    assert_eq!(counters.of("removed"), 3, "u3, u4 and u5 were taken out, once each: {counters:?}");
 }

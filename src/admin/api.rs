@@ -123,8 +123,8 @@ pub(super) fn router(api: Api) -> Router {
             let cleared = cleared(Role::Read.into(), request).await;
             cleared.map_or_else(|refused| refused, |_| not_here.into_response())
         })
-        .layer(middleware::from_fn_with_state(api.clone(), guard))
         .layer(middleware::from_fn(ui::for_people))
+        .layer(middleware::from_fn_with_state(api.clone(), guard))
         .with_state(api)
 }
 

@@ -1,4 +1,4 @@
-// node pages.mjs CHROMIUM ADMIN_URL UDP_TARGET [SHOTS]: the pages of the admin interface in that
+// node pages.mjs CHROMIUM ADMIN_URL UDP_TARGET SETUP_CODE [SHOTS]: the pages of the admin interface in that
 // browser, with phones at that registrar. Ends with status 0 when each step went as it must;
 // otherwise says which did not. Accounts u1 to u60 of example.com are used, none registered before.
 // With a directory for SHOTS, each page is kept there as a picture: light, dark and narrow.
@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { Chromium } from './chromium.mjs';
 import { Phone } from './phone.mjs';
 
-const [binary, url, target, shots] = process.argv.slice(2);
+const [binary, url, target, code, shots] = process.argv.slice(2);
 const late = setTimeout(() => {
   console.error('not done after 150 s');
   process.exit(1);
@@ -71,6 +71,22 @@ const fill = (selector, text) =>
 const row = (number) =>
   `[...document.querySelectorAll('tr[data-row]')].find((row) => ` +
   `row.querySelector('th a')?.textContent.startsWith('u${number}@'))`;
+
+const ADMIN = 'correct horse, battery';
+const READER = 'quiet river, evening';
+
+async function log_in(name, password) {
+  await open('/login');
+  await fill('main [name=name]', name);
+  await fill('main [name=password]', password);
+  await page('window.old = true; document.querySelector("main form").requestSubmit()');
+  await until('!window.old && document.readyState === "complete"');
+}
+
+async function log_out() {
+  await page(`window.old = true; document.querySelector('form[action="/logout"]').requestSubmit()`);
+  await until(`!window.old && document.readyState === "complete" && location.pathname === '/login'`);
+}
 
 async function look({ width = 1280, height = 900, dark = false } = {}) {
   const mobile = width < 600;
@@ -217,8 +233,8 @@ try {
 
   await step('a form of another site is refused', async () => {
     const headers = { 'content-type': 'application/x-www-form-urlencoded' };
-    for (const origin of ['http://attacker.example', 'null', undefined]) {
-      const post = { method: 'POST', headers: { ...headers, ...(origin && { origin }) }, body: '' };
+    for (const origin of ['http://attacker.example', 'null']) {
+      const post = { method: 'POST', headers: { ...headers, origin }, body: '' };
       const answer = await fetch(`${url}/registrations/u6@example.com/unregister`, post);
       assert.equal(answer.status, 403, origin);
     }
@@ -288,6 +304,78 @@ try {
     await until(`document.querySelector('#drawer').open`);
     await picture('drawer');
     await accessible('the drawer');
+  });
+
+  await step('the first operator is made, and nobody comes in without a password', async () => {
+    await open('/setup');
+    await picture('setup');
+    await accessible('/setup');
+    const form = async (fields) => {
+      for (const [name, value] of Object.entries(fields)) {
+        await fill(`main [name=${name}]`, value);
+      }
+      await page('window.old = true; document.querySelector("main form").requestSubmit()');
+      await until('!window.old && document.readyState === "complete"');
+    };
+    const chosen = { name: 'anna', password: ADMIN, again: ADMIN };
+    await form({ ...chosen, code, again: 'another' });
+    await until(shows('[role=alert]', 'not the same'));
+    await form({ ...chosen, code });
+    await until(shows('.who', 'anna'));
+    await log_out();
+    await open('/registrations?number=u4');
+    await until(`location.pathname === '/login' && ${shows('h1', 'Log in')}`);
+    await picture('login');
+    await accessible('/login');
+    await form({ name: 'anna', password: 'not the one' });
+    await until(shows('[role=alert]', 'not right'));
+    assert.equal(await page(`document.querySelector('[name=password]').value`), '');
+    await form({ password: ADMIN });
+    await until(`location.search === '?number=u4' && ${row(4)}`, 'led where she wanted to');
+  });
+
+  await step('who only looks sees no controls, and is refused without them', async () => {
+    await open('/operators');
+    await fill('#o-name', 'rita');
+    await fill('#o-password', READER);
+    await page(`document.querySelector('#o-password').form.requestSubmit()`);
+    await until(shows('#toast', 'rita may come in, with the role read'));
+    await until(shows('#live-part tbody', 'rita'));
+    await picture('operators');
+    await accessible('/operators');
+    await log_out();
+    await log_in('rita', READER);
+    await until(shows('.who', 'rita'));
+    assert.equal(await page(`document.body.innerText.includes('Operators')`), false);
+    await open('/registrations?number=u4');
+    await until(row(4));
+    assert.equal(await page(`document.querySelectorAll('[data-modal]').length`), 0);
+    const post = (csrf) =>
+      page(`fetch('/registrations/u4@example.com/unregister', { method: 'POST',
+        body: new URLSearchParams({ csrf: ${csrf} }) }).then(({ status }) => status)`);
+    assert.equal(await post('document.body.dataset.csrf'), 403, 'the role is not enough');
+    await open('/operators');
+    await until(shows('#problem-detail', 'the role admin is needed'));
+    await log_out();
+    await log_in('anna', ADMIN);
+    await open('/registrations?number=u4');
+    assert.equal(await post('"0"'), 403, 'not a form of this session');
+    assert.equal(await post('document.body.dataset.csrf'), 200);
+    assert.equal(await phones.get(4).register(), 200);
+  });
+
+  await step('who guesses a password is locked out', async () => {
+    await log_out();
+    for (let tries = 0; tries < 12; tries += 1) {
+      await log_in('rita', `guess ${tries}`);
+      if (await page(shows('[role=alert]', 'wait'))) {
+        break;
+      }
+    }
+    await until(shows('[role=alert]', 'wait'));
+    await picture('locked-out');
+    await log_in('rita', READER);
+    await until(shows('[role=alert]', 'wait'), 'the right one does not open either');
   });
 
   await step('nothing was stopped by the content policy and no script failed', async () => {

@@ -11,6 +11,7 @@ use axum::http::{HeaderName, StatusCode};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 
+use super::super::access::Asked;
 use super::super::problem::Problem;
 use super::shell::Shell;
 
@@ -28,13 +29,15 @@ struct Page<'a> {
     detail: &'a str,
 }
 
-/// Around everything: turns refusals into pages where a page was asked for.
+/// Around every path, behind the guard that knows who asks: turns refusals into pages where a page was asked for.
 pub(in super::super) async fn for_people(request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let wants_page = wants_page(&path, request.headers());
+    let asked = request.extensions().get::<Asked>();
+    let operator = asked.and_then(|asked| asked.who.as_ref().ok()).cloned();
     let mut response = next.run(request).await;
     if wants_page && let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        response = in_words(&path, &problem, response);
+        response = in_words(Shell::of(operator, &path), &problem, response);
     }
     let is_page = response
         .headers()
@@ -67,7 +70,7 @@ fn wants_page(path: &str, headers: &HeaderMap) -> bool {
 }
 
 /// The same refusal, with its headers, as a page.
-fn in_words(path: &str, problem: &Problem, response: Response) -> Response {
+fn in_words(shell: Shell, problem: &Problem, response: Response) -> Response {
     let status = response.status();
     let title = match status {
         StatusCode::NOT_FOUND => "There is no such page",
@@ -77,8 +80,7 @@ fn in_words(path: &str, problem: &Problem, response: Response) -> Response {
         StatusCode::SERVICE_UNAVAILABLE => "Not at the moment",
         _ => status.canonical_reason().unwrap_or("It did not work"),
     };
-    let page =
-        Page { shell: Shell::at(path), title, status: status.as_u16(), detail: problem.detail() };
+    let page = Page { shell, title, status: status.as_u16(), detail: problem.detail() };
     match page.render() {
         Ok(text) => {
             let (mut parts, _) = response.into_parts();
@@ -110,7 +112,7 @@ mod tests {
     fn a_refusal_keeps_its_status_and_headers_as_a_page() {
         let problem = Problem::unauthorized("<b>who</b>");
         let response = problem.clone().into_response();
-        let page = in_words("/x", &problem, response);
+        let page = in_words(Shell::at("/x"), &problem, response);
         assert_eq!(page.status(), StatusCode::UNAUTHORIZED);
         assert!(page.headers().contains_key("www-authenticate"));
         assert_eq!(page.headers()[CONTENT_TYPE], "text/html; charset=utf-8");

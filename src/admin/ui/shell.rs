@@ -27,13 +27,17 @@ impl FromRequestParts<Api> for Shell {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Shell, Infallible> {
-        let operator = parts.extensions.get().cloned();
-        Ok(Shell { operator, ..Shell::at(parts.uri.path()) })
+        Ok(Shell::of(parts.extensions.get().cloned(), parts.uri.path()))
     }
 }
 
 impl Shell {
-    /// Around the page at a path.
+    /// Around the page at a path, for whoever looks.
+    pub fn of(operator: Option<Operator>, path: &str) -> Shell {
+        Shell { operator, ..Shell::at(path) }
+    }
+
+    /// Around the page at a path, for nobody that is known.
     pub fn at(path: &str) -> Shell {
         let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
         Shell { here: format!("/{first}"), operator: None }

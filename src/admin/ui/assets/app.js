@@ -207,7 +207,14 @@
       changed = true;
       if (!('stays' in outcome.dataset)) {
         say($('h1', outcome).textContent);
-        dialog.close();
+        if (dialog.open) {
+          dialog.close();
+        } else {
+          // The form stood in the page itself.
+          target.replaceChildren();
+          changed = false;
+          refresh();
+        }
         // What the drawer shows is old as well.
         if (drawer.open) {
           drawer.close();
@@ -245,7 +252,7 @@
   // --- menu and keys --------------------------------------------------------------------------
 
   const menu = $('#menu');
-  menu.addEventListener('click', () => {
+  menu?.addEventListener('click', () => {
     const isOpen = $('#pages').classList.toggle('open');
     menu.setAttribute('aria-expanded', String(isOpen));
   });
