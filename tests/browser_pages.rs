@@ -2,6 +2,9 @@
 //! do there, what phones must not be able to do there, and whether everybody can read it. What has
 //! to be seen stands in `browser/pages.mjs`; `AORTA_SHOTS=DIRECTORY` keeps a picture of each page.
 
+// The shell's clock is allowed here: deadlines are real time.
+#![allow(clippy::disallowed_methods)]
+
 mod common;
 
 #[path = "common/browser.rs"]

@@ -53,7 +53,10 @@ struct Choices {
     options: Vec<(&'static str, &'static str, bool)>,
 }
 
-const CHOICES: [(&str, &str, &[(&str, &str)]); 3] = [
+/// A value and its label.
+type Choice = (&'static str, &'static str);
+
+const CHOICES: [(&str, &str, &[Choice]); 3] = [
     (
         "status",
         "Status",
@@ -121,7 +124,7 @@ pub(super) async fn show(
     };
     let choices = CHOICES.map(|(name, label, options)| {
         let given = filters.value(name).unwrap_or_default();
-        let one = |&(value, label): &(&'static str, &'static str)| (value, label, value == given);
+        let one = |&(value, label): &Choice| (value, label, value == given);
         Choices { name, label, options: options.iter().map(one).collect() }
     });
     let more_fields = fields(&MORE_FIELDS);
@@ -304,7 +307,7 @@ mod tests {
         let mut names: Vec<&str> = FIELDS.iter().chain(&MORE_FIELDS).map(|one| one.0).collect();
         names.extend(CHOICES.iter().map(|one| one.0));
         assert!(names.iter().all(|name| Filters::NAMES.contains(name)), "{names:?}");
-        let shown = |(name, _, options): &(&str, &str, &[(&str, &str)])| {
+        let shown = |(name, _, options): &(&str, &str, &[Choice])| {
             let read = |value: &str| Filters::parse(&format!("{name}={value}")).is_ok();
             options.iter().all(|(value, _)| read(value))
         };
