@@ -181,6 +181,7 @@ impl Api {
             told,
             keep: None,
             last_window: tokio::sync::watch::channel(None).1,
+            looks: ui::Looks::default(),
             traces: AtomicU64::new(0),
         })
     }
