@@ -97,6 +97,8 @@ pub const NETWORKS_MAX: usize = 64;
 pub const NETWORK_TABLES_MAX: usize = 4096;
 /// Longest payload of a raw keepalive, bytes.
 pub const KEEPALIVE_BYTES_MAX: usize = 256;
+/// Databases of places.
+pub const GEO_DATABASES_MAX: usize = 8;
 /// URIs of the Service-Route.
 pub const SERVICE_ROUTES_MAX: usize = 4;
 /// Origins that may open a WebSocket.
@@ -193,6 +195,18 @@ pub const TRACE_HEAD_BYTES_MAX: usize = 512;
 pub const TRACE_KEPT_S: u64 = 60;
 /// Longest trace, seconds.
 pub const TRACE_S_MAX: u32 = 3600;
+/// Rows about registrations that one shard gives at a time, bytes together. Whoever collects them
+/// takes a page without copying it.
+pub const HISTORY_PAGE_BYTES: usize = 32 * 1024;
+/// First bytes of a contact that history keeps.
+pub const HISTORY_CONTACT_BYTES_MAX: usize = 192;
+/// Sources, accounts and reasons of refused registrations that one shard tells apart at a time.
+pub const HISTORY_REFUSALS_TRACKED: usize = 1024;
+/// Rows about refusals and suspensions that one shard writes at once, and then in each second:
+/// what honest phones do fills what is kept, not what attackers do.
+pub const HISTORY_REFUSED_ROWS_BURST: u32 = 2000;
+/// See [`HISTORY_REFUSED_ROWS_BURST`].
+pub const HISTORY_REFUSED_ROWS_PER_S: u32 = 5;
 
 const _: () = assert!(SCANNER_WORDS_MAX <= u64::BITS as usize);
 /// Addresses of which one shard remembers to whom something was sent last, so that an ICMP error

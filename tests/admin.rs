@@ -465,3 +465,56 @@ fn a_stop_ends_connections_that_wait_for_nothing() {
         std::mem::forget(idle);
     });
 }
+
+/// A counted answer about as many registrations: passes go on while phones register.
+fn counted(http: std::net::SocketAddr, path: &str, bindings: u64) -> Value {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let page = get(http, path).good();
+        if page["survey"]["bindings"] == bindings {
+            return page;
+        }
+        assert!(Instant::now() < until, "{page}");
+    }
+}
+
+#[test]
+fn registrations_are_told_apart_and_each_row_says_how_to_list_its_own() {
+    each(&["--set", "registrar.bindings_max=2"], |office| {
+        let phones: Vec<(Phone, Wire)> = (1..=6).map(|n| office.phone(n, "desk")).collect();
+        office.phone(1, "soft");
+        let page = counted(office.http, "/api/v1/devices?by=model", 7);
+        let row = &items(&page)[0];
+        assert_eq!((&row["vendor"], &row["model"]), (&"other".into(), &"Phone desk".into()));
+        assert_eq!((&row["count"], &row["share_percent"]), (&6.into(), &85.71.into()));
+        assert_eq!((&page["total"], &page["rest"]), (&7.into(), &0.into()));
+        for by in ["network", "source", "transport", "nat", "status", "domain"] {
+            let page = get(office.http, &format!("/api/v1/breakdown?by={by}")).good();
+            let found: u64 = items(&page)
+                .iter()
+                .map(|row| {
+                    let filter = row["filter"].as_str().expect("they can be listed");
+                    let listed = get(office.http, &format!("{LIST}?{filter}")).good();
+                    assert_eq!(items(&listed).len() as u64, row["count"], "{filter}");
+                    row["count"].as_u64().unwrap()
+                })
+                .sum();
+            assert_eq!(found, 7, "{by}");
+        }
+        let page = get(office.http, "/api/v1/geography").good();
+        assert_eq!(items(&page)[0]["key"], "(loopback)");
+        assert!(page["note"].as_str().is_some_and(|note| note.contains("geo.database")));
+        let rows = get(office.http, "/api/v1/breakdown?by=transport&format=csv");
+        assert!(rows.body.contains("\nudp,UDP,7,100"), "{}", rows.body);
+        for path in [
+            "/api/v1/breakdown",
+            "/api/v1/breakdown?by=x",
+            "/api/v1/devices?by=nat",
+            "/api/v1/geography?country=DEU",
+            "/api/v1/devices?format=xml",
+        ] {
+            assert_eq!(get(office.http, path).status, 400, "{path}");
+        }
+        drop(phones);
+    });
+}

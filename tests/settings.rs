@@ -9,7 +9,7 @@ use aorta::config::parameters::{PARAMETERS, Parameter, find};
 use aorta::config::{Origin, Settings, load};
 
 /// A value of each parameter that is not its default, as it prints. Together they can stand.
-const OTHER: [(&str, &str); 120] = [
+const OTHER: [(&str, &str); 131] = [
     ("registrar.replace", "Off"),
     ("registrar.bindings_max", "4"),
     ("registrar.total_max", "1000000"),
@@ -91,6 +91,8 @@ const OTHER: [(&str, &str); 120] = [
     ("security.log", "security.log"),
     ("security.log_bytes", "1048576"),
     ("security.log_files", "9"),
+    ("geo.database", "city.mmdb, asn.mmdb"),
+    ("analysis.interval", "600"),
     ("shield.kernel", "socket"),
     ("shield.helper", "nft.sock"),
     ("shield.loopback", "On"),
@@ -98,6 +100,15 @@ const OTHER: [(&str, &str); 120] = [
     ("shield.burst", "500"),
     ("shield.register_rate", "50"),
     ("shield.register_burst", "200"),
+    ("history.enabled", "Off"),
+    ("history.retention", "604800"),
+    ("history.bytes_max", "33554432"),
+    ("history.memory_bytes_max", "8388608"),
+    ("history.buffer_bytes", "1048576"),
+    ("history.refresh_every", "3600"),
+    ("history.trend_seconds", "43200"),
+    ("history.trend_minutes", "604800"),
+    ("history.trend_hours", "63072000"),
     ("serve.listen", "udp:127.0.0.1:5070, tls:[::1]:5071"),
     ("serve.subscribers", "subscribers.txt"),
     ("serve.test_accounts", "10"),

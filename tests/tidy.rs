@@ -26,8 +26,8 @@ const HEIGHTS: &[(&str, u8)] = &[
     ("shard", 5),
     ("reactor", 6),
     ("shield", 7),
+    ("store", 7),
     ("admin", 8),
-    ("store", 8),
     ("cli", 9),
     // Programs beside `aorta`: arguments and a call.
     ("bin", 10),

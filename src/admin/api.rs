@@ -14,6 +14,7 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use super::access::{Asked, cleared};
+use super::analysis::{self, Analysis};
 use super::audit::{Action, Audit, Left};
 use super::identity::Identity;
 use super::keep::Keep;
@@ -25,8 +26,8 @@ use super::routes::Routes;
 use super::server::Counts;
 use super::shards::Shards;
 use super::{
-    audit, blacklist, identity, latency, metrics, registrations, security, shield, suspensions,
-    trace, ui,
+    audit, blacklist, history, identity, latency, metrics, registrations, security, shield,
+    suspensions, trace, trends, ui,
 };
 use crate::time::UnixTime;
 
@@ -52,6 +53,7 @@ pub(super) struct Inner {
     /// Keeps what is to outlive the process, if anything does.
     pub keep: Option<Keep>,
     pub last_window: LastWindow,
+    pub analysis: Analysis,
     /// Traces begun.
     pub traces: AtomicU64,
     /// What the pages have seen of the counters.
@@ -101,11 +103,14 @@ pub(super) fn routes() -> Routes {
         .merge(security::routes())
         .merge(trace::routes())
         .merge(shield::routes())
+        .merge(history::routes())
+        .merge(trends::routes())
         .merge(latency::routes())
         .merge(metrics::routes())
         .merge(ui::routes())
         .merge(audit::routes())
         .merge(identity::routes())
+        .merge(analysis::routes())
 }
 
 /// Every path there is, behind the guard.
@@ -181,6 +186,7 @@ impl Api {
             told,
             keep: None,
             last_window: tokio::sync::watch::channel(None).1,
+            analysis: Analysis::new(analysis::Settings::default()),
             looks: ui::Looks::default(),
             traces: AtomicU64::new(0),
         })

@@ -25,6 +25,7 @@ use crate::reactor::{self, ServiceTimes, Span};
 use crate::shard::ShardId;
 use crate::shard::control::{Control, Reply};
 use crate::shard::counters::DropReason;
+use crate::shard::history::HistoryCounts;
 use crate::shard::pinholes::{self, Pinholes};
 use crate::shard::refused::RefuseReason;
 use crate::shard::tally::Tally;
@@ -198,6 +199,11 @@ fn process(text: &mut Exposition, api: &Api) {
         let value = value.load(Ordering::Relaxed);
         text.family(Kind::Counter, &format!("admin_{name}"), meaning, [(none(), value)]);
     }
+    let history = api.shards.history().into_iter().flat_map(|desk| desk.counts().described());
+    for (name, meaning, value, grows) in history {
+        let kind = if grows { Kind::Counter } else { Kind::Gauge };
+        text.family(kind, &format!("history_store_{name}"), meaning, [(none(), value)]);
+    }
     for (name, meaning, value) in api.audit.described() {
         text.family(Kind::Counter, &format!("admin_{name}"), meaning, [(none(), value)]);
     }
@@ -252,12 +258,31 @@ fn shards(text: &mut Exposition, tallies: &[Box<Tally>]) {
     });
     let meaning = "Listed security events that made room for others";
     text.family(Kind::Counter, "security_events_pushed_out", meaning, pushed_out);
+    recorded(text, tallies);
     keepalives(text, tallies);
     let trips = (0..).zip(tallies).map(|(shard, tally): (usize, _)| {
         (format!("shard=\"{shard}\""), tally.counters.round_trips.us())
     });
     let meaning = "Round trips of OPTIONS that were sent once and answered";
     text.histogram("probe_round_trip", meaning, trips);
+}
+
+/// What shards record of registrations.
+fn recorded(text: &mut Exposition, tallies: &[Box<Tally>]) {
+    type Count = fn(&HistoryCounts) -> u64;
+    let counts: [(&str, &str, Count); 3] = [
+        ("recorded", "Events of registrations recorded for history", |one| one.rows),
+        ("shed", "Events for which there was no room until history was written", |one| one.shed),
+        ("refusals_unlisted", "Refusals of a flood that no row tells of", |one| {
+            one.refusals_unlisted
+        }),
+    ];
+    for (name, meaning, count) in counts {
+        let values = (0..).zip(tallies).map(|(shard, tally): (usize, _)| {
+            (format!("shard=\"{shard}\""), count(&tally.history))
+        });
+        text.family(Kind::Counter, &format!("history_{name}"), meaning, values);
+    }
 }
 
 fn keepalives(text: &mut Exposition, tallies: &[Box<Tally>]) {
@@ -402,7 +427,8 @@ mod tests {
             let watching = crate::reg_event::Counters::default();
             let security = [0; SecurityKind::ALL.len()];
             let (security_pushed_out, levels) = (0, Levels::default());
-            Box::new(Tally { counters, watching, security, security_pushed_out, levels })
+            let history = HistoryCounts::default();
+            Box::new(Tally { counters, watching, security, security_pushed_out, history, levels })
         };
         let mut text = Exposition::default();
         shards(&mut text, &[tally(&[]), tally(&[10, 20])]);

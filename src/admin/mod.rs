@@ -16,7 +16,10 @@
 //! - `security`: what has happened, with aggregation; `trace`: what is dropped while somebody
 //!   looks; `pages`: lists put together from all shards
 //! - `shield`: what of it the kernel drops, and by which means
+//! - `analysis`: which devices are registered, from where, over what
 //! - `latency`: how long messages take, stage by stage; `hgrm`: that as a percentile file
+//! - `history`: what happened to registrations, and which were refused; `trends`: how many there
+//!   were over time
 //! - `metrics`: every counter as text for Prometheus
 //! - `ui`: pages for people, made of all that
 //! - [`client`]: the other end, for `aorta ctl`
@@ -24,6 +27,7 @@
 //! What a person is to read on a terminal is not made here; nor is anything kept.
 
 mod access;
+mod analysis;
 mod api;
 mod audit;
 mod blacklist;
@@ -31,6 +35,7 @@ mod body;
 pub mod client;
 mod filters;
 mod hgrm;
+mod history;
 mod identity;
 mod keep;
 mod latency;
@@ -54,14 +59,17 @@ mod shards;
 mod shield;
 mod suspensions;
 mod trace;
+mod trends;
 mod ui;
 
 pub use self::access::{Token, TokenError};
+pub use self::analysis::{Places, PlacesError, Settings as AnalysisSettings, Terms};
 pub use self::api::Tell;
 pub use self::audit::{AuditSettings, Broken, Record, Verified, Verifier, VerifyError};
 pub use self::identity::Policy;
 pub use self::keep::{BlockChange, Keep, Kept};
 pub use self::latency::Row as LatencyRow;
+pub use self::moment::rfc3339;
 pub use self::operator::Role;
 pub use self::plain::one_line;
 pub use self::query::PAGE_ROWS_MAX;

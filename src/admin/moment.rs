@@ -6,7 +6,8 @@ use crate::sip::header::date::civil;
 use crate::time::{Instant, Now, UnixTime};
 
 /// `2026-11-21T02:38:00Z` (RFC 3339).
-pub(super) fn rfc3339(time: UnixTime) -> String {
+#[must_use]
+pub fn rfc3339(time: UnixTime) -> String {
     let (days, second) = (time.0 / 86_400, time.0 % 86_400);
     let (year, month, day) = civil(days);
     let (hour, minute) = (second / 3600, second / 60 % 60);

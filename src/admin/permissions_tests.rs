@@ -17,6 +17,7 @@ const ADMIN: Needs = Needs::Role(Role::Admin);
 /// A path that is not here, or needs something else than is said here, fails the test.
 const TABLE: &[(&str, &str, Needs)] = &[
     ("GET", "/api/v1/registrations", READ),
+    ("GET", "/api/v1/registrations/count", READ),
     ("GET", "/api/v1/registrations/{aor}", READ),
     ("DELETE", "/api/v1/registrations/{aor}", OPERATE),
     ("GET", "/api/v1/suspensions", READ),
@@ -32,6 +33,9 @@ const TABLE: &[(&str, &str, Needs)] = &[
     ("PUT", "/api/v1/shield", ADMIN),
     ("GET", "/api/v1/latency", READ),
     ("GET", "/metrics", READ),
+    ("GET", "/api/v1/devices", READ),
+    ("GET", "/api/v1/geography", READ),
+    ("GET", "/api/v1/breakdown", READ),
     ("GET", "/api/v1/audit", ADMIN),
     ("GET", "/api/v1/setup", ANYBODY),
     ("POST", "/api/v1/setup", ANYBODY),

@@ -25,6 +25,7 @@ use tokio::time::{sleep, timeout};
 use tower_service::Service;
 
 use super::access::Token;
+use super::analysis::{self, Analysis, Places, PlacesError, Terms};
 use super::api::{Api, Inner, Tell, router};
 use super::audit::{Audit, AuditSettings};
 use super::identity::{Identity, Policy};
@@ -55,6 +56,8 @@ pub struct Settings {
     pub limits: Limits,
     /// What the wall clock shows.
     pub started: UnixTime,
+    /// What is made of what is registered.
+    pub analysis: analysis::Settings,
     /// Where operators are kept; in memory without.
     pub data: Option<PathBuf>,
     /// Where the audit is kept, and how much of it.
@@ -75,6 +78,7 @@ impl Settings {
             data: None,
             audit: AuditSettings::default(),
             policy: Policy::default(),
+            analysis: analysis::Settings::default(),
         }
     }
 }
@@ -189,6 +193,19 @@ impl Reins {
     pub fn obey(&self, policy: Policy) {
         self.0.identity.obey(policy);
     }
+
+    /// Reads databases of places for the analysis, those alone that are not as they were.
+    ///
+    /// # Errors
+    /// [`PlacesError`]; nothing has changed then.
+    pub fn places(&self, files: &[PathBuf]) -> Result<Places, PlacesError> {
+        self.0.analysis.places().again(files)
+    }
+
+    /// Has the analysis obey other terms from now on, with these databases.
+    pub fn analyse(&self, terms: Terms, places: Places) {
+        self.0.analysis.obey(terms, places);
+    }
 }
 
 /// The interface, serving. Dropping it stops it.
@@ -211,7 +228,7 @@ impl Admin {
         told: Tell,
         keep: Option<Keep>,
     ) -> Result<Admin, AdminError> {
-        let Settings { listen, token, limits, started, data, audit, policy } = settings;
+        let Settings { listen, token, limits, started, data, audit, policy, analysis } = settings;
         let failed =
             |operation| move |source| AdminError::System { operation, address: listen, source };
         let listener = StdListener::bind(listen).map_err(failed("listening"))?;
@@ -245,6 +262,7 @@ impl Admin {
             told,
             keep,
             last_window,
+            analysis: Analysis::new(analysis),
             traces: AtomicU64::new(0),
             looks: Looks::default(),
         });
@@ -255,7 +273,8 @@ impl Admin {
         let thread = thread::Builder::new()
             .name("admin".into())
             .spawn(move || {
-                let _keeper = runtime.spawn(keep_windows(api, windows));
+                let _keeper = runtime.spawn(keep_windows(api.clone(), windows));
+                let _analysis = runtime.spawn(analysis::run(api));
                 runtime.block_on(server.serve(listener));
             })
             .map_err(failed("starting a thread"))?;

@@ -14,6 +14,7 @@ use crate::shard::control::{Control, Reply};
 use crate::shard::registrations::Unfound;
 use crate::shard::{Shard, ShardId};
 use crate::shield::ShieldDesk;
+use crate::store::history::HistoryDesk;
 
 /// Orders of this thread that wait at one reactor: room is left for other orders, such as those of
 /// a reload.
@@ -32,6 +33,7 @@ pub struct Shards {
     service_times: Box<dyn Fn() -> Vec<ServiceTimes> + Send + Sync>,
     listeners: Vec<SocketAddr>,
     shield: Option<ShieldDesk>,
+    history: Option<HistoryDesk>,
     under_way: Vec<Semaphore>,
 }
 
@@ -47,7 +49,15 @@ impl Shards {
         let under_way = controllers.iter().map(|_| Semaphore::new(UNDER_WAY_MAX)).collect();
         let reactors = Box::new(reactors);
         let service_times = Box::new(Vec::new);
-        Shards { controllers, reactors, service_times, listeners, shield: None, under_way }
+        Shards {
+            controllers,
+            reactors,
+            service_times,
+            listeners,
+            shield: None,
+            history: None,
+            under_way,
+        }
     }
 
     /// With what reads how long messages take at each reactor.
@@ -63,6 +73,17 @@ impl Shards {
     #[must_use]
     pub fn with_shield(self, shield: ShieldDesk) -> Shards {
         Shards { shield: Some(shield), ..self }
+    }
+
+    /// With where questions about what happened before are asked.
+    #[must_use]
+    pub fn with_history(self, history: HistoryDesk) -> Shards {
+        Shards { history: Some(history), ..self }
+    }
+
+    /// Where questions about what happened before are asked, if any of it is kept.
+    pub(super) fn history(&self) -> Option<&HistoryDesk> {
+        self.history.as_ref()
     }
 
     /// What has the kernel drop what they have blocked, where there is such a thing.

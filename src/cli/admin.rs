@@ -9,12 +9,15 @@ use super::Failure;
 use super::reload::Prepare;
 use super::say::note;
 use super::server::Server;
-use crate::admin::{self, Admin, AuditSettings, BlockChange, Shards, Tell, Token};
+use crate::admin::{
+    self, Admin, AnalysisSettings, AuditSettings, BlockChange, Places, Shards, Tell, Terms, Token,
+};
 use crate::config::{self, Settings};
 use crate::flow::Transport;
 use crate::reactor::Clock;
 use crate::shield::ShieldDesk;
 use crate::store::blocks::{BlockStore, Change};
+use crate::store::history::HistoryDesk;
 use crate::time::UnixTime;
 
 /// The directory of the audit below that of the data.
@@ -63,8 +66,16 @@ pub fn settings(
     };
     let data = data.map(Path::to_owned);
     let policy = policy(of);
+    let places = Places::open(&settings.analysis.databases)
+        .map_err(|error| Failure::new(error.to_string()))?;
+    let analysis = AnalysisSettings { terms: terms(settings), places };
     let all = admin::Settings::new(listen, started);
-    Ok(Some(admin::Settings { token, data, audit, policy, ..all }))
+    Ok(Some(admin::Settings { token, data, audit, policy, analysis, ..all }))
+}
+
+/// What the analysis obeys.
+fn terms(settings: &Settings) -> Terms {
+    Terms { analysis: settings.analysis.clone() }
 }
 
 /// What holds for whoever comes.
@@ -97,11 +108,17 @@ pub(super) fn read_token(file: &Path) -> Result<String, Failure> {
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// Has it obey what a reload reads.
+/// Has it obey what a reload reads. Databases that were not named before are read here too, so that
+/// the reload says what is wrong with them.
 pub fn prepare(reins: admin::Reins) -> Prepare {
     Box::new(move |settings| {
-        let (reins, policy) = (reins.clone(), policy(&settings.admin));
-        Ok(Box::new(move || reins.obey(policy)))
+        let (reins, policy, terms) = (reins.clone(), policy(&settings.admin), terms(settings));
+        let files = &terms.analysis.databases;
+        let places = reins.places(files).map_err(|error| Failure::new(error.to_string()))?;
+        Ok(Box::new(move || {
+            reins.obey(policy);
+            reins.analyse(terms, places);
+        }))
     })
 }
 
@@ -129,6 +146,7 @@ pub fn start(
     settings: admin::Settings,
     server: &Server,
     shield: ShieldDesk,
+    history: Option<HistoryDesk>,
 ) -> Result<Admin, Failure> {
     let datagrams = server.listening().filter(|(transport, _)| *transport == Transport::Udp);
     let meter = server.running.meter();
@@ -140,6 +158,10 @@ pub fn start(
     )
     .with_service_times(move || timed.service_times())
     .with_shield(shield);
+    let shards = match history {
+        Some(history) => shards.with_history(history),
+        None => shards,
+    };
     let (open, listen) = (settings.token.is_none(), settings.listen);
     let told: Tell = Arc::new(|line: &str| note(line));
     let keep = server.blocks.as_ref().map(keep_blocks);

@@ -1,10 +1,14 @@
 //! The command line as clap reads it. What a value means is the parameter table's: here are only
 //! names and shapes.
 
+mod analysis;
+
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+pub use self::analysis::{BreakdownArgs, DevicesArgs, GeographyArgs};
 
 /// A SIP registrar at the speed of the kernel's UDP path.
 #[derive(Debug, Parser)]
@@ -250,6 +254,26 @@ pub enum CtlCommand {
     Trace(TraceArgs),
     /// How long messages take, stage by stage, at each shard and all together.
     Latency(LatencyArgs),
+    /// Which devices are registered, by what they call themselves.
+    Devices(DevicesArgs),
+    /// From which countries, cities or networks phones are registered.
+    Geography(GeographyArgs),
+    /// What is registered, by transport, network, status and other ways to tell it apart.
+    Breakdown(BreakdownArgs),
+    /// What happened to registrations, the latest first.
+    History {
+        /// Which.
+        #[command(flatten)]
+        args: HistoryArgs,
+        /// Of these kinds, with commas between: registered, refreshed, moved, unregistered,
+        /// expired, replaced, kicked, removed, flapping, refused, suspended, unsuspended.
+        #[arg(long, value_name = "KINDS")]
+        kind: Option<String>,
+    },
+    /// Registrations that were refused, the latest first.
+    Failed(HistoryArgs),
+    /// How many registrations there were, and how much happened, over time.
+    Trend(TrendArgs),
     /// Every counter; zeros are left out unless --all.
     Metrics {
         /// Only those whose name has this in it.
@@ -285,6 +309,62 @@ pub struct EventsArgs {
     /// Goes on with what happens from now on, until it is interrupted.
     #[arg(long, short, conflicts_with_all = ["all", "limit"])]
     pub follow: bool,
+}
+
+/// `aorta ctl history` and `aorta ctl failed`.
+#[derive(Args, Clone, Debug)]
+pub struct HistoryArgs {
+    /// Of this account; the domain may be left out.
+    #[arg(long, value_name = "USER@DOMAIN")]
+    pub aor: Option<String>,
+    /// From this address or network.
+    #[arg(long, value_name = "ADDRESS|NETWORK")]
+    pub ip: Option<String>,
+    /// With this reason, such as bad_password.
+    #[arg(long, value_name = "REASON")]
+    pub reason: Option<String>,
+    /// With this in the User-Agent.
+    #[arg(long, value_name = "TEXT")]
+    pub user_agent: Option<String>,
+    /// With this in the account, the contact, the source, the User-Agent or the reason.
+    #[arg(long, value_name = "TEXT")]
+    pub text: Option<String>,
+    /// In this time (90s, 10m, 2h, 7d), or since 2026-11-21T02:38:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Before this time.
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// How many at most.
+    #[arg(long, value_name = "N", default_value_t = 100, conflicts_with = "all")]
+    pub limit: usize,
+    /// However many there are.
+    #[arg(long)]
+    pub all: bool,
+    /// As comma-separated values.
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+}
+
+/// `aorta ctl trend`.
+#[derive(Args, Clone, Debug)]
+pub struct TrendArgs {
+    /// From this time ago (90s, 10m, 2h, 7d), or from 2026-11-21T02:38:00Z on; the last hour unless
+    /// given.
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// Up to this time; now unless given.
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<String>,
+    /// In steps of 10s, 1m or 1h; those that fit the span unless given.
+    #[arg(long, value_name = "STEP")]
+    pub step: Option<String>,
+    /// Of these, with commas between, such as registrations,registered,p99_ns; all unless given.
+    #[arg(long, value_name = "METRICS")]
+    pub metrics: Option<String>,
+    /// As comma-separated values.
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
 }
 
 /// `aorta ctl trace`.

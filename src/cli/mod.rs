@@ -12,6 +12,7 @@ mod certificates;
 mod config;
 mod ctl;
 mod demo;
+mod history;
 mod latency;
 mod reload;
 mod report;

@@ -12,7 +12,7 @@ use super::say::{note, show};
 use super::security::Security;
 use super::server::Server;
 use super::watch::Watch;
-use super::{Failure, admin, report, settings, shield};
+use super::{Failure, admin, history, report, settings, shield};
 use crate::config::Serve;
 use crate::reactor::{Signal, Signals};
 use crate::store::SecurityLog;
@@ -27,7 +27,10 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let log = security_log(&settings.serve)?;
     let mut server = Server::start(&settings, args.data.as_deref())?;
     let shield = shield::start(&settings, &mut server);
-    let admin = admin.map(|admin| admin::start(admin, &server, shield.desk())).transpose()?;
+    let history =
+        history::start(&settings.history, &server, args.data.as_deref(), admin.is_some(), vec![])?;
+    let past = history.as_ref().map(history::Keeping::desk);
+    let admin = admin.map(|admin| admin::start(admin, &server, shield.desk(), past)).transpose()?;
     if let Some(admin) = &admin {
         server.on_reload(admin::prepare(admin.reins()));
     }
@@ -72,6 +75,8 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     drop((watch, security));
     // Nobody asks shards that are about to go.
     drop(admin);
+    // What the shards have to tell is written before they go.
+    drop(history);
     // It keeps the sockets open.
     drop(shield);
     for line in report::final_lines(&server.stop()) {

@@ -105,6 +105,19 @@ macro_rules! kind {
             read: |s| s.nat.message.to_string(),
         }
     };
+    (databases) => {
+        Kind::List {
+            range: "0-8 paths",
+            write: |s, items| {
+                s.analysis.databases = value::databases(items)?;
+                Ok(())
+            },
+            read: |s| {
+                let paths = s.analysis.databases.iter().map(|path| path.display().to_string());
+                joined(&paths.collect::<Vec<_>>())
+            },
+        }
+    };
     (list $range:literal $parse:path, $($field:ident).+) => {
         Kind::List {
             range: $range,

@@ -12,9 +12,11 @@ pub mod value;
 
 mod account;
 mod admin;
+mod analysis;
 mod auth;
 mod describe;
 mod guard;
+mod history;
 mod kinds;
 mod liveness;
 mod nat;
@@ -29,10 +31,12 @@ mod words;
 
 pub use account::{AccountAuthentication, AccountPolicy, AllowedSource, StaticContact};
 pub use admin::Admin;
+pub use analysis::Analysis;
 pub use auth::{Algorithms, Auth, ChallengeCode, Domain, Suspension};
 pub use describe::Described;
 pub use file::load;
 pub use guard::{Alerts, Guard};
+pub use history::History;
 pub use liveness::{Liveness, LivenessAnswer, Unreachable};
 pub use nat::{KeepaliveForm, KeepaliveMessage, KeepalivePace, Nat, NatOverride, NatTests};
 pub(crate) use nearest::nearest;

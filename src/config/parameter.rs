@@ -50,6 +50,9 @@ const AT_START: [&str; 15] = [
     SECURITY_LOG_FILES,
 ];
 
+/// The section of which everything holds from the start.
+const HISTORY: &str = "history";
+
 /// What a parameter takes, and how it reaches its field.
 pub(super) enum Kind {
     /// On or Off.
@@ -89,7 +92,7 @@ impl Parameter {
     /// Whether it holds from the start to the end of the process, whatever a reload reads.
     #[must_use]
     pub fn at_start(&self) -> bool {
-        AT_START.contains(&self.key)
+        AT_START.contains(&self.key) || self.section() == HISTORY
     }
 
     /// Whether it takes a list.

@@ -67,7 +67,7 @@ macro_rules! table {
 }
 
 /// Every parameter there is.
-pub static PARAMETERS: [Parameter; 120] = table![
+pub static PARAMETERS: [Parameter; 131] = table![
     "registrar.replace", "SS_ENDPOINT_REGISTER_REPLACE", None,
     {word Replace registrar.replace},
     "A REGISTER over the limit of bindings removes a binding (On), is refused (Off), or removes \
@@ -321,6 +321,14 @@ pub static PARAMETERS: [Parameter; 120] = table![
     SECURITY_LOG_FILES, "", None,
     {whole 1-100 serve.security_log_files},
     "How many such files there are, the one that is written to included";
+    "geo.database", "", None,
+    {databases},
+    "MaxMind DB files that say where addresses are: countries, cities, networks; read again when \
+     they change";
+    "analysis.interval", "", Seconds,
+    {optional "off" 60-86400 analysis.interval_s},
+    "The registrations are counted by device, place and network once in this time, and when \
+     somebody asks";
     "shield.kernel", "", None,
     {word Kernel shield.kernel},
     "What drops blocked sources before they reach Aorta: nftables, socket filters, or nothing";
@@ -343,6 +351,34 @@ pub static PARAMETERS: [Parameter; 120] = table![
     "shield.register_burst", "", None,
     {whole 1-1000000 shield.register_burst},
     "As many of them at once";
+    "history.enabled", "", None,
+    {switch history.enabled},
+    "What happens to registrations is kept, and how many there are: in the data directory, or in \
+     memory where there is none";
+    "history.retention", "", Seconds,
+    {whole 3600-315360000 history.retention_s},
+    "How long what happened is kept";
+    "history.bytes_max", "", Bytes,
+    {whole 16777216-4294967295 history.bytes_max},
+    "The most that the file of it takes; beyond it the oldest goes";
+    "history.memory_bytes_max", "", Bytes,
+    {whole 4194304-1073741824 history.memory_bytes_max},
+    "The same where there is no data directory";
+    "history.buffer_bytes", "", Bytes,
+    {whole 65536-1073741824 history.buffer_bytes},
+    "Memory of all shards for what has not been written yet; 64 KiB for each at least";
+    "history.refresh_every", "", Seconds,
+    {optional "off" 1-2592000 history.refresh_every_s},
+    "Of the refreshes of a phone that change nothing one in this time is kept";
+    "history.trend_seconds", "", Seconds,
+    {whole 600-2592000 history.trend_10s_s},
+    "How long trends are kept in steps of ten seconds";
+    "history.trend_minutes", "", Seconds,
+    {whole 3600-31536000 history.trend_1m_s},
+    "How long in steps of a minute";
+    "history.trend_hours", "", Seconds,
+    {whole 86400-315360000 history.trend_1h_s},
+    "How long in steps of an hour";
     LISTEN, "", None,
     {list "1-16 of TRANSPORT:ADDRESS:PORT, TRANSPORT being udp, tcp, tls, ws or wss" value::listen,
      serve.listen},

@@ -9,8 +9,8 @@ use super::parameters::{self, PARAMETERS, Parameter, find, index, unknown};
 use super::refusal::{Fault, Origin, Refusal};
 use super::value::{self, Malformed};
 use super::{
-    Admin, Algorithms, Auth, ClientAuth, Domain, Guard, KeepaliveForm, Liveness, Nat, Registrar,
-    Serve, Shield, Streams,
+    Admin, Algorithms, Analysis, Auth, ClientAuth, Domain, Guard, History, KeepaliveForm, Liveness,
+    Nat, Registrar, Serve, Shield, Streams,
 };
 
 /// Everything that can be set, each value with its origin. `Default` is what runs without a file.
@@ -26,8 +26,12 @@ pub struct Settings {
     pub nat: Nat,
     /// How phones that are gone are noticed.
     pub liveness: Liveness,
+    /// What is made of what is registered.
+    pub analysis: Analysis,
     /// What the kernel drops before it reaches us.
     pub shield: Shield,
+    /// What is kept of what happens to registrations.
+    pub history: History,
     /// What connections obey.
     pub streams: Streams,
     /// What the admin interface obeys.
@@ -93,7 +97,9 @@ impl Default for Settings {
             guard: Guard::default(),
             nat: Nat::default(),
             liveness: Liveness::default(),
+            analysis: Analysis::default(),
             shield: Shield::default(),
+            history: History::default(),
             streams: Streams::default(),
             admin: Admin::default(),
             serve: Serve::default(),

@@ -11,8 +11,8 @@ use ipnet::IpNet;
 use super::{Algorithms, KeepaliveForm, KeepaliveMessage, Listen, NatTests, default_port};
 use crate::flow::Transport;
 use crate::limits::{
-    DOMAIN_ALIASES_MAX, GUARD_NETWORKS_MAX, KEEPALIVE_BYTES_MAX, LISTENERS_MAX, NETWORKS_MAX,
-    ORIGINS_MAX, SCANNER_WORD_BYTES_MAX, SCANNER_WORD_BYTES_MIN, SCANNER_WORDS_MAX,
+    DOMAIN_ALIASES_MAX, GEO_DATABASES_MAX, GUARD_NETWORKS_MAX, KEEPALIVE_BYTES_MAX, LISTENERS_MAX,
+    NETWORKS_MAX, ORIGINS_MAX, SCANNER_WORD_BYTES_MAX, SCANNER_WORD_BYTES_MIN, SCANNER_WORDS_MAX,
     SERVICE_ROUTES_MAX, SHARDS_MAX, URI_SETTING_BYTES_MAX,
 };
 
@@ -230,6 +230,23 @@ pub fn origins(items: &[&str]) -> Result<Vec<String>, Malformed> {
         if fits || origin == "null" { Ok(origin) } else { Err(malformed(at, expected)) }
     };
     items.iter().enumerate().map(one).collect()
+}
+
+/// Paths, each once; an empty list is none.
+pub fn databases(items: &[&str]) -> Result<Vec<PathBuf>, Malformed> {
+    if items.len() > GEO_DATABASES_MAX {
+        let most = format!("at most {GEO_DATABASES_MAX} files");
+        return Err(malformed(items.len() - 1, most));
+    }
+    let mut all: Vec<PathBuf> = Vec::with_capacity(items.len());
+    for (at, item) in items.iter().enumerate() {
+        let path = path(item).ok_or_else(|| malformed(at, "a path"))?;
+        if all.contains(&path) {
+            return Err(malformed(at, "each file once"));
+        }
+        all.push(path);
+    }
+    Ok(all)
 }
 
 /// `auto`, or how many.

@@ -26,8 +26,12 @@ pub enum Event {
         /// The request came from another address or by another flow than the last one: the way to
         /// the phone has changed though its contact has not.
         moved: bool,
+        /// It came from another address than the last one, not only from another port of it.
+        address_changed: bool,
         /// The flow it had until now, if that was another.
         old_flow: Option<Flow>,
+        /// When it was refreshed before.
+        last: Instant,
         /// What keeps its pinhole open is another than before.
         keepalive_changed: bool,
         /// It came within a tenth of the time that was granted last, and nobody had to.

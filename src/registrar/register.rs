@@ -339,13 +339,23 @@ impl Registrar {
             if target.same_contact {
                 let same_flow = stored.compact_flow().is_same(&change.flow);
                 let moved = !(same_flow && stored.came_from(change.source));
+                let address_changed = moved && stored.source().ip() != change.source.ip();
                 let old_flow = (!same_flow).then(|| stored.flow());
                 let keepalive = stored.keepalive();
                 let (last, granted_s) = (stored.refreshed_at(), stored.granted_s());
                 stored.update(change);
                 let keepalive_changed = stored.keepalive() != keepalive;
                 let early = is_early(stored, last, granted_s);
-                Event::Refreshed { aor, binding, moved, old_flow, keepalive_changed, early }
+                Event::Refreshed {
+                    aor,
+                    binding,
+                    moved,
+                    address_changed,
+                    old_flow,
+                    last,
+                    keepalive_changed,
+                    early,
+                }
             } else {
                 let new = stored.changed(change);
                 Event::Retargeted { aor, binding, old: std::mem::replace(stored, new) }

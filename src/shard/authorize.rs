@@ -124,6 +124,7 @@ fn find_caller(
         }
         Err(_) => {
             let phrase = ParseError::header(names.credentials, Fault::Malformed).phrase();
+            core.note_refused(arrival, *message, aor.text(), RefuseReason::Credentials.name());
             let answer = answer_of(core, responder, identity, out);
             return Err(answer
                 .refusing(RefuseReason::Credentials)
@@ -142,6 +143,7 @@ fn find_caller(
     let source = arrival.datagram.source.ip();
     let standing = core.suspensions.standing(key, source);
     if standing == Standing::Suspended {
+        core.note_refused(arrival, *message, aor.text(), RefuseReason::Suspended.name());
         return Err(refuse_suspended(core, arrival, request, out));
     }
     let (verdict, check) = judge(core, arrival, request, addressed, &credentials, account);
@@ -165,6 +167,7 @@ fn find_caller(
         }
         (Verdict::Malformed(malformed), _) => {
             let phrase = ["Malformed Authorization ", malformed.parameter()];
+            core.note_refused(arrival, *message, aor.text(), RefuseReason::Credentials.name());
             let answer = answer_of(core, responder, identity, out);
             Err(answer.refusing(RefuseReason::Credentials).phrased(400, &phrase, |_| Ok(())))
         }

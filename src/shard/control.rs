@@ -26,6 +26,7 @@ use crate::shard::domains::Domains;
 use crate::shard::events::{EventsAsked, EventsPage};
 use crate::shard::extensions::Extensions;
 use crate::shard::guard::said;
+use crate::shard::history::{HistoryPage, HistoryTaken, Recording};
 use crate::shard::listening::Listening;
 use crate::shard::registrations::{Chosen, Shown, Unfound, Unregistered};
 use crate::shard::search::{Find, Page};
@@ -110,6 +111,11 @@ pub enum Control {
     EndTrace(u64),
     /// Give the counters, and how much of everything there is.
     Count,
+    /// Record what happens to registrations from now on, or not any more.
+    RecordHistory(Option<Recording>),
+    /// Give the oldest rows of what was recorded. A page that was given before and is of no more
+    /// use comes back with it.
+    TakeHistory(Option<HistoryPage>),
 }
 
 /// What became of an order.
@@ -147,6 +153,8 @@ pub enum Reply {
     TraceEnded(bool),
     /// The counters.
     Counted(Box<Tally>),
+    /// Rows about registrations.
+    History(HistoryTaken),
 }
 
 /// What one order did to the accounts.
@@ -252,7 +260,7 @@ impl Shard {
         policy: Option<&Arc<AccountPolicy>>,
     ) -> Result<Put, InsertError> {
         let core = self.core_mut();
-        core.begin();
+        core.begin(now);
         let put = core.put_account(now, aor, ha1s, policy);
         core.count_events(0);
         core.settle(now);
@@ -314,6 +322,11 @@ impl Core {
             Control::TakeTrace(id) => Reply::Traced(self.take_trace(now, id)),
             Control::EndTrace(id) => Reply::TraceEnded(self.end_trace(id)),
             Control::Count => Reply::Counted(Box::new(self.tally())),
+            Control::RecordHistory(recording) => {
+                self.record_history(recording);
+                Reply::Configured
+            }
+            Control::TakeHistory(spare) => Reply::History(self.take_history(now, spare)),
         }
     }
 
@@ -417,7 +430,10 @@ impl Core {
     /// Takes an account away with its bindings. Returns how many bindings that were.
     fn remove_account(&mut self, id: AccountId) -> usize {
         let (aor, reason) = (AorId(id.0), LeaveReason::AccountRemoved);
+        let before = self.events.len();
         let left = self.registrar.unregister(aor, Which::All, reason, &mut self.events);
+        // Its name is known for the last time.
+        self.write_history(self.now, before, true);
         self.subscriptions.end(aor, EndReason::NoResource);
         self.accounts.remove(id);
         left

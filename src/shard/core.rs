@@ -16,7 +16,7 @@ use crate::guard::{Entry, Guard};
 use crate::limits::{BATCH_MAX, EXPIRIES_PER_TURN_MAX};
 use crate::nat::{Networks, OwnAddresses};
 use crate::reg_event::{Notify, SubscriptionTable};
-use crate::registrar::{Event, LeaveReason, Registrar, TokenKeys};
+use crate::registrar::{Event, Registrar, TokenKeys};
 use crate::shard::batch::{Outlet, Read, Slot, read_ahead};
 use crate::shard::control::{Control, Reply, Update};
 use crate::shard::counters::{Counters, DropReason};
@@ -24,6 +24,7 @@ use crate::shard::domains::Domains;
 use crate::shard::extensions::Extensions;
 use crate::shard::flows::{Flows, Order};
 use crate::shard::guard::said;
+use crate::shard::history::Recorder;
 use crate::shard::keepalive::Keepalives;
 use crate::shard::keys::Keys;
 use crate::shard::listening::Listening;
@@ -110,6 +111,8 @@ pub(super) struct Core {
     pub update: Option<Update>,
     /// What is dropped, while an operator looks.
     pub trace: Option<Box<Trace>>,
+    /// What happens to registrations, while somebody collects it.
+    pub history: Option<Box<Recorder>>,
 }
 
 impl Shard {
@@ -161,6 +164,7 @@ impl Shard {
             now: Now::default(),
             update: None,
             trace: None,
+            history: None,
         };
         core.put_unreachable_last();
         core.hold_share(total_max);
@@ -254,7 +258,7 @@ impl Shard {
         outlet: &mut impl Outlet,
     ) {
         let Shard { slots, core } = self;
-        core.begin();
+        core.begin(now);
         core.guard.begin(now);
         core.end_suspensions(now);
         if core.trace.as_ref().is_some_and(|trace| trace.is_under_way(now.mono)) {
@@ -272,7 +276,7 @@ impl Shard {
     /// again: at once where more are waiting.
     pub fn turn(&mut self, now: Now) -> Option<Instant> {
         let core = &mut self.core;
-        core.begin();
+        core.begin(now);
         core.guard.begin(now);
         let expired = core.registrar.expire(now, EXPIRIES_PER_TURN_MAX, &mut core.events);
         core.count_events(0);
@@ -298,7 +302,7 @@ impl Shard {
     /// has failed is no way to anybody).
     pub fn connection_closed(&mut self, now: Now, id: ConnectionId) {
         let core = &mut self.core;
-        core.begin();
+        core.begin(now);
         core.flows.closed(id);
         core.subscriptions.flow_closed(id);
         core.registrar.close_flow(now, id, &mut core.events);
@@ -343,7 +347,7 @@ impl Shard {
     /// Carries out an order from outside; see [`Control`] for what each does and costs.
     pub fn control(&mut self, now: Now, order: Control) -> Reply {
         let core = &mut self.core;
-        core.begin();
+        core.begin(now);
         core.guard.begin(now);
         let reply = core.control(now, order);
         core.count_events(0);
@@ -532,7 +536,8 @@ impl Core {
     }
 
     /// Begins a call: what happened in the last one is gone.
-    pub fn begin(&mut self) {
+    pub fn begin(&mut self, now: Now) {
+        self.now = now;
         self.events.clear();
         self.suspension_events.clear();
     }
@@ -543,6 +548,7 @@ impl Core {
         self.now = now;
         if !self.suspension_events.is_empty() {
             self.list_suspension_events();
+            self.write_suspensions(now);
         }
         let events = std::mem::take(&mut self.events);
         for event in &events {
@@ -560,36 +566,5 @@ impl Core {
             self.flows.touch(id, false);
         }
         self.flows.settle(&self.registrar, &self.subscriptions);
-    }
-
-    /// Counts the events of the call at hand, the first `counted` of which have been counted, and
-    /// notes the flows they leave.
-    pub fn count_events(&mut self, counted: usize) {
-        let Core { counters, events, flows, .. } = self;
-        for event in &events[counted..] {
-            match event {
-                Event::Refreshed { old_flow: Some(flow), .. } => flows.touch_flow(flow, false),
-                Event::Retargeted { old, .. } => flows.touch_flow(&old.flow(), false),
-                Event::Left { old, reason, .. } => {
-                    flows.touch_flow(&old.flow(), reason.is_kick());
-                }
-                _ => {}
-            }
-            match event {
-                Event::Registered { .. } => counters.registered += 1,
-                Event::Refreshed { .. } => counters.refreshed += 1,
-                Event::Retargeted { .. } => counters.retargeted += 1,
-                Event::Flapping { .. } => counters.flapping += 1,
-                Event::Left { reason, .. } => match reason {
-                    LeaveReason::Unregistered => counters.unregistered += 1,
-                    LeaveReason::Expired => counters.expired += 1,
-                    LeaveReason::Kicked => counters.kicked += 1,
-                    LeaveReason::ForcedUnregister
-                    | LeaveReason::AccountRemoved
-                    | LeaveReason::FlowClosed => counters.removed += 1,
-                    LeaveReason::Unreachable => counters.removed_unreachable += 1,
-                },
-            }
-        }
     }
 }

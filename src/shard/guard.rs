@@ -338,6 +338,7 @@ impl Core {
         }
         let agent = message.first(HeaderName::UserAgent).unwrap_or_default();
         self.guard.record(SecurityKind::Scanner, source, b"", agent);
+        self.note_refused(arrival, message, b"", SecurityKind::Scanner.name());
         let proves = datagram.link.is_some()
             || read
                 .addressed
@@ -390,6 +391,7 @@ impl Core {
         };
         let agent = message.first(HeaderName::UserAgent).unwrap_or_default();
         self.guard.record(kind, source, aor, agent);
+        self.note_refused(arrival, message, aor, kind.name());
         self.guard.offend(source, offence, account, false);
     }
 
@@ -398,6 +400,7 @@ impl Core {
     pub fn tell_excluded(&mut self, arrival: &Arrival<'_>, message: Message<'_>, aor: &[u8]) {
         let agent = message.first(HeaderName::UserAgent).unwrap_or_default();
         self.guard.record(SecurityKind::Acl, arrival.datagram.source.ip(), aor, agent);
+        self.note_refused(arrival, message, aor, SecurityKind::Acl.name());
     }
 
     /// A request is not heard, and it is about an account: there is none, or a list of networks
@@ -416,6 +419,7 @@ impl Core {
         let agent = message.first(HeaderName::UserAgent).unwrap_or_default();
         let source = arrival.datagram.source.ip();
         self.guard.record(SecurityKind::UnknownAccount, source, aor, agent);
+        self.note_refused(arrival, message, aor, SecurityKind::UnknownAccount.name());
     }
 
     /// Credentials of one account came for another's address-of-record.
@@ -424,6 +428,7 @@ impl Core {
         let source = arrival.datagram.source.ip();
         let agent = message.first(HeaderName::UserAgent).unwrap_or_default();
         self.guard.record(SecurityKind::AccountMismatch, source, aor, agent);
+        self.note_refused(arrival, message, aor, SecurityKind::AccountMismatch.name());
         // Decided before the nonce was looked at.
         let fakeable = arrival.datagram.link.is_none();
         self.guard.offend(source, Offence::AccountMismatch, 0, fakeable);

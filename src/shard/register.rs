@@ -47,6 +47,8 @@ pub(super) fn handle<'a>(
 
     let mut contacts = contact::Contacts::new();
     if let Err(error) = message.contacts(&mut contacts) {
+        let reason = reason_of_contacts(error).name();
+        core.note_refused(&arrival, *message, addressed.aor.text(), reason);
         return refuse_contacts(error, answer_of(core, responder, identity, out));
     }
     let list = contacts.as_slice();
@@ -55,11 +57,14 @@ pub(super) fn handle<'a>(
     let agreed = match agreed {
         Ok(agreed) => agreed,
         Err(disagreed) => {
+            let reason = reason_of_disagreed(&disagreed).name();
+            core.note_refused(&arrival, *message, addressed.aor.text(), reason);
             return refuse_disagreed(disagreed, answer_of(core, responder, identity, out));
         }
     };
     let refused = refused_contact(&core.own, datagram.local_ip, list, message.expires());
     if let Some(reason) = refused {
+        core.note_refused(&arrival, *message, addressed.aor.text(), reason.name());
         return refuse_place(reason, answer_of(core, responder, identity, out));
     }
     let policy = core.accounts.policy(account).map(|policy| &**policy);
@@ -109,6 +114,7 @@ pub(super) fn handle<'a>(
             let agent = message.user_agent().unwrap_or_default();
             let (source, aor) = (datagram.source.ip(), addressed.aor.text());
             core.guard.record(SecurityKind::Replay, source, aor, agent);
+            core.note_refused(&arrival, *message, aor, SecurityKind::Replay.name());
             challenge(core, &arrival, addressed, request, true, out)
         }
         Some(Ok(accepted)) => {
@@ -145,19 +151,58 @@ pub(super) fn handle<'a>(
                 next_nonce.map_or(Ok(()), |write| write(response))
             })
         }
-        Some(Err(refusal)) => refuse_register(core, refusal, request, out),
+        Some(Err(refusal)) => {
+            core.note_refused(&arrival, *message, addressed.aor.text(), word_of(refusal));
+            refuse_register(core, refusal, request, out)
+        }
+    }
+}
+
+fn reason_of_contacts(error: ContactError) -> RefuseReason {
+    match error {
+        ContactError::TooMany => RefuseReason::TooManyContacts,
+        ContactError::Malformed => RefuseReason::Contact,
+        ContactError::WildcardMixed => RefuseReason::Wildcard,
+    }
+}
+
+fn reason_of_disagreed(disagreed: &Disagreed) -> RefuseReason {
+    match disagreed {
+        Disagreed::Fault(_) => RefuseReason::Malformed,
+        Disagreed::PathTooLong => RefuseReason::TooLong,
+        Disagreed::PathUnsupported => RefuseReason::PathUnsupported,
+        Disagreed::FirstHopLacksOutbound => RefuseReason::FirstHop,
+        Disagreed::SeveralFlows => RefuseReason::SeveralFlows,
+        Disagreed::ContactLoops => RefuseReason::ContactLoops,
+    }
+}
+
+/// The word of a refusal in lists: that of its counter.
+fn word_of(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::StaleCSeq => "stale_cseq",
+        Refusal::IntervalTooBrief { .. } => "interval_too_brief",
+        Refusal::TooManyBindings { .. } => "too_many_bindings",
+        Refusal::Full { .. } => "registrar_full",
+        Refusal::WildcardExpires => RefuseReason::Wildcard.name(),
+        Refusal::TooManyContacts => RefuseReason::TooManyContacts.name(),
+        Refusal::ContactScheme => RefuseReason::ContactScheme.name(),
+        Refusal::ContactTooLong
+        | Refusal::CallIdTooLong
+        | Refusal::InstanceTooLong
+        | Refusal::PathTooLong => RefuseReason::TooLong.name(),
     }
 }
 
 #[cold]
 fn refuse_contacts(error: ContactError, answer: Answer<'_>) -> Handled {
     let malformed = |fault| ParseError::header(HeaderName::Contact, fault).phrase();
-    let (reason, phrase) = match error {
-        ContactError::TooMany => (RefuseReason::TooManyContacts, malformed(Fault::TooMany)),
-        ContactError::Malformed => (RefuseReason::Contact, malformed(Fault::Malformed)),
-        ContactError::WildcardMixed => (RefuseReason::Wildcard, ["Contact * ", "Not Alone"]),
+    let phrase = match error {
+        ContactError::TooMany => malformed(Fault::TooMany),
+        ContactError::Malformed => malformed(Fault::Malformed),
+        ContactError::WildcardMixed => ["Contact * ", "Not Alone"],
     };
-    answer.refusing(reason).phrased(400, &phrase, |_| Ok(()))
+    answer.refusing(reason_of_contacts(error)).phrased(400, &phrase, |_| Ok(()))
 }
 
 #[cold]

@@ -5,6 +5,7 @@ use crate::guard::SecurityKind;
 use crate::reg_event;
 use crate::shard::core::Core;
 use crate::shard::counters::Counters;
+use crate::shard::history::HistoryCounts;
 
 /// The numbers of one shard at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct Tally {
     pub security: [u64; SecurityKind::ALL.len()],
     /// Records of them that made room for others.
     pub security_pushed_out: u64,
+    /// What it has recorded for history.
+    pub history: HistoryCounts,
     /// What it holds.
     pub levels: Levels,
 }
@@ -81,6 +84,7 @@ impl Core {
             watching: *self.subscriptions.counters(),
             security: *self.guard.journal().counts(),
             security_pushed_out: self.guard.journal().pushed_out(),
+            history: self.history_counts(),
             levels: Levels {
                 accounts: count(self.accounts.len()),
                 accounts_bytes: count(self.accounts.bytes_held()),

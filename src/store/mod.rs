@@ -2,6 +2,7 @@
 //! the shards begin; never on a reactor.
 
 pub mod blocks;
+pub mod history;
 pub mod keys;
 pub mod security_log;
 pub mod subscribers;

@@ -44,7 +44,7 @@ fn filters<'a>(
 }
 
 /// A time as the interface takes it: `10m` ago, or a time of the clock as it is.
-fn since(text: &str) -> Result<String, Failure> {
+pub(super) fn since(text: &str) -> Result<String, Failure> {
     let expected = || {
         Failure::new(format!(
             "--since {text}: expected a time such as 90s, 10m, 2h, 7d or 2026-11-21T02:38:00Z"

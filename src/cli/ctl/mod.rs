@@ -1,9 +1,12 @@
 //! `aorta ctl`: a running registrar asked, and made to act, over its admin interface. Tables are
 //! for people; `--json` is for programs.
 
+mod analysis;
 mod ask;
 mod blacklist;
+mod csv;
 mod events;
+mod history;
 mod latency;
 mod metrics;
 mod pages;
@@ -11,6 +14,7 @@ mod registrations;
 mod suspensions;
 pub(super) mod table;
 mod trace;
+mod trend;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -42,6 +46,12 @@ pub fn run(args: &CtlArgs) -> Result<ExitCode, Failure> {
         CtlCommand::Events(args) => events::run(&desk, args)?,
         CtlCommand::Trace(args) => trace::run(&desk, args)?,
         CtlCommand::Latency(args) => latency::run(&desk, args)?,
+        CtlCommand::Devices(args) => analysis::devices(&desk, args)?,
+        CtlCommand::Geography(args) => analysis::geography(&desk, args)?,
+        CtlCommand::Breakdown(args) => analysis::breakdown(&desk, args)?,
+        CtlCommand::History { args, kind } => history::run(&desk, args, kind.as_deref())?,
+        CtlCommand::Failed(args) => history::run_failed(&desk, args)?,
+        CtlCommand::Trend(args) => trend::run(&desk, args)?,
         CtlCommand::Metrics { name, all } => metrics::run(&desk, name.as_deref(), *all)?,
     }
     Ok(ExitCode::SUCCESS)
