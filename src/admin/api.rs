@@ -6,28 +6,36 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
+    STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use super::access::{Asked, cleared};
 use super::analysis::{self, Analysis};
 use super::audit::{Action, Audit, Left};
+use super::health::Check;
 use super::identity::Identity;
 use super::keep::Keep;
 use super::latency::LastWindow;
 use super::operator::{From, Operator, Role};
+use super::parameters::{self, Parameters};
 use super::plain::one_line;
 use super::problem::Problem;
 use super::routes::Routes;
 use super::server::Counts;
 use super::shards::Shards;
+use super::stream::Station;
+use super::tls::Certificate;
 use super::{
-    audit, blacklist, history, identity, latency, metrics, registrations, security, shield,
-    suspensions, trace, trends, ui,
+    audit, blacklist, bulk, health, history, identity, latency, metrics, registrations, rpc,
+    security, shield, stream, suspensions, trace, trends, ui,
 };
 use crate::time::UnixTime;
 
@@ -43,6 +51,9 @@ pub(super) struct Inner {
     pub shards: Shards,
     pub identity: Identity,
     pub audit: Audit,
+    pub parameters: Parameters,
+    /// What connections are shown, where they are to be TLS.
+    pub certificate: Option<watch::Sender<Certificate>>,
     /// Scheme and address that browsers on this host reach it at.
     pub served_at: String,
     /// The longest a request may take.
@@ -58,6 +69,16 @@ pub(super) struct Inner {
     pub traces: AtomicU64,
     /// What the pages have seen of the counters.
     pub looks: ui::Looks,
+    /// Plans to take registrations out, and the run under way.
+    pub unregistrations: watch::Sender<bulk::Desk>,
+    /// As many exports as may be under way.
+    pub exports: Arc<Semaphore>,
+    /// What listeners to events share.
+    pub station: Station,
+    /// The process is about to stop.
+    pub stopping: watch::Receiver<bool>,
+    /// What else readiness hangs on.
+    pub checks: Vec<Check>,
 }
 
 impl std::ops::Deref for Api {
@@ -98,6 +119,10 @@ impl Api {
 pub(super) fn routes() -> Routes {
     Routes::new()
         .merge(registrations::routes())
+        .merge(bulk::routes())
+        .merge(stream::routes())
+        .merge(rpc::routes())
+        .merge(health::routes())
         .merge(suspensions::routes())
         .merge(blacklist::routes())
         .merge(security::routes())
@@ -110,6 +135,7 @@ pub(super) fn routes() -> Routes {
         .merge(ui::routes())
         .merge(audit::routes())
         .merge(identity::routes())
+        .merge(parameters::routes())
         .merge(analysis::routes())
 }
 
@@ -133,6 +159,22 @@ pub(super) fn router(api: Api) -> Router {
         .with_state(api)
 }
 
+/// What browsers are told of every answer: only what comes from here is run or shown in it, nobody
+/// shows it in a frame, and nothing of its address is told to others. Without any referrer at all
+/// forms would not say where they come from.
+const EVERY_ANSWER: [(HeaderName, &str); 6] = [
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (
+        CONTENT_SECURITY_POLICY,
+        "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; \
+         frame-ancestors 'none'",
+    ),
+    (X_FRAME_OPTIONS, "DENY"),
+    (REFERRER_POLICY, "same-origin"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+
 /// Before and behind each handler: who asks, how long it may take, what every answer says. What a
 /// path needs is checked at the path ([`Routes`]).
 async fn guard(State(api): State<Api>, mut request: Request, next: Next) -> Response {
@@ -150,9 +192,15 @@ async fn guard(State(api): State<Api>, mut request: Request, next: Next) -> Resp
     let mut response = answered
         .unwrap_or_else(|| Problem::unavailable("this took longer than it may").into_response());
     let headers = response.headers_mut();
-    // Some files are the same for good, and say so.
+    // What holds for everybody may be kept, where a handler says so.
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    for (name, value) in EVERY_ANSWER {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if api.certificate.is_some() {
+        let year = HeaderValue::from_static("max-age=31536000");
+        headers.insert(STRICT_TRANSPORT_SECURITY, year);
+    }
     response
 }
 
@@ -179,16 +227,23 @@ impl Api {
             shards: Shards::new(Vec::new(), Vec::new, Vec::new()),
             identity: Identity::new(None, None, false, policy, Arc::clone(&told)).unwrap(),
             audit: Audit::start(&audit, Arc::clone(&told)).unwrap(),
+            parameters: Parameters::default(),
+            certificate: None,
             served_at: "http://localhost".to_owned(),
             request_max: Duration::from_secs(10),
             started: UnixTime(1_800_000_000),
             counts: Arc::default(),
             told,
             keep: None,
-            last_window: tokio::sync::watch::channel(None).1,
+            last_window: watch::channel(None).1,
             analysis: Analysis::new(analysis::Settings::default()),
             looks: ui::Looks::default(),
             traces: AtomicU64::new(0),
+            unregistrations: bulk::desk(),
+            exports: super::export::turns(),
+            station: Station::default(),
+            stopping: watch::channel(false).1,
+            checks: Vec::new(),
         })
     }
 }

@@ -6,7 +6,7 @@
 //! it wants out of that. What was refused reads as a page too ([`refusal`]).
 //!
 //! - `shell`: what all pages have around them; `navigation`: which there are; `form`: what a
-//!   browser sends back; `assets`: files; `words`: numbers as text; `refusal`: refusals, headers
+//!   browser sends back; `assets`: files; `words`: numbers as text
 //! - `rows`: registrations as lines of a table
 //! - one file for each page, its template beside the others
 

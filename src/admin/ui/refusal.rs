@@ -1,24 +1,15 @@
-//! Refusals as pages, for whoever asked for a page; and what every page says to the browser about
-//! itself: that nothing in it is to be run, shown or sent anywhere but what is ours.
+//! Refusals as pages, for whoever asked for a page.
 
 use askama::Template;
 use axum::extract::Request;
-use axum::http::header::{
-    ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue, REFERRER_POLICY,
-    X_FRAME_OPTIONS,
-};
-use axum::http::{HeaderName, StatusCode};
+use axum::http::StatusCode;
+use axum::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 
 use super::super::access::Asked;
 use super::super::problem::Problem;
 use super::shell::Shell;
-
-/// No script, style or picture that is not a file of ours, nothing from elsewhere, no frames.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
-                      connect-src 'self'; form-action 'self'; base-uri 'none'; \
-                      frame-ancestors 'none'";
 
 #[derive(Template)]
 #[template(path = "refusal.html")]
@@ -38,21 +29,6 @@ pub(in super::super) async fn for_people(request: Request, next: Next) -> Respon
     let mut response = next.run(request).await;
     if wants_page && let Some(problem) = response.extensions_mut().remove::<Problem>() {
         response = in_words(Shell::of(operator, &path), &problem, response);
-    }
-    let is_page = response
-        .headers()
-        .get(CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"text/html"));
-    if is_page {
-        let says = [
-            (CONTENT_SECURITY_POLICY, POLICY),
-            (REFERRER_POLICY, "same-origin"),
-            (X_FRAME_OPTIONS, "DENY"),
-            (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-        ];
-        for (name, value) in says {
-            response.headers_mut().insert(name, HeaderValue::from_static(value));
-        }
     }
     response
 }
@@ -94,6 +70,7 @@ fn in_words(shell: Shell, problem: &Problem, response: Response) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::{HeaderName, HeaderValue};
 
     #[test]
     fn a_browser_reads_pages_and_a_program_problem_details() {

@@ -17,6 +17,7 @@ struct Line {
     aor: Option<String>,
     source: String,
     cause: &'static str,
+    reason: String,
     remaining: String,
     shard: u8,
     /// Where it can be lifted; what has no account ends by itself.
@@ -52,18 +53,26 @@ pub(super) async fn show(
 fn line(row: Row) -> Line {
     let lift = row.aor.as_ref().map(|aor| {
         let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("aor", words::bare(aor)).append_pair("ip", &row.source_ip);
+        query.append_pair("aor", words::bare(aor));
+        if let Some(source) = &row.source_ip {
+            query.append_pair("ip", source);
+        }
         format!("/suspended/lift?{}", query.finish())
     });
     Line {
         aor: row.aor.as_deref().map(words::bare).map(str::to_owned),
-        source: row.source_ip,
+        source: row.source_ip.unwrap_or_else(|| "anywhere".to_owned()),
         cause: match row.cause {
             "registers" => "too many failed registrations",
             "checks" => "too many wrong passwords",
+            "operator" => "an operator wants it",
             other => other,
         },
-        remaining: words::duration(row.remaining_s.into()),
+        reason: row.reason.unwrap_or_default(),
+        remaining: match row.remaining_s {
+            Some(seconds) => words::duration(seconds.into()),
+            None => "when lifted".to_owned(),
+        },
         shard: row.shard,
         lift,
     }
