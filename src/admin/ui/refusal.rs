@@ -20,7 +20,8 @@ struct Page<'a> {
     detail: &'a str,
 }
 
-/// Around every path, behind the guard that knows who asks: turns refusals into pages where a page was asked for.
+/// Around every path, behind the guard that knows who asks: turns refusals into pages where a page
+/// was asked for.
 pub(in super::super) async fn for_people(request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let wants_page = wants_page(&path, request.headers());

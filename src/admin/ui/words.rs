@@ -44,7 +44,7 @@ pub(super) fn nanos(ns: u64) -> String {
     }
 }
 
-/// How long, in the two largest units that are not nothing: `59 s`, `2 min`, `1 h 5 min`, `3 d 4 h`.
+/// How long, in the two largest units that are not nothing: `59 s`, `1 h 5 min`, `3 d 4 h`.
 pub(super) fn duration(seconds: u64) -> String {
     const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
     let Some(at) = UNITS.iter().position(|(unit, _)| seconds >= *unit) else {
