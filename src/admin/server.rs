@@ -39,6 +39,7 @@ use super::patience::Patience;
 use super::shards::Shards;
 use super::stream::Station;
 use super::tls::Certificate;
+use super::ui::Looks;
 use super::{bulk, export, trace};
 use crate::time::UnixTime;
 
@@ -297,6 +298,7 @@ impl Admin {
             last_window,
             analysis: Analysis::new(analysis),
             traces,
+            looks: Looks::default(),
             unregistrations: bulk::desk(),
             exports: export::turns(),
             station: Station::default(),
