@@ -26,6 +26,9 @@ pub const CALL_ID_BYTES_MAX: usize = 256;
 pub const INSTANCE_BYTES_MAX: usize = 128;
 /// User-Agent values are cut to this many bytes, never refused.
 pub const USER_AGENT_BYTES_MAX: usize = 128;
+/// User-Agent texts of a shard that are kept once for all bindings that have them. Real phones have
+/// some hundred; what goes beyond stands in each binding.
+pub const AGENTS_MAX: usize = 4096;
 /// Longest Path (all values together) that is stored, bytes.
 pub const PATH_BYTES_MAX: usize = 512;
 /// Largest settable limit of bindings of one address-of-record.

@@ -6,5 +6,6 @@ use std::process::ExitCode;
 static ALLOCATOR: aorta::reactor::HugePages = aorta::reactor::HugePages;
 
 fn main() -> ExitCode {
+    aorta::reactor::HugePages::no_pauses();
     aorta::cli::run()
 }

@@ -76,6 +76,8 @@ enum Op {
 
 // ---- the comparison -----------------------------------------------------------------------
 
+const KEY: [u64; 2] = [1, 2];
+
 struct Compared {
     config: Config,
     registrar: Registrar,
@@ -89,7 +91,7 @@ struct Compared {
 impl Compared {
     fn new(config: Config) -> Compared {
         Compared {
-            registrar: Registrar::new(config.clone(), [1, 2]),
+            registrar: Registrar::new(config.clone(), KEY),
             config,
             reference: Reference {
                 aors: vec![Vec::new(); AORS as usize],
@@ -318,9 +320,14 @@ impl Compared {
                 .location()
                 .bindings(AorId(aor as u32))
                 .map(|(id, b)| {
+                    let instance = b.instance().map(|instance| text(&instance.text()));
+                    assert_eq!(b.call_id().text().is_none(), self.config.compact);
+                    let is = |call_id: &&str| b.call_id().is(call_id.as_bytes(), KEY);
+                    let call_id =
+                        (*CALL_IDS.iter().find(|call_id| is(call_id)).unwrap()).to_owned();
                     (
-                        (self.serial_of[&id], text(b.contact()), b.instance().map(text)),
-                        (b.reg_id(), b.q().map(|q| q.0), text(b.call_id()), b.cseq()),
+                        (self.serial_of[&id], text(b.contact()), instance),
+                        (b.reg_id(), b.q().map(|q| q.0), call_id, b.cseq()),
                         (text(b.user_agent()), b.granted_s(), b.expires_at().as_secs()),
                         (b.fingerprint(), b.source().port(), b.is_reachable(), b.is_in_call()),
                     )

@@ -4,150 +4,25 @@
 // The shell's clock is allowed here: deadlines of processes are real time.
 #![allow(clippy::disallowed_methods)]
 
+#[path = "common/certificate.rs"]
+mod certificate;
 mod common;
 #[path = "common/http.rs"]
 mod http;
+#[path = "operators/office.rs"]
+mod office;
 #[path = "common/serve.rs"]
 mod serve;
+#[path = "operators/settings.rs"]
+mod settings;
 
 use std::fs;
-use std::net::{SocketAddr, TcpStream, UdpSocket};
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use http::{Answer, raw};
+use office::{Login, Office, PASSWORD, SESSION, Scratch, bearer};
 use serde_json::{Value, json};
-use serve::Process;
 
-const PASSWORD: &str = "correct horse battery";
-const SESSION: &str = "/api/v1/session";
 const OPERATORS: &str = "/api/v1/operators";
-
-/// A place of its own, gone with the test.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Scratch {
-        let name = format!("operators-{name}-{}", std::process::id());
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let _ = fs::remove_dir_all(&path);
-        Scratch(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A server with an admin interface, and what its data are kept in.
-struct Office {
-    process: Process,
-    http: SocketAddr,
-}
-
-impl Office {
-    fn open(data: &Scratch, more: &[&str]) -> Option<Office> {
-        Office::open_at("127.0.0.1:0", data, more)
-    }
-
-    fn open_at(at: &str, data: &Scratch, more: &[&str]) -> Option<Office> {
-        let data = data.0.display().to_string();
-        let arguments = [
-            &["serve", "--test-accounts", "10", "--listen", "udp:127.0.0.1:0", "--reactors", "1"],
-            &["--admin", at, "--data", &data][..],
-            more,
-        ];
-        let mut process = Process::start(&arguments.concat());
-        if process.wait_for(|line| line == "ready").is_none() {
-            let said = process.err.join("\n");
-            let required = std::env::var("AORTA_REQUIRE_IO_URING").is_ok_and(|value| value == "1");
-            assert!(!required && (said.contains("io_uring") || said.contains("memlock")), "{said}");
-            eprintln!("skipped: the host refuses what the server needs: {said}");
-            return None;
-        }
-        let line = process.out.iter().find_map(|line| line.strip_prefix("listening http"));
-        let http = line.expect("it listens").trim_start_matches('s').trim();
-        let http: SocketAddr = http.parse().expect("an address");
-        let http = match http.ip().is_unspecified() {
-            true => SocketAddr::new([127, 0, 0, 1].into(), http.port()),
-            false => http,
-        };
-        Some(Office { process, http })
-    }
-
-    /// The code on standard error.
-    fn code(&mut self) -> String {
-        let has_code = |line: &str| line.contains(" with the code ");
-        let line = self.process.err.iter().rev().find(|line| has_code(line)).cloned();
-        let line = line.or_else(|| self.process.wait_for(has_code)).expect("a code");
-        line.rsplit(' ').next().expect("a word").to_owned()
-    }
-
-    fn ask(&self, method: &str, path: &str, headers: &str, body: &Value) -> Answer {
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        let kind = "application/json";
-        self.ask_text(method, path, &format!("{headers}Content-Type: {kind}\r\n"), &body)
-    }
-
-    fn ask_text(&self, method: &str, path: &str, headers: &str, body: &str) -> Answer {
-        let host = match headers.contains("Host: ") {
-            true => String::new(),
-            false => format!("Host: {}\r\n", self.http),
-        };
-        let length = body.len();
-        raw(
-            self.http,
-            &format!(
-                "{method} {path} HTTP/1.1\r\n{host}{headers}Content-Length: {length}\r\n\
-                 Connection: close\r\n\r\n{body}"
-            ),
-        )
-    }
-
-    /// Makes the first operator, `root`.
-    fn set_up(&mut self) -> Login {
-        let body = json!({"code": self.code(), "name": "root", "password": PASSWORD});
-        Login::of(&self.ask("POST", "/api/v1/setup", "", &body))
-    }
-
-    fn log_in(&self, name: &str, password: &str) -> Answer {
-        self.ask("POST", SESSION, "", &json!({"name": name, "password": password}))
-    }
-
-    fn stop(mut self) {
-        self.process.signal("TERM");
-        assert!(self.process.finish().success());
-    }
-}
-
-/// What a browser has after a login.
-#[derive(Clone)]
-struct Login {
-    cookie: String,
-    csrf: String,
-}
-
-impl Login {
-    fn of(answer: &Answer) -> Login {
-        let who = answer.good();
-        let cookie = answer.header("set-cookie").expect("a cookie");
-        for part in ["Path=/", "HttpOnly", "SameSite=Strict"] {
-            assert!(cookie.contains(part), "{cookie}");
-        }
-        let cookie = format!("Cookie: {}\r\n", cookie.split(';').next().unwrap());
-        Login { cookie, csrf: format!("X-CSRF-Token: {}\r\n", who["csrf"].as_str().unwrap()) }
-    }
-
-    fn both(&self) -> String {
-        format!("{}{}", self.cookie, self.csrf)
-    }
-}
-
-fn bearer(token: &str) -> String {
-    format!("Authorization: Bearer {token}\r\n")
-}
 
 #[test]
 fn the_first_password_is_set_with_the_code_and_closes_the_door_behind_it() {
@@ -457,50 +332,4 @@ fn the_audit_says_who_did_what_and_shows_whoever_touches_it() {
     Login::of(&office.log_in("root", PASSWORD));
     office.stop();
     assert!(verify(&[path]).status.success());
-}
-
-/// An address of this host that others see, if it has one.
-fn own_address() -> Option<std::net::IpAddr> {
-    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-    socket.connect("192.0.2.1:9").ok()?;
-    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback())
-}
-
-#[test]
-fn whoever_may_not_reach_it_is_not_answered_a_byte() {
-    let Some(own) = own_address() else {
-        eprintln!("skipped: this host has no address but loopback");
-        return;
-    };
-    let data = Scratch::new("networks");
-    let from_elsewhere = |office: &Office| {
-        use std::io::{Read, Write};
-        let mut stream = TcpStream::connect((own, office.http.port())).expect("it listens there");
-        let request = "GET /api/v1/setup HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-        let mut answer = Vec::new();
-        // It may be closed before, or while, it is asked.
-        let _ = stream.write_all(request.as_bytes());
-        let _ = stream.read_to_end(&mut answer);
-        answer
-    };
-    // Before there is a password, this host alone.
-    let Some(mut office) = Office::open_at("0.0.0.0:0", &data, &[]) else { return };
-    assert_eq!(from_elsewhere(&office), b"");
-    let login = office.set_up();
-    assert!(from_elsewhere(&office).starts_with(b"HTTP/1.1 200 "));
-    let metrics = office.ask("GET", "/metrics", &login.cookie, &Value::Null).body;
-    assert!(metrics.contains("aorta_admin_refused_network_total 1\n"));
-    office.stop();
-    // Then the networks that are allowed, and this host.
-    let set = ["--set", "admin.allow=198.51.100.0/24,2001:db8::/32"];
-    let Some(office) = Office::open_at("0.0.0.0:0", &data, &set) else { return };
-    assert_eq!(from_elsewhere(&office), b"");
-    Login::of(&office.log_in("root", PASSWORD));
-    office.stop();
-    let set = format!("admin.allow={own}");
-    let Some(office) = Office::open_at("[::]:0", &data, &["--set", &set]) else { return };
-    let mapped =
-        Office { http: SocketAddr::new([127, 0, 0, 1].into(), office.http.port()), ..office };
-    assert!(from_elsewhere(&mapped).starts_with(b"HTTP/1.1 200 "), "an IPv4 address on IPv6");
-    mapped.stop();
 }

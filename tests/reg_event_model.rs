@@ -223,7 +223,7 @@ proptest! {
         let mut there: Vec<_> = play.world.registrar.bindings(AOR, play.world.now)
             .map(|(_, b)| (
                 String::from_utf8(b.contact().to_vec()).unwrap(),
-                String::from_utf8(b.call_id().to_vec()).unwrap(),
+                String::from_utf8(b.call_id().text().unwrap().to_vec()).unwrap(),
                 b.cseq().to_string(),
             ))
             .collect();

@@ -15,6 +15,9 @@ use aorta::sip::header::contact::{Contact, QValue};
 use aorta::sip::uri::Uri;
 use aorta::time::Now;
 
+#[path = "registrar_policies/compact.rs"]
+mod compact;
+
 const AOR: AorId = AorId(2);
 const A: &str = "sip:u@192.0.2.1";
 const B: &str = "sip:u@192.0.2.2";
@@ -378,7 +381,7 @@ fn gruus(desk: &mut Desk, request: &Register<'_>) -> (String, Temporary) {
     let text = |text: &GruuText| String::from_utf8(text.to_vec()).unwrap();
     let mut out = GruuText::new();
     assert!(listed.pub_gruu);
-    write_public(b"u@example.com", false, listed.instance.unwrap(), &mut out).unwrap();
+    write_public(b"u@example.com", false, &listed.instance.unwrap().text(), &mut out).unwrap();
     let public = text(&out);
     let mint = listed.temp_gruu.expect("a temporary GRUU");
     mint.write_to(&keys(), 0, b"example.com", false, &mut out).unwrap();

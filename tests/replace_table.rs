@@ -122,13 +122,20 @@ fn register(
     registrar.register(Now::default(), &request, events).map(|_| ())
 }
 
-/// What the second phone's REGISTER does to the first one's binding.
-fn outcome_with(
+/// What the second phone's REGISTER does to the first one's binding, in either form of it.
+fn outcome_with(rule: (Replace, bool), first: &Phone<'_>, second: &Phone<'_>) -> Outcome {
+    let outcome = outcome_in(false, rule, first, second);
+    assert_eq!(outcome_in(true, rule, first, second), outcome, "in the compact form");
+    outcome
+}
+
+fn outcome_in(
+    compact: bool,
     (replace, in_call): (Replace, bool),
     first: &Phone<'_>,
     second: &Phone<'_>,
 ) -> Outcome {
-    let config = Config { replace, bindings_max: 1, ..Config::default() };
+    let config = Config { replace, bindings_max: 1, compact, ..Config::default() };
     let mut registrar = Registrar::new(config, [3, 4]);
     register(&mut registrar, first, &mut Vec::new()).unwrap();
     let name = registrar.location().bindings(AorId(0)).next().unwrap().0;

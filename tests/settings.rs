@@ -9,7 +9,7 @@ use aorta::config::parameters::{PARAMETERS, Parameter, find};
 use aorta::config::{Origin, Settings, load};
 
 /// A value of each parameter that is not its default, as it prints. Together they can stand.
-const OTHER: [(&str, &str); 149] = [
+const OTHER: [(&str, &str); 150] = [
     ("registrar.replace", "Off"),
     ("registrar.bindings_max", "4"),
     ("registrar.total_max", "1000000"),
@@ -40,6 +40,7 @@ const OTHER: [(&str, &str); 149] = [
     ("registrar.subscription_expires_default", "600"),
     ("registrar.watchers", "192.0.2.0/24, 2001:db8::/32"),
     ("registrar.user_parameters", "strip"),
+    ("registrar.compact", "On"),
     ("auth.nonce_lifetime", "1800"),
     ("auth.algorithms", "SHA-256, MD5"),
     ("auth.challenge_code", "407"),

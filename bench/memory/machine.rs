@@ -6,6 +6,13 @@ fn kib(file: &str, name: &str) -> u64 {
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
+/// How often this thread met a page that was not there.
+pub fn faults() -> u64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("Linux");
+    let behind = stat.rsplit(')').next().expect("a name in brackets");
+    behind.split_whitespace().nth(7).and_then(|count| count.parse().ok()).expect("a number")
+}
+
 /// Memory that could be had without anybody being pushed out.
 pub fn available_bytes() -> u64 {
     kib("/proc/meminfo", "MemAvailable:") << 10

@@ -59,8 +59,9 @@ impl Outlet for Answers<'_> {
 
 impl Office {
     /// Loads the accounts u1 to uN into a shard that was told nothing of how many there will be:
-    /// how long that took in all, hashing the passwords included, and its steps of 32.
-    pub fn load(phones: usize) -> (Office, Duration, Steps) {
+    /// how long that took in all, hashing the passwords included, and its steps of 32. Bindings
+    /// will be in the `compact` form, or not.
+    pub fn load(phones: usize, compact: bool) -> (Office, Duration, Steps) {
         let now =
             Now { mono: Instant::from_secs(100), wall: UnixTime(1_800_000_000), ..Now::default() };
         let (keys, ownership) = (keys(), Ownership::new([5; 16], 1));
@@ -71,7 +72,7 @@ impl Office {
             id: ShardId(0),
             ownership,
             keys,
-            registrar: config::Registrar::default(),
+            registrar: config::Registrar { compact, ..config::Registrar::default() },
             auth: config::Auth::default(),
             guard: guard(),
             nat: config::Nat::default(),
@@ -107,7 +108,7 @@ impl Office {
             nonces,
             seed: 0x9e37_79b9_7f4a_7c15,
         };
-        (office, took, steps)
+        (office, took, steps.finished())
     }
 
     /// Bindings there are.
@@ -126,12 +127,13 @@ impl Office {
             self.receive(count, &mut steps);
         }
         self.requests.next_round();
-        steps
+        steps.finished()
     }
 
     /// Refreshes from phones at random, in batches: nanoseconds of each, the median.
     pub fn refresh_ns(&mut self) -> f64 {
         let mut times: Vec<f64> = Vec::with_capacity(BATCHES);
+        let mut steps = Steps::default();
         for _ in 0..BATCHES {
             for nth in 0..BATCH_MAX {
                 self.seed ^= self.seed << 13;
@@ -142,7 +144,7 @@ impl Office {
             // Who comes twice in a round has a nonce count of each.
             self.requests.next_round();
             let start = Clock::now();
-            self.receive(BATCH_MAX, &mut Steps::default());
+            self.receive(BATCH_MAX, &mut steps);
             times.push(start.elapsed().as_nanos() as f64 / BATCH_MAX as f64);
         }
         times.sort_by(f64::total_cmp);
@@ -192,7 +194,7 @@ impl Office {
         // The nonce is old by now.
         let place = self.nonces.next(self.now.wall, self.now.wall_us);
         self.requests.renew(keys().nonce.mint(place, Requests::source(0).ip(), REALM));
-        steps
+        steps.finished()
     }
 
     /// An operator takes out everybody, one by one.
@@ -208,7 +210,7 @@ impl Office {
             let _ = shard.poll_order(out);
         }
         assert_eq!(self.bindings(), 0, "all are gone");
-        steps
+        steps.finished()
     }
 
     /// Every account goes, with whatever it has.
@@ -219,7 +221,7 @@ impl Office {
             let reply = steps.step(|| self.shard.control(self.now, Control::EndAccounts));
             let Reply::Accounts(changed) = reply else { panic!("{reply:?}") };
             if !changed.more {
-                return steps;
+                return steps.finished();
             }
         }
     }

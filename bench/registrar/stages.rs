@@ -151,11 +151,12 @@ pub fn run(count: usize, batches: usize) {
                     .begin_with_phrase(&mut out, 200, &["OK"], b"0123456789abcdef")
                     .expect("room");
                 for listed in registrar.answer(accepted) {
+                    let instance = listed.instance.map(|instance| instance.text());
                     let line = ContactLine {
                         uri: listed.contact,
                         expires: listed.expires_s,
                         q: listed.q,
-                        instance: listed.instance,
+                        instance: instance.as_deref(),
                         reg_id: listed.reg_id,
                         pub_gruu: None,
                         temp_gruu: None,

@@ -6,11 +6,15 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
+    STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::access::{Asked, cleared};
@@ -20,11 +24,13 @@ use super::identity::Identity;
 use super::keep::Keep;
 use super::latency::LastWindow;
 use super::operator::{From, Operator, Role};
+use super::parameters::{self, Parameters};
 use super::plain::one_line;
 use super::problem::Problem;
 use super::routes::Routes;
 use super::server::Counts;
 use super::shards::Shards;
+use super::tls::Certificate;
 use super::{
     audit, blacklist, history, identity, latency, metrics, registrations, security, shield,
     suspensions, trace, trends,
@@ -43,6 +49,9 @@ pub(super) struct Inner {
     pub shards: Shards,
     pub identity: Identity,
     pub audit: Audit,
+    pub parameters: Parameters,
+    /// What connections are shown, where they are to be TLS.
+    pub certificate: Option<watch::Sender<Certificate>>,
     /// Scheme and address that browsers on this host reach it at.
     pub served_at: String,
     /// The longest a request may take.
@@ -107,6 +116,7 @@ pub(super) fn routes() -> Routes {
         .merge(metrics::routes())
         .merge(audit::routes())
         .merge(identity::routes())
+        .merge(parameters::routes())
         .merge(analysis::routes())
 }
 
@@ -129,6 +139,22 @@ pub(super) fn router(api: Api) -> Router {
         .with_state(api)
 }
 
+/// What browsers are told of every answer: only what comes from here is run or shown in it, nobody
+/// shows it in a frame, and nothing of its address is told to others. Without any referrer at all
+/// forms would not say where they come from.
+const EVERY_ANSWER: [(HeaderName, &str); 6] = [
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (
+        CONTENT_SECURITY_POLICY,
+        "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; \
+         frame-ancestors 'none'",
+    ),
+    (X_FRAME_OPTIONS, "DENY"),
+    (REFERRER_POLICY, "same-origin"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+
 /// Before and behind each handler: who asks, how long it may take, what every answer says. What a
 /// path needs is checked at the path ([`Routes`]).
 async fn guard(State(api): State<Api>, mut request: Request, next: Next) -> Response {
@@ -146,8 +172,15 @@ async fn guard(State(api): State<Api>, mut request: Request, next: Next) -> Resp
     let mut response = answered
         .unwrap_or_else(|| Problem::unavailable("this took longer than it may").into_response());
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // What holds for everybody may be kept, where a handler says so.
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    for (name, value) in EVERY_ANSWER {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if api.certificate.is_some() {
+        let year = HeaderValue::from_static("max-age=31536000");
+        headers.insert(STRICT_TRANSPORT_SECURITY, year);
+    }
     response
 }
 
@@ -174,13 +207,15 @@ impl Api {
             shards: Shards::new(Vec::new(), Vec::new, Vec::new()),
             identity: Identity::new(None, None, false, policy, Arc::clone(&told)).unwrap(),
             audit: Audit::start(&audit, Arc::clone(&told)).unwrap(),
+            parameters: Parameters::default(),
+            certificate: None,
             served_at: "http://localhost".to_owned(),
             request_max: Duration::from_secs(10),
             started: UnixTime(1_800_000_000),
             counts: Arc::default(),
             told,
             keep: None,
-            last_window: tokio::sync::watch::channel(None).1,
+            last_window: watch::channel(None).1,
             analysis: Analysis::new(analysis::Settings::default()),
             traces: AtomicU64::new(0),
         })

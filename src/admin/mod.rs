@@ -2,9 +2,9 @@
 //! thread of its own and reaches the shards by orders alone ([`Control`](crate::shard::control));
 //! the data plane knows nothing of it.
 //!
-//! - `server`: the thread, its listener and its connections, each bounded; `patience`: writes that
-//!   get nowhere end; `access`: what stands in front of a path; `body`: that of a request;
-//!   `problem`: how a refusal reads (RFC 9457)
+//! - `server`: the thread, its listener and its connections, each bounded; `tls`: the certificate
+//!   shown; `patience`: writes that get nowhere end; `access`: what stands in front of a path;
+//!   `body`: that of a request; `problem`: how a refusal reads (RFC 9457)
 //! - `operator`: who asks, with which role; `identity`: accounts, sessions, tokens; `routes`: paths
 //!   with what each needs; `audit`: what operators did
 //! - `api`: which path is whose; `shards`: orders, and the wait for their replies
@@ -16,6 +16,7 @@
 //! - `security`: what has happened, with aggregation; `trace`: what is dropped while somebody
 //!   looks; `pages`: lists put together from all shards
 //! - `shield`: what of it the kernel drops, and by which means
+//! - `parameters`: what is set, and setting it
 //! - `analysis`: which devices are registered, from where, over what; what is out of the ordinary;
 //!   how much more could come
 //! - `latency`: how long messages take, stage by stage; `hgrm`: that as a percentile file
@@ -43,6 +44,7 @@ mod metrics;
 mod moment;
 mod operator;
 mod pages;
+mod parameters;
 mod patience;
 #[cfg(test)]
 mod permissions_tests;
@@ -58,6 +60,7 @@ mod server;
 mod shards;
 mod shield;
 mod suspensions;
+mod tls;
 mod trace;
 mod trends;
 
@@ -70,8 +73,12 @@ pub use self::keep::{BlockChange, Keep, Kept};
 pub use self::latency::Row as LatencyRow;
 pub use self::moment::rfc3339;
 pub use self::operator::Role;
+pub use self::parameters::{
+    ParameterDesk, ParameterDone, ParameterOrder, ParameterRefused, ParameterReply, ParameterRow,
+};
 pub use self::plain::one_line;
 pub use self::query::PAGE_ROWS_MAX;
 pub use self::security::Row as SecurityRow;
 pub use self::server::{Admin, AdminError, Limits, Reins, Settings};
 pub use self::shards::Shards;
+pub use self::tls::Certificate;

@@ -31,6 +31,10 @@ const TABLE: &[(&str, &str, Needs)] = &[
     ("DELETE", "/api/v1/trace/{trace}", OPERATE),
     ("GET", "/api/v1/shield", READ),
     ("PUT", "/api/v1/shield", ADMIN),
+    ("GET", "/api/v1/history", READ),
+    ("GET", "/api/v1/history/{aor}", READ),
+    ("GET", "/api/v1/failed", READ),
+    ("GET", "/api/v1/trends", READ),
     ("GET", "/api/v1/latency", READ),
     ("GET", "/metrics", READ),
     ("GET", "/api/v1/devices", READ),
@@ -53,6 +57,10 @@ const TABLE: &[(&str, &str, Needs)] = &[
     ("GET", "/api/v1/tokens", ADMIN),
     ("POST", "/api/v1/tokens", ADMIN),
     ("DELETE", "/api/v1/tokens/{name}", ADMIN),
+    ("GET", "/api/v1/parameters", READ),
+    ("GET", "/api/v1/parameters/{name}", READ),
+    ("PUT", "/api/v1/parameters/{name}", ADMIN),
+    ("DELETE", "/api/v1/parameters/{name}", ADMIN),
 ];
 
 #[test]

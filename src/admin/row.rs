@@ -107,10 +107,10 @@ impl Row {
             round_trip_last_ms: round_trip.map(|trip| millis(trip.last)),
             in_call: binding.is_in_call(),
             path: some_text(binding.path()),
-            instance: binding.instance().map(text),
+            instance: binding.instance().map(|instance| text(&instance.text())),
             reg_id: binding.reg_id(),
             q: binding.q().map(|q| f32::from(q.0) / 1000.0),
-            call_id: some_text(binding.call_id()),
+            call_id: binding.call_id().text().and_then(|call_id| some_text(&call_id)),
             cseq: came.then(|| binding.cseq()),
             provided: binding.is_static(),
             ..Row::absent(shard, aor)

@@ -17,11 +17,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
 use super::access::Token;
@@ -32,8 +34,10 @@ use super::identity::{Identity, Policy};
 use super::keep::Keep;
 use super::latency::keep_windows;
 use super::operator::From;
+use super::parameters::{ParameterDesk, ParameterRow, Parameters};
 use super::patience::Patience;
 use super::shards::Shards;
+use super::tls::Certificate;
 use crate::time::UnixTime;
 
 /// Longest head of a request, bytes.
@@ -63,6 +67,8 @@ pub struct Settings {
     pub audit: AuditSettings,
     /// What holds for whoever comes.
     pub policy: Policy,
+    /// What it shows; plain HTTP without.
+    pub certificate: Option<Certificate>,
 }
 
 impl Settings {
@@ -77,6 +83,7 @@ impl Settings {
             data: None,
             audit: AuditSettings::default(),
             policy: Policy::default(),
+            certificate: None,
             analysis: analysis::Settings::default(),
         }
     }
@@ -173,6 +180,8 @@ counts! {
     refused_per_source,
     /// Connections closed because their network may not reach this interface.
     refused_network,
+    /// Connections on which no TLS session came to be.
+    refused_handshakes,
     /// Connections that could not be taken up.
     accept_errors,
     /// Connections that broke, or were closed because their client took too long.
@@ -188,6 +197,23 @@ counts! {
 pub struct Reins(Api);
 
 impl Reins {
+    /// Has it show these parameters from now on.
+    pub fn show_parameters(&self, rows: Vec<ParameterRow>) {
+        self.0.parameters.show(rows);
+    }
+
+    /// Has it give orders about parameters to this desk.
+    pub fn open_parameters(&self, desk: ParameterDesk) {
+        self.0.parameters.open(desk);
+    }
+
+    /// Has it show another certificate to connections that come from now on. Whether it shows one
+    /// at all is decided at the start: that it does.
+    pub fn present(&self, certificate: Certificate) -> bool {
+        let shown = self.0.certificate.as_ref();
+        shown.map(|shown| drop(shown.send_replace(certificate))).is_some()
+    }
+
     /// Has it obey another policy from now on; connections that are open stay so.
     pub fn obey(&self, policy: Policy) {
         self.0.identity.obey(policy);
@@ -227,7 +253,8 @@ impl Admin {
         told: Tell,
         keep: Option<Keep>,
     ) -> Result<Admin, AdminError> {
-        let Settings { listen, token, limits, started, data, audit, policy, analysis } = settings;
+        let Settings { listen, token, limits, started, data, audit, policy, .. } = settings;
+        let Settings { analysis, certificate, .. } = settings;
         let failed =
             |operation| move |source| AdminError::System { operation, address: listen, source };
         let listener = StdListener::bind(listen).map_err(failed("listening"))?;
@@ -244,8 +271,9 @@ impl Admin {
         };
         let counts = Arc::new(Counts::default());
         let (windows, last_window) = watch::channel(None);
-        let served_at = format!("http://{}", on_this_host(address));
-        let identity = Identity::new(data, token, false, policy, Arc::clone(&told));
+        let secure = certificate.is_some();
+        let served_at = format!("{}://{}", scheme(secure), on_this_host(address));
+        let identity = Identity::new(data, token, secure, policy, Arc::clone(&told));
         let identity = identity.map_err(AdminError::Kept)?;
         identity.say_setup(&served_at).map_err(AdminError::Kept)?;
         let in_audit = |error| AdminError::Kept(format!("cannot open the audit: {error}"));
@@ -254,6 +282,8 @@ impl Admin {
             shards,
             identity,
             audit,
+            parameters: Parameters::default(),
+            certificate: certificate.map(|certificate| watch::channel(certificate).0),
             served_at,
             request_max: limits.request_max,
             started,
@@ -277,6 +307,18 @@ impl Admin {
             })
             .map_err(failed("starting a thread"))?;
         Ok(Admin { address, reins, stop, thread: Some(thread) })
+    }
+
+    /// Whether whoever is on this host comes in without anything to show.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.reins.0.identity.is_open_here()
+    }
+
+    /// `https`, or `http` where it shows no certificate.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        scheme(self.reins.0.certificate.is_some())
     }
 
     /// Where it listens.
@@ -340,7 +382,7 @@ impl Server {
                         } else if self.has_room(&sources, source) {
                             let task = connections.spawn(self.connection(stream, from));
                             sources.insert(task.id(), source);
-                        } else {
+                        } else if self.api.certificate.is_none() {
                             turn_away(&stream);
                         }
                     }
@@ -376,36 +418,68 @@ impl Server {
     fn connection(&self, stream: TcpStream, from: SocketAddr) -> impl Future<Output = ()> + use<> {
         let Limits { head_max, write_max, connection_max, .. } = self.limits;
         let (router, counts) = (self.router.clone(), Arc::clone(&self.counts));
-        let mut stopped = self.stopped.clone();
+        let stopped = self.stopped.clone();
+        let certificate = self.api.certificate.as_ref().map(|shown| shown.borrow().clone());
         async move {
             // An answer is one write; there is nothing to wait for.
             let _ = stream.set_nodelay(true);
-            let service = service_fn(move |mut request: Request<Incoming>| {
-                request.extensions_mut().insert(From(from));
-                router.clone().call(request)
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(head_max)
-                .max_headers(HEADERS_MAX)
-                .max_buf_size(HEAD_BYTES_MAX)
-                .serve_connection(TokioIo::new(Patience::new(stream, write_max)), service);
-            let mut connection = std::pin::pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => Some(ended),
-                _ = stopped.wait_for(|stop| *stop) => None,
-                () = sleep(connection_max) => None,
-            };
-            let ended = match ended {
-                Some(ended) => ended.is_ok(),
-                None => {
-                    // The request under way is the last.
-                    connection.as_mut().graceful_shutdown();
-                    timeout(head_max, connection).await.is_ok_and(|ended| ended.is_ok())
+            let stream = Patience::new(stream, write_max);
+            let one = Connection { router, from, head_max, connection_max, stopped };
+            let ended = match certificate {
+                None => one.serve(stream).await,
+                Some(Certificate(config)) => {
+                    let handshake = TlsAcceptor::from(config).accept(stream);
+                    match timeout(head_max, handshake).await {
+                        Ok(Ok(stream)) => one.serve(stream).await,
+                        _ => {
+                            counts.refused_handshakes.fetch_add(1, Ordering::Relaxed);
+                            return;
+                        }
+                    }
                 }
             };
             if !ended {
                 counts.broken.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// One connection, and what it is served by.
+struct Connection {
+    router: Router,
+    from: SocketAddr,
+    head_max: Duration,
+    connection_max: Duration,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Connection {
+    /// Serves it to its end. Returns whether that was a good one.
+    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin) -> bool {
+        let Connection { router, from, head_max, connection_max, mut stopped } = self;
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(From(from));
+            router.clone().call(request)
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(head_max)
+            .max_headers(HEADERS_MAX)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => Some(ended),
+            _ = stopped.wait_for(|stop| *stop) => None,
+            () = sleep(connection_max) => None,
+        };
+        match ended {
+            Some(ended) => ended.is_ok(),
+            None => {
+                // The request under way is the last.
+                connection.as_mut().graceful_shutdown();
+                timeout(head_max, connection).await.is_ok_and(|ended| ended.is_ok())
             }
         }
     }
@@ -417,6 +491,10 @@ fn on_this_host(listen: SocketAddr) -> String {
         return listen.to_string();
     }
     format!("localhost:{}", listen.port())
+}
+
+const fn scheme(secure: bool) -> &'static str {
+    if secure { "https" } else { "http" }
 }
 
 /// As much of an answer as can be given without waiting.

@@ -10,7 +10,8 @@ use super::reload::Prepare;
 use super::say::note;
 use super::server::Server;
 use crate::admin::{
-    self, Admin, AnalysisSettings, AuditSettings, BlockChange, Places, Shards, Tell, Terms, Token,
+    self, Admin, AnalysisSettings, AuditSettings, BlockChange, Certificate, Places, Shards, Tell,
+    Terms, Token,
 };
 use crate::config::{self, Settings};
 use crate::flow::Transport;
@@ -65,13 +66,19 @@ pub fn settings(
         files: of.audit_files.into(),
     };
     let data = data.map(Path::to_owned);
-    let policy = policy(of);
+    let (policy, certificate) = (policy(of), certificate(of)?);
     let places = Places::open(&settings.analysis.databases)
         .map_err(|error| Failure::new(error.to_string()))?;
     admin::check_webhook(&settings.analysis.alerts).map_err(Failure::new)?;
     let analysis = AnalysisSettings { terms: terms(settings), places };
     let all = admin::Settings::new(listen, started);
-    Ok(Some(admin::Settings { token, data, audit, policy, analysis, ..all }))
+    Ok(Some(admin::Settings { token, data, audit, policy, certificate, analysis, ..all }))
+}
+
+/// What it shows, if it is to show anything.
+fn certificate(of: &config::Admin) -> Result<Option<Certificate>, Failure> {
+    let (Some(certificate), Some(key)) = (&of.certificate, &of.key) else { return Ok(None) };
+    Certificate::load(certificate, key).map(Some).map_err(Failure::new)
 }
 
 /// What the analysis obeys.
@@ -124,9 +131,15 @@ pub fn prepare(reins: admin::Reins) -> Prepare {
         let files = &terms.analysis.databases;
         admin::check_webhook(&terms.analysis.alerts).map_err(Failure::new)?;
         let places = reins.places(files).map_err(|error| Failure::new(error.to_string()))?;
+        let certificate = certificate(&settings.admin)?;
         Ok(Box::new(move || {
             reins.obey(policy);
             reins.analyse(terms, places);
+            if let Some(certificate) = certificate
+                && !reins.present(certificate)
+            {
+                note("admin.certificate: the interface speaks TLS from the next start");
+            }
         }))
     })
 }
@@ -171,15 +184,18 @@ pub fn start(
         Some(history) => shards.with_history(history),
         None => shards,
     };
-    let (open, listen) = (settings.token.is_none(), settings.listen);
+    let (listen, secure) = (settings.listen, settings.certificate.is_some());
     let told: Tell = Arc::new(|line: &str| note(line));
     let keep = server.blocks.as_ref().map(keep_blocks);
     let started = Admin::start(settings, shards, told, keep)
         .map_err(|error| Failure::new(error.to_string()))?;
-    if open {
+    if started.is_open() {
         note("the admin interface asks nobody on this host for a token");
-    } else if !listen.ip().is_loopback() {
-        note("the admin interface is plain HTTP: whoever can listen on the way reads the token");
+    }
+    if !listen.ip().is_loopback() && !secure {
+        note(
+            "the admin interface is plain HTTP: whoever can listen on the way reads what opens it",
+        );
     }
     Ok(started)
 }

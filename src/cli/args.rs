@@ -74,7 +74,8 @@ pub struct ServeArgs {
     /// How datagrams are moved: mmsg or uring.
     #[arg(long, value_name = "NAME")]
     pub backend: Option<String>,
-    /// Opens the admin interface here: HTTP API and metrics. Beyond loopback it needs a token.
+    /// Opens the admin interface here: HTTP API and metrics. Nobody beyond this host is served
+    /// before an operator has a password, or without a token.
     #[arg(long, value_name = "HOST:PORT")]
     pub admin: Option<String>,
     /// What opens the admin interface. Others on this host can see it here; AORTA_ADMIN_TOKEN and
@@ -125,6 +126,9 @@ pub struct ConfigArgs {
     /// The settings.
     #[command(flatten)]
     pub settings: SettingsArgs,
+    /// Directory of the data of `aorta serve`: what operators set while it ran lies over the rest.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
     /// What to do with them; shows them unless given.
     #[command(subcommand)]
     pub command: Option<ConfigCommand>,
@@ -168,7 +172,7 @@ pub enum AuditCommand {
 #[derive(Args, Clone, Debug)]
 pub struct CtlArgs {
     /// Where the admin interface is; AORTA_ADMIN says so too, 127.0.0.1:8060 unless given.
-    #[arg(long, value_name = "HOST:PORT", global = true)]
+    #[arg(long, value_name = "[https://]HOST:PORT", global = true)]
     pub admin: Option<String>,
     /// What opens it; AORTA_ADMIN_TOKEN does too, and keeps it from others on this host.
     #[arg(long, value_name = "TOKEN", global = true, conflicts_with = "token_file")]
@@ -176,6 +180,10 @@ pub struct CtlArgs {
     /// A file with the token.
     #[arg(long, value_name = "FILE", global = true)]
     pub token_file: Option<PathBuf>,
+    /// Over https, the authorities that may have signed its certificate, PEM; those this host
+    /// trusts unless given, or AORTA_ADMIN_CACERT says so.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub cacert: Option<PathBuf>,
     /// Answers as JSON, for programs.
     #[arg(long, global = true)]
     pub json: bool,
@@ -252,6 +260,9 @@ pub enum CtlCommand {
     Events(EventsArgs),
     /// Shows what is dropped without an answer, from now on and for a while.
     Trace(TraceArgs),
+    /// What is set, and setting it while the registrar runs.
+    #[command(subcommand)]
+    Param(ParamCommand),
     /// How long messages take, stage by stage, at each shard and all together.
     Latency(LatencyArgs),
     /// Which devices are registered, by what they call themselves.
@@ -407,6 +418,50 @@ pub struct LatencyArgs {
     /// milliseconds, for HdrHistogram's plotter.
     #[arg(long)]
     pub hgrm: bool,
+}
+
+/// Below `aorta ctl param`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ParamCommand {
+    /// Lists parameters with their values and where those came from.
+    List {
+        /// Only those with this in their key, alias or meaning.
+        text: Option<String>,
+        /// Only those that differ from their default.
+        #[arg(long)]
+        set: bool,
+    },
+    /// Shows everything about one.
+    Get {
+        /// Its key, or its SS_ name.
+        name: String,
+    },
+    /// Sets one. Asks first, unless its input is no terminal.
+    Set {
+        /// Its key, or its SS_ name.
+        name: String,
+        /// Its value, as in a file.
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+        /// Why, for the audit.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// Does not ask.
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Takes back what an operator set: what the configuration says holds again. Asks first, unless
+    /// its input is no terminal.
+    Unset {
+        /// Its key, or its SS_ name.
+        name: String,
+        /// Why, for the audit.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// Does not ask.
+        #[arg(long, short)]
+        yes: bool,
+    },
 }
 
 /// Below `aorta ctl suspensions`.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::args::{ConfigArgs, ConfigCommand};
 use super::say::{note, print};
-use super::{Failure, accounts, settings};
+use super::{Failure, accounts, parameters, settings};
 use crate::config::Described;
 
 /// Shows the settings, or checks a file.
@@ -18,6 +18,10 @@ pub fn run(args: &ConfigArgs) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let settings = settings::load(&args.settings)?;
+    let settings = match &args.data {
+        Some(data) => parameters::over(&settings, data)?,
+        None => settings,
+    };
     settings.check().map_err(|refusal| Failure::new(refusal.to_string()))?;
     let rows: Vec<Described> = settings.describe().collect();
     let width = |column: fn(&Described) -> &str| {

@@ -14,6 +14,7 @@ mod ctl;
 mod demo;
 mod history;
 mod latency;
+mod parameters;
 mod reload;
 mod report;
 mod say;

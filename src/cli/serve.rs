@@ -6,13 +6,18 @@
 //! too.
 
 use std::process::ExitCode;
+use std::thread;
+
+use crossbeam::channel::{Sender, bounded};
 
 use super::args::ServeArgs;
+use super::parameters::Layer;
 use super::say::{note, show};
 use super::security::Security;
 use super::server::Server;
 use super::watch::Watch;
 use super::{Failure, admin, history, report, settings, shield};
+use crate::admin::{Admin, ParameterOrder, ParameterReply};
 use crate::config::Serve;
 use crate::reactor::{Signal, Signals};
 use crate::store::SecurityLog;
@@ -22,7 +27,9 @@ use crate::store::SecurityLog;
 pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     // Before any thread is there: each inherits the blocked signals.
     let signals = Signals::block().map_err(|error| Failure::new(error.to_string()))?;
-    let settings = settings::for_serve(args)?;
+    let base = settings::for_serve(args)?;
+    let mut layer = Layer::open(args.data.as_deref(), base.clone())?;
+    let settings = layer.rebase(base)?;
     let admin = admin::settings(&settings, args.admin_token.as_deref(), args.data.as_deref())?;
     let log = security_log(&settings.serve)?;
     let mut server = Server::start(&settings, args.data.as_deref())?;
@@ -31,9 +38,17 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         history::start(&settings.history, &server, args.data.as_deref(), admin.is_some(), vec![])?;
     let past = history.as_ref().map(history::Keeping::desk);
     let admin = admin.map(|admin| admin::start(admin, &server, shield.desk(), past)).transpose()?;
-    if let Some(admin) = &admin {
-        server.on_reload(admin::prepare(admin.reins()));
+    let (events, happened) = bounded(EVENTS_MAX);
+    let reins = admin.as_ref().map(Admin::reins);
+    if let Some(reins) = &reins {
+        server.on_reload(admin::prepare(reins.clone()));
+        reins.show_parameters(layer.rows(&server));
+        let events = events.clone();
+        // Where there is no room, or nobody who takes it, it goes unanswered with this.
+        let desk = move |order, reply| drop(events.try_send(Event::Parameter(order, reply)));
+        reins.open_parameters(Box::new(desk));
     }
+    await_signals(signals, events)?;
     note(format_args!(
         "{} accounts in {} domains, {} reactors on CPUs {:?}",
         server.accounts,
@@ -53,28 +68,39 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         show(format_args!("listening {transport} {address}"));
     }
     if let Some(admin) = &admin {
-        show(format_args!("listening http {}", admin.address()));
+        show(format_args!("listening {} {}", admin.scheme(), admin.address()));
     }
     let watch = Watch::start(server.running.controllers().to_vec());
     let security = Security::start(server.running.controllers().to_vec(), log);
     show("ready");
-    loop {
-        match signals.wait_for_signal() {
-            Signal::Terminate | Signal::Interrupt => break,
-            Signal::Reload => {
-                match settings::for_serve(args).and_then(|settings| server.reload(settings)) {
+    while let Ok(event) = happened.recv() {
+        match event {
+            Event::Signal(Signal::Terminate | Signal::Interrupt) => break,
+            Event::Signal(Signal::Reload) => {
+                let read = settings::for_serve(args).and_then(|base| layer.rebase(base));
+                match read.and_then(|settings| server.reload(settings)) {
                     Ok(changes) => note(format_args!("SIGHUP: {changes}")),
                     Err(failure) => {
                         note(format_args!("SIGHUP: nothing changed: {}", failure.into_line()));
                     }
                 }
+                if let Some(reins) = &reins {
+                    reins.show_parameters(layer.rows(&server));
+                }
+            }
+            Event::Parameter(order, reply) => {
+                let done = layer.carry_out(&mut server, &order);
+                if let Some(reins) = &reins {
+                    reins.show_parameters(layer.rows(&server));
+                }
+                reply(done);
             }
         }
     }
     note("stopping");
     drop((watch, security));
     // Nobody asks shards that are about to go.
-    drop(admin);
+    drop((admin, reins));
     // What the shards have to tell is written before they go.
     drop(history);
     // It keeps the sockets open.
@@ -83,6 +109,23 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         show(line);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What may wait for the thread that serves.
+const EVENTS_MAX: usize = 64;
+
+/// What the thread that serves waits for.
+enum Event {
+    Signal(Signal),
+    Parameter(ParameterOrder, ParameterReply),
+}
+
+/// Has signals arrive beside whatever else happens. The thread ends with the process: nothing but a
+/// signal wakes it.
+fn await_signals(signals: Signals, events: Sender<Event>) -> Result<(), Failure> {
+    let wait = move || while events.send(Event::Signal(signals.wait_for_signal())).is_ok() {};
+    let started = thread::Builder::new().name("signals".into()).spawn(wait);
+    started.map(drop).map_err(|error| Failure::new(format!("cannot start a thread: {error}")))
 }
 
 /// The file of security events, if one is set.

@@ -113,6 +113,10 @@ impl Server {
             })
             .collect();
         drop(subscribers);
+        // Each reactor has a few tables that grow, most of them at the same numbers; and whoever
+        // comes first opens several.
+        reactor::keep_tables_ready((2 * usize::from(shards) + 6).min(16))
+            .map_err(|error| Failure::new(format!("cannot start a thread: {error}")))?;
         let reactors = reactor::Settings {
             listen,
             listen_streams,

@@ -29,7 +29,8 @@ pub fn load(args: &SettingsArgs) -> Result<Settings, Failure> {
     Ok(settings)
 }
 
-/// The settings of `aorta serve`: those of [`load`], with its own options over them.
+/// The settings of `aorta serve` without what operators set: those of [`load`], with its own
+/// options over them.
 ///
 /// # Errors
 /// As [`load`]; also values that do not go together.

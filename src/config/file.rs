@@ -57,7 +57,7 @@ pub fn load(text: &str, file_name: &str) -> Result<Settings, Vec<Refusal>> {
     }
     file.refusals.sort_by_key(|refusal| match refusal.origin {
         Origin::File { line, .. } => line,
-        Origin::Default | Origin::CommandLine => 0,
+        Origin::Default | Origin::CommandLine | Origin::Operator => 0,
     });
     Err(file.refusals)
 }

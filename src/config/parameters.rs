@@ -67,7 +67,7 @@ macro_rules! table {
 }
 
 /// Every parameter there is.
-pub static PARAMETERS: [Parameter; 149] = table![
+pub static PARAMETERS: [Parameter; 150] = table![
     "registrar.replace", "SS_ENDPOINT_REGISTER_REPLACE", None,
     {word Replace registrar.replace},
     "A REGISTER over the limit of bindings removes a binding (On), is refused (Off), or removes \
@@ -162,6 +162,10 @@ pub static PARAMETERS: [Parameter; 149] = table![
     "registrar.user_parameters", "", None,
     {word UserParameters registrar.user_parameters},
     "Parameters inside the user part of a URI are part of the account's name, or cut away";
+    "registrar.compact", "", None,
+    {switch registrar.compact},
+    "Of Call-IDs, and of User-Agents that few phones have, only hashes are kept: a smaller \
+     binding, of which management shows neither";
     "auth.nonce_lifetime", "", Seconds,
     {whole 30-86400 auth.nonce_lifetime_s},
     "Age at which a nonce is stale; shorter than the refresh of phones makes every refresh cost \

@@ -49,6 +49,7 @@ fn the_defaults_are_the_documented_ones() {
         ("registrar.subscription_expires_default", "3761"),
         ("registrar.watchers", ""),
         ("registrar.user_parameters", "keep"),
+        ("registrar.compact", "Off"),
         ("auth.nonce_lifetime", "3600"),
         ("auth.algorithms", "MD5"),
         ("auth.challenge_code", "401"),

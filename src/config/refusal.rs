@@ -18,6 +18,8 @@ pub enum Origin {
     },
     /// An option of the command line.
     CommandLine,
+    /// An operator, while it ran.
+    Operator,
 }
 
 impl fmt::Display for Origin {
@@ -26,6 +28,7 @@ impl fmt::Display for Origin {
             Origin::Default => f.write_str("default"),
             Origin::File { name, line } => write!(f, "{name}:{line}"),
             Origin::CommandLine => f.write_str("command line"),
+            Origin::Operator => f.write_str("operator"),
         }
     }
 }

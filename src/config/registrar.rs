@@ -74,6 +74,9 @@ pub struct Registrar {
     /// Networks whose senders may watch any address-of-record, at most
     /// [`NETWORKS_MAX`](crate::limits::NETWORKS_MAX); others may watch their own. Default none.
     pub watchers: Vec<IpNet>,
+    /// Of the Call-ID of a registration, and of a User-Agent that few phones have, only a hash is
+    /// kept: enough for every rule of registration, and fewer bytes. Default false.
+    pub compact: bool,
     /// What is done with parameters inside the user part of a URI, as in
     /// `sip:+1555;phone-context=x@example.com`. Default [`UserParameters::Keep`].
     pub user_parameters: UserParameters,
@@ -109,6 +112,7 @@ impl Default for Registrar {
             subscription_expires_max_s: 86_400,
             subscription_expires_default_s: 3761,
             watchers: Vec::new(),
+            compact: false,
             user_parameters: UserParameters::Keep,
         }
     }

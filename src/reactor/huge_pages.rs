@@ -2,10 +2,14 @@
 //! A million bindings lie in a few tables, and whoever comes next is anywhere in them: with pages
 //! of 4 KiB each access walks the page tables, and in a virtual machine those of the host too.
 //!
-//! It asks, and the kernel decides (`/sys/kernel/mm/transparent_hugepage/enabled`); small things
-//! are none of its business.
+//! It asks, and the kernel decides (`/sys/kernel/mm/transparent_hugepage/enabled`). Chunks of
+//! tables are mapped on their boundaries and made ready ahead of time (`ready_tables`). Small
+//! things are the system's, told not to put off until later what then takes long.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+
+use crate::reactor::ready_tables::{self, HUGE};
+use crate::table::CHUNK_BYTES;
 
 /// What is at least so large is a table. glibc maps it on its own, so nothing else is in its pages.
 const TABLE_BYTES_MIN: usize = 4 << 20;
@@ -14,6 +18,25 @@ const PAGE: usize = 4096;
 /// The system's allocator, with huge pages for tables.
 #[derive(Debug)]
 pub struct HugePages;
+
+impl HugePages {
+    /// Has the system's allocator do its work piece by piece: what is given back is joined with its
+    /// neighbours at once instead of a million pieces at a time, and what is free at the end stays,
+    /// since whoever comes next needs it. To be called once, before there are threads.
+    pub fn no_pauses() {
+        #[cfg(target_env = "gnu")]
+        // SAFETY: it sets two numbers of the allocator.
+        unsafe {
+            libc::mallopt(libc::M_MXFAST, 0);
+            libc::mallopt(libc::M_TRIM_THRESHOLD, -1);
+        }
+    }
+}
+
+/// Whether this is a chunk of a table, which is mapped on its own.
+fn is_chunk(layout: Layout) -> bool {
+    layout.size() == CHUNK_BYTES && layout.align() <= HUGE
+}
 
 /// Asks for huge pages where `bytes` bytes from `start` on are a table.
 fn advise(start: *mut u8, bytes: usize) {
@@ -27,9 +50,13 @@ fn advise(start: *mut u8, bytes: usize) {
     unsafe { libc::madvise(start.add(skipped).cast(), whole, libc::MADV_HUGEPAGE) };
 }
 
-// SAFETY: memory is the system allocator's in every case, and each call hands on what it was given.
+// SAFETY: memory is the system allocator's or a mapping of its own, as the size alone says, and
+// each call hands on what it was given.
 unsafe impl GlobalAlloc for HugePages {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if is_chunk(layout) {
+            return ready_tables::take();
+        }
         // SAFETY: the caller's promise is the system's condition.
         let start = unsafe { System.alloc(layout) };
         advise(start, layout.size());
@@ -37,6 +64,9 @@ unsafe impl GlobalAlloc for HugePages {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if is_chunk(layout) {
+            return ready_tables::take();
+        }
         // SAFETY: as above.
         let start = unsafe { System.alloc_zeroed(layout) };
         advise(start, layout.size());
@@ -44,11 +74,28 @@ unsafe impl GlobalAlloc for HugePages {
     }
 
     unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
+        if is_chunk(layout) {
+            // SAFETY: as above; all of this size were taken there.
+            return unsafe { ready_tables::give_back(start) };
+        }
         // SAFETY: as above; it came from the system's allocator.
         unsafe { System.dealloc(start, layout) }
     }
 
     unsafe fn realloc(&self, start: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        // SAFETY: the caller promises that it is a layout.
+        let wanted = unsafe { Layout::from_size_align_unchecked(bytes, layout.align()) };
+        if is_chunk(layout) || is_chunk(wanted) {
+            // SAFETY: both blocks are at least as long as what is copied, and are two.
+            return unsafe {
+                let new = self.alloc(wanted);
+                if !new.is_null() {
+                    new.copy_from_nonoverlapping(start, bytes.min(layout.size()));
+                    self.dealloc(start, layout);
+                }
+                new
+            };
+        }
         // SAFETY: as above; it came from the system's allocator.
         let start = unsafe { System.realloc(start, layout, bytes) };
         advise(start, bytes);
@@ -101,6 +148,29 @@ mod tests {
             }
             HugePages.dealloc(zeroed, table);
             HugePages.dealloc(grown, table);
+        }
+    }
+
+    #[test]
+    fn a_chunk_of_a_table_becomes_one_and_ceases_to_be_one_with_what_is_in_it() {
+        let layout = |bytes| Layout::from_size_align(bytes, 64).unwrap();
+        let (small, chunk, large) =
+            (layout(64 << 10), layout(CHUNK_BYTES), layout(CHUNK_BYTES + 64));
+        // SAFETY: sizes are not zero, every block is given back once with the layout it has.
+        unsafe {
+            let start = HugePages.alloc(small);
+            start.write(7);
+            start.add(small.size() - 1).write(9);
+            let start = HugePages.realloc(start, small, chunk.size());
+            assert!(start.addr().is_multiple_of(HUGE));
+            start.add(chunk.size() - 1).write(5);
+            let start = HugePages.realloc(start, chunk, large.size());
+            let read = |at: usize| start.add(at).read();
+            assert_eq!((read(0), read(small.size() - 1), read(chunk.size() - 1)), (7, 9, 5));
+            HugePages.dealloc(start, large);
+            let zeroed = HugePages.alloc_zeroed(chunk);
+            assert_eq!((zeroed.read(), zeroed.add(chunk.size() - 1).read()), (0, 0));
+            HugePages.dealloc(zeroed, chunk);
         }
     }
 }

@@ -301,8 +301,11 @@ fn contact(
         out.put(&[digit(t / 1000), b'.', digit(t / 100), digit(t / 10), digit(t)])?;
     }
     if !binding.is_static() {
-        out.put(b"\" callid=\"")?;
-        escaped(out, binding.call_id())?;
+        // RFC 3680 5.1 lets it be left out.
+        if let Some(call_id) = binding.call_id().text() {
+            out.put(b"\" callid=\"")?;
+            escaped(out, &call_id)?;
+        }
         out.put(b"\" cseq=\"")?;
         out.number(binding.cseq().into())?;
     }
@@ -312,7 +315,7 @@ fn contact(
     if let Some(instance) = binding.instance() {
         // As it stood in Contact, quotes included (RFC 5628 5 shows it so).
         out.put(b"<unknown-param name=\"+sip.instance\">&quot;")?;
-        escaped(out, instance)?;
+        escaped(out, &instance.text())?;
         out.put(b"&quot;</unknown-param>")?;
     }
     if let Some(reg_id) = binding.reg_id() {
@@ -326,7 +329,7 @@ fn contact(
     {
         let mut gruu = GruuText::new();
         let secure = binding.contact().get(4).is_some_and(|&byte| byte | 0x20 == b's');
-        if write_public(aor, secure, instance, &mut gruu).is_some() {
+        if write_public(aor, secure, &instance.text(), &mut gruu).is_some() {
             out.put(b"<gr:pub-gruu xmlns:gr=\"urn:ietf:params:xml:ns:gruuinfo\" uri=\"")?;
             escaped(out, &gruu)?;
             out.put(b"\"/>")?;

@@ -1,4 +1,5 @@
-//! The flow a REGISTER came by, in 18 bytes: what a binding keeps of a [`Flow`]. A connection
+//! The flow a REGISTER came by, in 18 bytes or, as a binding keeps it (`packed`), in two and as
+//! many as its kind needs. A connection
 //! leaves room for the two links that chain the bindings of one connection (`connections`), so
 //! that index costs a binding over datagrams nothing.
 
@@ -71,8 +72,9 @@ impl From<Flow> for CompactFlow {
 
 const SLOT: usize = 0;
 const GENERATION: usize = 4;
-const NEXT: usize = 8;
-const PREVIOUS: usize = 12;
+/// Where the links of a chain stand among the bytes of a connection.
+pub(super) const NEXT: usize = 8;
+pub(super) const PREVIOUS: usize = 12;
 
 impl CompactFlow {
     fn word(&self, at: usize) -> u32 {
@@ -86,7 +88,38 @@ impl CompactFlow {
     }
 
     pub fn is_connection(&self) -> bool {
-        self.kind >= TCP
+        Self::is_kind_of_connection(self.kind)
+    }
+
+    /// Whether flows of a kind are connections.
+    pub fn is_kind_of_connection(kind: u8) -> bool {
+        kind >= TCP
+    }
+
+    /// Kind and number.
+    pub fn head(&self) -> (u8, u8) {
+        (self.kind, self.number)
+    }
+
+    /// How many bytes a flow of a kind needs beside its head.
+    pub fn packed_len(kind: u8) -> usize {
+        match kind {
+            DATAGRAM => 0,
+            DATAGRAM_TO_V4 => 4,
+            _ => 16,
+        }
+    }
+
+    /// Those bytes.
+    pub fn packed(&self) -> &[u8] {
+        &self.bytes[..Self::packed_len(self.kind)]
+    }
+
+    /// The flow of a head and of the bytes [`CompactFlow::packed`] gave.
+    pub fn unpack(kind: u8, number: u8, packed: &[u8]) -> CompactFlow {
+        let mut flow = CompactFlow { kind, number, bytes: [0; 16] };
+        flow.bytes[..packed.len()].copy_from_slice(packed);
+        flow
     }
 
     pub fn connection(&self) -> Option<ConnectionId> {
@@ -136,16 +169,6 @@ impl CompactFlow {
     pub fn links(&self) -> (u32, u32) {
         debug_assert!(self.is_connection());
         (self.word(NEXT), self.word(PREVIOUS))
-    }
-
-    pub fn set_next(&mut self, slot: u32) {
-        debug_assert!(self.is_connection());
-        self.set_word(NEXT, slot);
-    }
-
-    pub fn set_previous(&mut self, slot: u32) {
-        debug_assert!(self.is_connection());
-        self.set_word(PREVIOUS, slot);
     }
 
     /// The bytes that say which flow it is, for a token (RFC 5626 5.2).
@@ -216,8 +239,8 @@ mod tests {
         let flow = flows().pop().unwrap();
         let plain = CompactFlow::from(flow);
         let mut chained = plain;
-        chained.set_next(7);
-        chained.set_previous(9);
+        chained.set_word(NEXT, 7);
+        chained.set_word(PREVIOUS, 9);
         assert_eq!(plain.links(), (NIL, NIL));
         assert_eq!(chained.links(), (7, 9));
         assert!(chained.is_same(&plain));

@@ -26,7 +26,7 @@ fn hash(id: ConnectionId) -> u64 {
 
 /// The connection of what was chained by one.
 fn connection(slots: &Chunks<Slot>, index: u32) -> ConnectionId {
-    slots[index as usize].binding.compact_flow().connection().expect("it is chained by one")
+    slots[index as usize].binding.flow().connection().expect("it is chained by one")
 }
 
 impl Connections {
@@ -46,13 +46,13 @@ impl Connections {
         match next {
             Some(next) => {
                 self.first.replace(hash(id), next, index);
-                slots[next as usize].binding.compact_flow_mut().set_previous(index);
+                slots[next as usize].binding.set_previous(index);
             }
             None => self.first.insert(hash(id), index, |index| hash(connection(slots, index))),
         }
-        let flow = slots[index as usize].binding.compact_flow_mut();
-        flow.set_next(next.unwrap_or(NIL));
-        flow.set_previous(NIL);
+        let binding = &mut slots[index as usize].binding;
+        binding.set_next(next.unwrap_or(NIL));
+        binding.set_previous(NIL);
     }
 
     /// Takes the binding in slot `index`, which was on `id` with these links, out of its chain.
@@ -64,10 +64,10 @@ impl Connections {
         (next, previous): (u32, u32),
     ) {
         if next != NIL {
-            slots[next as usize].binding.compact_flow_mut().set_previous(previous);
+            slots[next as usize].binding.set_previous(previous);
         }
         if previous != NIL {
-            slots[previous as usize].binding.compact_flow_mut().set_next(next);
+            slots[previous as usize].binding.set_next(next);
         } else if next != NIL {
             self.first.replace(hash(id), index, next);
         } else {

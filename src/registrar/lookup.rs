@@ -10,8 +10,9 @@ use ipnet::IpNet;
 
 use crate::registrar::binding::{Binding, BindingId};
 use crate::registrar::location::{AorId, STORED_MAX};
+use crate::registrar::names::Instance;
 use crate::registrar::register::Registrar;
-use crate::registrar::same::{has_uri, same_instance};
+use crate::registrar::same::has_uri;
 use crate::sip::header::contact::QValue;
 use crate::sip::uri::Uri;
 use crate::time::Now;
@@ -98,12 +99,12 @@ impl Registrar {
         }
         let instance = match whom {
             Whom::Aor => None,
-            Whom::Instance(instance) => Some(instance),
+            Whom::Instance(instance) => Some(Instance::Text(instance)),
             Whom::Epoch(_) => of_epoch,
         };
         let is_meant = |binding: &Binding| {
             instance.is_none_or(|wanted| {
-                binding.instance().is_some_and(|instance| same_instance(instance, wanted))
+                binding.instance().is_some_and(|instance| instance.is_same(wanted))
             })
         };
         let is_registered = |provided: &Binding| {

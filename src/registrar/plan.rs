@@ -112,13 +112,13 @@ impl Plan {
         }
         match request.contacts {
             Contacts::Fetch => Ok(()),
-            Contacts::Wildcard => self.decide_wildcard(rules.location, request),
+            Contacts::Wildcard => self.decide_wildcard(rules, request),
             Contacts::List(contacts) => {
                 check_contacts(contacts)?;
                 let present: Present<'_> = registered(rules.location, request.aor).collect();
                 let grant = Grant::new(rules.config, rules.key, request);
                 let mut claims = Claims::default();
-                self.match_contacts(&present, contacts, grant, request, &mut claims)?;
+                self.match_contacts(rules.key, &present, contacts, grant, request, &mut claims)?;
                 let changes = |entry: &Entry| changes_device(request, contacts, &present, entry);
                 if !self.entries.iter().any(|entry| entry.adds() || changes(entry)) {
                     // A refresh is never a replacement, even where the limit has been lowered.
@@ -144,17 +144,13 @@ impl Plan {
         Ok(())
     }
 
-    fn decide_wildcard(
-        &mut self,
-        location: &Location,
-        request: &Register<'_>,
-    ) -> Result<(), Refusal> {
+    fn decide_wildcard(&mut self, rules: Rules<'_>, request: &Register<'_>) -> Result<(), Refusal> {
         // RFC 3261 10.3 step 6: `*` only with an expiration of zero.
         if request.expires != Some(0) {
             return Err(Refusal::WildcardExpires);
         }
-        for (id, binding) in registered(location, request.aor) {
-            check_order(request, binding)?;
+        for (id, binding) in registered(rules.location, request.aor) {
+            check_order(request, binding, rules.key)?;
             self.wiped.push(id);
         }
         Ok(())
@@ -165,6 +161,7 @@ impl Plan {
     /// the order of Call-ID and CSeq is one between requests, not within one.
     fn match_contacts(
         &mut self,
+        key: [u64; 2],
         present: &Present<'_>,
         contacts: &[Contact<'_>],
         grant: Grant,
@@ -183,8 +180,8 @@ impl Plan {
             let stored = stored.map(|(position, &(id, binding))| {
                 (Found::Stored(position, id, binding), binding_flow_key(binding))
             });
-            let key = flow_key(request, contact);
-            let found = find_same(key, earlier.chain(stored), |found| match found {
+            let wanted = flow_key(request, contact);
+            let found = find_same(wanted, earlier.chain(stored), |found| match found {
                 Found::Earlier(_, earlier) => same_uri(&earlier.uri, &contact.uri),
                 Found::Stored(_, _, binding) => has_contact(binding, contact),
             });
@@ -200,7 +197,7 @@ impl Plan {
                     continue;
                 }
                 Some((Found::Stored(position, id, binding), by)) => {
-                    check_order(request, binding)?;
+                    check_order(request, binding, key)?;
                     claims.claim(position);
                     let same_contact = by == By::Contact || has_contact(binding, contact);
                     Some(Target { binding: id, same_contact })
@@ -236,8 +233,13 @@ fn registered(location: &Location, aor: AorId) -> impl Iterator<Item = (BindingI
 }
 
 /// RFC 3261 10.3 steps 6 and 7: where the Call-ID is that of the binding, the CSeq must be higher.
-pub(super) fn check_order(request: &Register<'_>, binding: &Binding) -> Result<(), Refusal> {
-    if request.cseq <= binding.cseq() && request.call_id == binding.call_id() {
+/// `key` is that of hashes.
+pub(super) fn check_order(
+    request: &Register<'_>,
+    binding: &Binding,
+    key: [u64; 2],
+) -> Result<(), Refusal> {
+    if request.cseq <= binding.cseq() && binding.call_id().is(request.call_id, key) {
         return Err(Refusal::StaleCSeq);
     }
     Ok(())

@@ -6,14 +6,16 @@ use std::time::Duration;
 use crate::config::{Registrar as Config, StaticContact};
 use crate::flow::ConnectionId;
 use crate::limits::STATIC_CONTACTS_MAX;
+use crate::registrar::agents::Agents;
 use crate::registrar::binding::{Binding, BindingId, Change, Texts, seconds};
 use crate::registrar::event::{Event, LeaveReason, is_early};
 use crate::registrar::flapping::{Flapping, Party, mark};
 use crate::registrar::gruu::Mint;
 use crate::registrar::location::{AorId, Location};
+use crate::registrar::names::Instance;
 use crate::registrar::plan::{self, Entry, Plan, Rules};
 use crate::registrar::request::{Accepted, Contacts, Listed, Refusal, Register};
-use crate::registrar::same::{flow_key, instance, same_instance};
+use crate::registrar::same::{flow_key, instance};
 use crate::sip::header::contact::{Contact, QValue};
 use crate::time::{Instant, Now};
 
@@ -36,6 +38,7 @@ pub struct Registrar {
     /// Connections that have closed and still have bindings.
     pub(super) closing: Vec<ConnectionId>,
     gruu_epochs: u32,
+    agents: Agents,
     pub(super) unreachable_last: bool,
     total_max: usize,
 }
@@ -53,6 +56,7 @@ impl Registrar {
             flapping: Flapping::default(),
             closing: Vec::new(),
             gruu_epochs: 0,
+            agents: Agents::new(key),
             unreachable_last: false,
             total_max: usize::MAX,
         }
@@ -73,6 +77,24 @@ impl Registrar {
     /// registrar's share of [`Config::total_max`].
     pub fn hold_at_most(&mut self, bindings: usize) {
         self.total_max = bindings;
+    }
+
+    /// Whether bindings are kept in the compact form from their next REGISTER on.
+    #[must_use]
+    pub fn is_compact(&self) -> bool {
+        self.config.compact
+    }
+
+    /// User-Agent texts that are kept once for all bindings that have them.
+    #[must_use]
+    pub fn agents_shared(&self) -> usize {
+        self.agents.count()
+    }
+
+    /// How often a binding had to keep its User-Agent for itself.
+    #[must_use]
+    pub fn agents_not_shared(&self) -> u64 {
+        self.agents.refused()
     }
 
     /// What is stored.
@@ -265,7 +287,8 @@ impl Registrar {
             if reason == LeaveReason::Kicked {
                 accepted.kicked += 1;
                 if let (None, Some(Event::Left { binding, old, .. })) = (loser, outputs.last()) {
-                    let mark = mark(old.instance(), old.contact());
+                    let instance = old.instance().map(|instance| instance.text());
+                    let mark = mark(instance.as_deref(), old.contact());
                     loser = Some(Party { binding: *binding, mark });
                 }
             }
@@ -316,7 +339,8 @@ impl Registrar {
     ) -> BindingId {
         let aor = request.aor;
         let Some(target) = entry.target else {
-            let binding = self.location.insert(Binding::new(aor, change));
+            let binding = Binding::new(aor, change, &mut self.agents);
+            let binding = self.location.insert(binding);
             accepted.added += 1;
             outputs.push(Event::Registered { aor, binding });
             if request.gruu {
@@ -326,11 +350,13 @@ impl Registrar {
         };
         let binding = target.binding;
         let (mut had_gruus, mut other_call_id) = (false, false);
-        let event = self.location.modify(binding, |stored| {
+        let Registrar { location, agents, key, .. } = self;
+        let event = location.modify(binding, |stored| {
             if stored.gruu_epoch() != 0 {
-                if same_instance(stored.instance().unwrap_or_default(), change.texts.instance) {
+                let before = stored.instance().unwrap_or(Instance::Text(b""));
+                if before.is_same(Instance::Text(change.texts.instance)) {
                     had_gruus = true;
-                    other_call_id = stored.call_id() != change.texts.call_id;
+                    other_call_id = !stored.call_id().is(change.texts.call_id, *key);
                 } else {
                     // What led to the device that was here must not lead to this one.
                     stored.set_gruu_epoch(0);
@@ -343,7 +369,7 @@ impl Registrar {
                 let old_flow = (!same_flow).then(|| stored.flow());
                 let keepalive = stored.keepalive();
                 let (last, granted_s) = (stored.refreshed_at(), stored.granted_s());
-                stored.update(change);
+                stored.update(change, agents);
                 let keepalive_changed = stored.keepalive() != keepalive;
                 let early = is_early(stored, last, granted_s);
                 Event::Refreshed {
@@ -357,7 +383,7 @@ impl Registrar {
                     early,
                 }
             } else {
-                let new = stored.changed(change);
+                let new = stored.changed(change, agents);
                 Event::Retargeted { aor, binding, old: std::mem::replace(stored, new) }
             }
         });
@@ -391,7 +417,7 @@ impl Registrar {
             .filter(|&(other, b)| {
                 other != id
                     && b.gruu_epoch() != 0
-                    && b.instance().is_some_and(|other| same_instance(other, instance))
+                    && b.instance().is_some_and(|other| other.is_same(instance))
             })
             .map(|(id, _)| id)
             .collect();
@@ -434,6 +460,7 @@ impl Registrar {
             proven: request.proven,
             keepalive: request.keepalive,
             fingerprint: request.fingerprint,
+            hashed: self.config.compact.then_some(self.key),
         }
     }
 

@@ -8,6 +8,7 @@ use crate::nat::Keepalive;
 use crate::registrar::binding::BindingId;
 use crate::registrar::gruu::Mint;
 use crate::registrar::location::AorId;
+use crate::registrar::names::Instance;
 use crate::sip::header::contact::{Contact, QValue};
 use crate::time::Instant;
 
@@ -265,7 +266,7 @@ pub struct Listed<'a> {
     /// the others the time left, rounded up; seconds.
     pub expires_s: u32,
     /// `+sip.instance` without quotes.
-    pub instance: Option<&'a [u8]>,
+    pub instance: Option<Instance<'a>>,
     /// `reg-id`.
     pub reg_id: Option<u32>,
     /// Its instance is to be told its public GRUU (RFC 5627 5.3), which follows from `instance`.

@@ -10,15 +10,14 @@ use crate::registrar::binding::Binding;
 use crate::registrar::event::LeaveReason;
 use crate::registrar::flapping;
 use crate::registrar::grant::retry_after_s;
+use crate::registrar::names::Instance;
 use crate::registrar::plan::{Claims, Entry, Plan, Present, Rules, Target, check_order};
 use crate::registrar::request::{Refusal, Register};
-use crate::registrar::same::{
-    binding_flow_key, flow_key, has_contact, instance, is_own_device, same_instance,
-};
+use crate::registrar::same::{binding_flow_key, flow_key, has_contact, instance, is_own_device};
 use crate::sip::header::contact::Contact;
 
 /// The instance of something that is one of several flows of its device.
-type Device<'a> = Option<&'a [u8]>;
+type Device<'a> = Option<Instance<'a>>;
 
 fn device_of_binding(binding: &Binding) -> Device<'_> {
     binding_flow_key(binding).map(|(instance, _)| instance)
@@ -26,11 +25,11 @@ fn device_of_binding(binding: &Binding) -> Device<'_> {
 
 /// How many devices there are among these.
 fn devices<'a>(all: impl Iterator<Item = Device<'a>>) -> usize {
-    let mut known: ArrayVec<&[u8], { BINDINGS_MAX + CONTACTS_MAX }> = ArrayVec::new();
+    let mut known: ArrayVec<Instance<'_>, { BINDINGS_MAX + CONTACTS_MAX }> = ArrayVec::new();
     let mut count = 0;
     for device in all {
         match device {
-            Some(instance) if known.iter().any(|known| same_instance(known, instance)) => continue,
+            Some(instance) if known.iter().any(|known| known.is_same(instance)) => continue,
             Some(instance) => known.push(instance),
             None => {}
         }
@@ -40,7 +39,7 @@ fn devices<'a>(all: impl Iterator<Item = Device<'a>>) -> usize {
 }
 
 fn is_one(a: Device<'_>, b: Device<'_>) -> bool {
-    matches!((a, b), (Some(a), Some(b)) if same_instance(a, b))
+    matches!((a, b), (Some(a), Some(b)) if a.is_same(b))
 }
 
 /// Whether the binding an entry updates was of another device than it will be: it becomes a flow,
@@ -190,7 +189,7 @@ impl<'a> Room<'a> {
     /// Gives an entry the binding at `position` to take over.
     fn take_over(&mut self, entry: &mut Entry, position: usize) -> Result<(), Refusal> {
         let (id, binding) = self.present[position];
-        check_order(self.request, binding)?;
+        check_order(self.request, binding, self.rules.key)?;
         self.taken.claim(position);
         let same_contact = has_contact(binding, self.contact(entry));
         entry.target = Some(Target { binding: id, same_contact });
@@ -199,8 +198,9 @@ impl<'a> Room<'a> {
 
     /// Re-targets a binding of the own device, if there is one.
     fn retarget(&mut self, entry: &mut Entry) -> Result<bool, Refusal> {
-        let contact = self.contact(entry);
-        let own = self.others().find(|(_, binding)| is_own_device(binding, contact, self.request));
+        let (contact, key) = (self.contact(entry), self.rules.key);
+        let own =
+            self.others().find(|(_, binding)| is_own_device(binding, contact, self.request, key));
         match own {
             None => Ok(false),
             Some((position, _)) => self.take_over(entry, position).map(|()| true),
@@ -251,7 +251,9 @@ impl<'a> Room<'a> {
         // Then what the device itself left behind when it gave up outbound.
         let is_left_behind = |binding: &Binding| {
             let mut kept = plan.entries.iter().filter(|entry| entry.granted_s > 0);
-            let own = kept.any(|entry| is_one(instance(self.contact(entry)), binding.instance()));
+            let own = kept.any(|entry| {
+                is_one(instance(self.contact(entry)).map(Instance::Text), binding.instance())
+            });
             own && !protected(binding)
         };
         let left_behind = self

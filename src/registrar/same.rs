@@ -1,14 +1,15 @@
-//! What is the same: two instances, two contacts, a contact and the binding it means, a device and
+//! What is the same: two contacts, a contact and the binding it means, a device and
 //! the binding it left behind.
 
 use crate::registrar::binding::Binding;
+use crate::registrar::names::Instance;
 use crate::registrar::plan::user_agent;
 use crate::registrar::request::{Contacts, Register};
 use crate::sip::header::contact::Contact;
 use crate::sip::uri::Uri;
 
 /// What names a binding under outbound: instance and reg-id (RFC 5626 6).
-pub(super) type FlowKey<'a> = Option<(&'a [u8], u32)>;
+pub(super) type FlowKey<'a> = Option<(Instance<'a>, u32)>;
 
 /// The largest reg-id (RFC 5626 11.1).
 const REG_ID_MAX: u32 = i32::MAX as u32;
@@ -26,7 +27,7 @@ pub(super) fn flow_key<'a>(request: &Register<'_>, contact: &Contact<'a>) -> Flo
         return None;
     }
     let reg_id = contact.reg_id.filter(|reg_id| (1..=REG_ID_MAX).contains(reg_id));
-    instance(contact).zip(reg_id)
+    instance(contact).map(Instance::Text).zip(reg_id)
 }
 
 /// The key a binding is stored by: a reg-id is only kept where it counts.
@@ -34,31 +35,6 @@ pub(super) fn flow_key<'a>(request: &Register<'_>, contact: &Contact<'a>) -> Flo
 pub(super) fn binding_flow_key(binding: &Binding) -> FlowKey<'_> {
     let reg_id = binding.reg_id()?;
     binding.instance().map(|instance| (instance, reg_id))
-}
-
-/// Whether two instances, each with its angle brackets, are one device. They are URNs: `urn` and
-/// the namespace compare in any case (RFC 8141 3.1), and so does all of a UUID (RFC 9562 4).
-#[inline]
-#[must_use]
-pub fn same_instance(a: &[u8], b: &[u8]) -> bool {
-    a == b || (a.len() == b.len() && a.eq_ignore_ascii_case(b) && same_urn(a, b))
-}
-
-#[cold]
-fn same_urn(a: &[u8], b: &[u8]) -> bool {
-    const UUID: &[u8] = b"<urn:uuid:";
-    const URN: &[u8] = b"<urn:";
-    let begins = |prefix: &[u8]| {
-        a.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-    };
-    if begins(UUID) {
-        return true;
-    }
-    if !begins(URN) {
-        return false;
-    }
-    let namespace = a[URN.len()..].iter().position(|&byte| byte == b':');
-    namespace.is_some_and(|len| a[URN.len() + len..] == b[URN.len() + len..])
 }
 
 pub(super) fn same_uri(a: &Uri<'_>, b: &Uri<'_>) -> bool {
@@ -94,7 +70,7 @@ pub(super) fn find_same<'a, T>(
     let mut by_contact = None;
     for (candidate, key) in candidates {
         if let (Some((instance, reg_id)), Some((other, other_id))) = (wanted, key) {
-            if reg_id == other_id && same_instance(instance, other) {
+            if reg_id == other_id && instance.is_same(other) {
                 return Some((candidate, By::Flow));
             }
         } else if by_contact.is_none() && same_contact(&candidate) {
@@ -107,17 +83,19 @@ pub(super) fn find_same<'a, T>(
     by_contact
 }
 
-/// Whether a binding that has to make room belongs to the device that pushes it out.
+/// Whether a binding that has to make room belongs to the device that pushes it out; `key` is that
+/// of hashes.
 pub(super) fn is_own_device(
     binding: &Binding,
     contact: &Contact<'_>,
     request: &Register<'_>,
+    key: [u64; 2],
 ) -> bool {
     if let (Some((new, _)), Some((old, _))) =
         (flow_key(request, contact), binding_flow_key(binding))
     {
         // Behind two NATs two devices may well have one private address.
-        return same_instance(new, old);
+        return new.is_same(old);
     }
     // A contact that stands alone would have found a binding of the same contact before.
     let several = matches!(request.contacts, Contacts::List([_, _, ..]));
@@ -126,11 +104,11 @@ pub(super) fn is_own_device(
     }
     match (instance(contact), binding.instance()) {
         // A device that takes up outbound, or gives it up, is still the same device.
-        (Some(new), Some(old)) => same_instance(new, old),
+        (Some(new), Some(old)) => Instance::Text(new).is_same(old),
         _ => {
-            request.call_id == binding.call_id()
-                && request.cseq > binding.cseq()
-                && user_agent(request) == binding.user_agent()
+            request.cseq > binding.cseq()
+                && binding.call_id().is(request.call_id, key)
+                && binding.has_user_agent(user_agent(request), key)
         }
     }
 }
@@ -138,18 +116,6 @@ pub(super) fn is_own_device(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn instances_compare_as_urns() {
-        let same = |a: &str, b: &str| same_instance(a.as_bytes(), b.as_bytes());
-        assert!(same("<urn:uuid:00AB-cd>", "<URN:UUID:00ab-CD>"));
-        assert!(!same("<urn:uuid:00ab>", "<urn:uuid:00ac>"));
-        assert!(same("<urn:imei:35-1>", "<URN:IMEI:35-1>"));
-        assert!(!same("<urn:example:a>", "<urn:example:A>"));
-        assert!(!same("<urn:example>", "<urn:EXAMPLE>"), "no namespace, so no URN");
-        assert!(!same("<tag:a>", "<TAG:a>"), "no URN is compared byte for byte");
-        assert!(same("", ""));
-    }
 
     #[test]
     fn a_reg_id_counts_with_an_instance_under_outbound_and_within_its_range() {

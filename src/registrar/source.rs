@@ -57,6 +57,18 @@ impl From<Source> for SocketAddr {
 pub(super) const SOURCE_BYTES: usize = 19;
 
 impl Source {
+    /// Whether the address is an IPv6 one.
+    pub(super) fn is_v6(self) -> bool {
+        self.v6
+    }
+
+    /// What stands first in [`Source::to_bytes`], 4 or 16 bytes of address, and the port.
+    pub(super) fn of(ip: &[u8], port: [u8; 2]) -> Source {
+        let mut source = Source { v6: ip.len() == 16, port, ..Source::default() };
+        source.ip[..ip.len()].copy_from_slice(ip);
+        source
+    }
+
     /// The address as bytes, for a token.
     pub(super) fn to_bytes(self) -> [u8; SOURCE_BYTES] {
         let mut out = [0; SOURCE_BYTES];

@@ -236,6 +236,9 @@ counters! {
     unregistered,
     /// Bindings pushed out by another device of the account.
     kicked,
+    /// Registrations whose User-Agent found no room to be kept for all that have it, and stands in
+    /// the binding.
+    agents_not_shared,
     /// Pairs of devices found to keep kicking each other, once in each window.
     flapping,
     /// Bindings whose time ran out.

@@ -38,7 +38,8 @@ impl Listing<'_> {
             self.contacts_with_gruus(response)?;
         } else {
             for listed in registrar.answer(accepted) {
-                response.contact(&line(&listed))?;
+                let instance = listed.instance.map(|instance| instance.text());
+                response.contact(&line(&listed, instance.as_deref()))?;
             }
         }
         if negotiated.tells || negotiated.echoes_path || negotiated.outbound {
@@ -71,8 +72,10 @@ impl Listing<'_> {
                 left * CONTACT_LINE_BYTES_MAX + 2 * GRUU_BYTES_MAX + LISTING_TAIL_BYTES_MAX;
             let fits = response.remaining() >= needed;
             let secure = listed.contact.get(..5).is_some_and(|s| s.eq_ignore_ascii_case(b"sips:"));
-            let instance = listed.instance.filter(|_| fits && listed.pub_gruu);
+            let instance = listed.instance.map(|instance| instance.text());
+            let instance = instance.as_deref();
             let has_public = instance
+                .filter(|_| fits && listed.pub_gruu)
                 .and_then(|instance| write_public(aor.text(), secure, instance, &mut public))
                 .is_some();
             let has_temporary = listed
@@ -85,7 +88,7 @@ impl Listing<'_> {
             response.contact(&ContactLine {
                 pub_gruu: has_public.then_some(public.as_slice()),
                 temp_gruu: has_temporary.then_some(temporary.as_slice()),
-                ..line(&listed)
+                ..line(&listed, instance)
             })?;
             left -= 1;
         }
@@ -115,12 +118,12 @@ impl Listing<'_> {
 }
 
 #[inline]
-fn line<'a>(listed: &Listed<'a>) -> ContactLine<'a> {
+fn line<'a>(listed: &Listed<'a>, instance: Option<&'a [u8]>) -> ContactLine<'a> {
     ContactLine {
         uri: listed.contact,
         expires: listed.expires_s,
         q: listed.q,
-        instance: listed.instance,
+        instance,
         reg_id: listed.reg_id,
         pub_gruu: None,
         temp_gruu: None,

@@ -17,7 +17,7 @@ use arrayvec::ArrayVec;
 use crate::auth::accounts::{AccountId, AorKey};
 use crate::limits::{AOR_BYTES_MAX, REDIRECT_CONTACTS_MAX};
 use crate::registrar::gruu::{Gruu, InstanceText, Temporary};
-use crate::registrar::{Aor, AorId, Binding, TokenError, Whom, flow_token, same_instance};
+use crate::registrar::{Aor, AorId, Binding, TokenError, Whom, flow_token};
 use crate::shard::answer::Answer;
 use crate::shard::core::Core;
 use crate::shard::refused::RefuseReason;
@@ -145,7 +145,7 @@ pub(super) fn handle(
             binding.contact().get(..5).is_some_and(|s| s.eq_ignore_ascii_case(b"sips:"));
         let is_safe = is_secure || head.uri.scheme != Scheme::Sips;
         let is_other_flow = |other: &&Binding| match (other.instance(), binding.instance()) {
-            (Some(a), Some(b)) => binding.reg_id().is_some() && same_instance(a, b),
+            (Some(a), Some(b)) => binding.reg_id().is_some() && a.is_same(b),
             _ => false,
         };
         if is_safe && !targets.iter().any(is_other_flow) && targets.try_push(binding).is_err() {

@@ -50,6 +50,10 @@ levels! {
     bindings,
     /// Addresses-of-record that have at least one binding.
     aors_bound,
+    /// Whether bindings are kept in the compact form: 1 or 0 for each shard.
+    bindings_compact,
+    /// User-Agent texts that a shard keeps once for all bindings that have them.
+    agents_shared,
     /// Connections that have at least one binding.
     connections_bound,
     /// Subscriptions to registrations.
@@ -79,8 +83,9 @@ impl Core {
     pub(super) fn tally(&self) -> Tally {
         let count = |number: usize| number as u64;
         let location = self.registrar.location();
+        let agents_not_shared = self.registrar.agents_not_shared();
         Tally {
-            counters: self.counters.clone(),
+            counters: Counters { agents_not_shared, ..self.counters.clone() },
             watching: *self.subscriptions.counters(),
             security: *self.guard.journal().counts(),
             security_pushed_out: self.guard.journal().pushed_out(),
@@ -90,6 +95,8 @@ impl Core {
                 accounts_bytes: count(self.accounts.bytes_held()),
                 bindings: count(location.bindings_count()),
                 aors_bound: count(location.aors_bound_count()),
+                bindings_compact: self.registrar.is_compact().into(),
+                agents_shared: count(self.registrar.agents_shared()),
                 connections_bound: count(location.connections_bound_count()),
                 subscriptions: count(self.subscriptions.len()),
                 endpoints_ignored: count(self.probing.ignored_count()),

@@ -4,6 +4,7 @@
 pub mod blocks;
 pub mod history;
 pub mod keys;
+pub mod overrides;
 pub mod security_log;
 pub mod subscribers;
 

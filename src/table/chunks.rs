@@ -42,18 +42,18 @@ impl<T> Chunks<T> {
         self.len == 0
     }
 
-    /// Makes room for as many as `values` ahead of time. Memory that nobody has written to yet is
-    /// not resident.
+    /// Makes room ahead of time, as far as growing to `values` would have to move any: in the first
+    /// chunk, and in the list of chunks. Whole chunks come when they are needed, best from where
+    /// they are kept ready.
     pub fn reserve_total(&mut self, values: usize) {
         let per_chunk = 1 << Self::BITS;
-        for number in 0..values.div_ceil(per_chunk) {
-            let wanted = (values - number * per_chunk).min(per_chunk);
-            match self.chunks.get_mut(number) {
-                Some(chunk) => chunk.reserve_exact(wanted.saturating_sub(chunk.len())),
-                // Only the first may grow later.
-                None if number == 0 => self.chunks.push(Vec::with_capacity(wanted)),
-                None => self.chunks.push(Vec::with_capacity(per_chunk)),
-            }
+        let chunks = values.div_ceil(per_chunk);
+        self.chunks.reserve(chunks.saturating_sub(self.chunks.len()));
+        let wanted = values.min(per_chunk);
+        match self.chunks.first_mut() {
+            Some(first) => first.reserve_exact(wanted.saturating_sub(first.len())),
+            None if wanted > 0 => self.chunks.push(Vec::with_capacity(wanted)),
+            None => {}
         }
     }
 

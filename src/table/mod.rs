@@ -19,6 +19,6 @@ pub mod index;
 pub mod sparse;
 pub mod wheel;
 
-pub use self::chunks::Chunks;
+pub use self::chunks::{CHUNK_BYTES, Chunks};
 pub use self::index::Index;
 pub use self::sparse::Sparse;

@@ -5,10 +5,16 @@ use aorta::config::{Evict, MinExpiresPolicy, Registrar as Config, Replace};
 use proptest::prelude::*;
 
 pub const AORS: u32 = 3;
-pub const CALL_IDS: [&str; 3] = ["c1@a", "c2@a", "another-call-id@b"];
+pub const CALL_IDS: [&str; 3] = ["c1@a", "c2@a", "6fe14d03-0c31-4b1e-9d0c-5a77c0ffee42@b"];
 pub const USER_AGENTS: [&str; 3] = ["", "Phone/1", "Phone/2"];
-/// The third is the first in another spelling.
-pub const INSTANCES: [&str; 3] = ["<urn:uuid:1a>", "<urn:uuid:2>", "<URN:UUID:1A>"];
+/// The third is the first in another spelling, and so is the last of the one before it.
+pub const INSTANCES: [&str; 5] = [
+    "<urn:uuid:1a>",
+    "<urn:uuid:2>",
+    "<URN:UUID:1A>",
+    "<urn:uuid:6fe14d03-0c31-4b1e-9d0c-5a77c0ffee42>",
+    "<urn:uuid:6FE14D03-0C31-4b1e-9D0C-5A77C0FFEE42>",
+];
 /// Each row is one address in two spellings, equal by RFC 3261 19.1.4.
 pub const ADDRESSES: [[&str; 2]; 5] = [
     ["sip:u@host1.example", "sip:u@HOST1.example"],
@@ -102,8 +108,10 @@ pub fn replace() -> impl Strategy<Value = Replace> {
 pub fn config() -> impl Strategy<Value = Config> {
     let limit = prop_oneof![Just(1u8), Just(2), Just(5)];
     let margin = prop_oneof![Just(0u32), Just(5), Just(300)];
-    (limit, replace(), any::<bool>(), any::<bool>(), margin).prop_map(
-        |(bindings_max, replace, raise, oldest, late_margin_s)| Config {
+    let bools = (any::<bool>(), any::<bool>(), any::<bool>());
+    (limit, replace(), bools, margin).prop_map(
+        |(bindings_max, replace, (raise, oldest, compact), late_margin_s)| Config {
+            compact,
             replace,
             bindings_max,
             evict: if oldest { Evict::Oldest } else { Evict::UnreachableFirst },

@@ -48,9 +48,10 @@ impl Bound {
     /// Whether the server has just this.
     pub fn is(&self, binding: &Binding) -> bool {
         self.contact.as_bytes() == binding.contact()
-            && self.instance.as_deref().map(str::as_bytes) == binding.instance()
+            && self.instance.as_deref().map(str::as_bytes)
+                == binding.instance().map(|instance| instance.text()).as_deref()
             && self.reg_id == binding.reg_id()
-            && self.call_id.as_bytes() == binding.call_id()
+            && binding.call_id().is(self.call_id.as_bytes(), [0; 2])
             && self.cseq == binding.cseq()
             && self.user_agent.as_bytes() == binding.user_agent()
             && self.source == binding.source()

@@ -22,8 +22,22 @@ pub(in crate::admin) fn routes() -> Routes {
 
 #[derive(Serialize)]
 struct Answer {
-    items: Vec<Record>,
+    items: Vec<Row>,
     next: Option<String>,
+}
+
+/// A line with its hash, which stands behind the rest of it in the file.
+#[derive(Serialize)]
+struct Row {
+    #[serde(flatten)]
+    record: Record,
+    hash: String,
+}
+
+impl Row {
+    fn new(record: Record) -> Row {
+        Row { hash: record.hash.clone(), record }
+    }
 }
 
 /// `GET /api/v1/audit?q=TEXT&operator=NAME&action=NAME&outcome=WORD&since=TIME&limit=N&cursor=NEXT`
@@ -53,7 +67,8 @@ async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Respo
             })?)),
         },
     };
-    let Page { records: items, next } = read(&api, wanted).await?;
+    let Page { records, next } = read(&api, wanted).await?;
+    let items = records.into_iter().map(Row::new).collect();
     Ok(json(&Answer { items, next: next.map(|next| next.to_string()) }))
 }
 

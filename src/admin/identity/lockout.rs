@@ -1,5 +1,6 @@
 //! Who has guessed too often waits: by name and source together, so that nobody is kept out of an
-//! account from elsewhere; and by source alone, for whoever tries one name after the other.
+//! account from elsewhere; and by source alone, for whoever tries one name after the other. Whoever
+//! came in from there before does not wait for what others behind the same address try.
 //!
 //! The wait doubles with each failure past the limit. An attempt counts as a failure from its
 //! beginning: many at once are no way around it.
@@ -33,10 +34,15 @@ struct Failures {
     until_s: u64,
 }
 
-/// What has failed.
+/// Pairs that came in, of which so many are remembered.
+const KNOWN_MAX: usize = 1024;
+
+/// What has failed, and who has come in from where.
 #[derive(Default)]
 pub(super) struct Lockout {
     failures: HashMap<Key, Failures>,
+    /// With when that was.
+    known: HashMap<Key, u64>,
 }
 
 impl Lockout {
@@ -49,28 +55,45 @@ impl Lockout {
         failures_max: u32,
     ) -> Result<(), u64> {
         let keys = keys(name, source);
-        let waits = keys.iter().filter_map(|key| self.failures.get(key));
+        let is_known = self.known.contains_key(&keys[0]);
+        let judged = if is_known { &keys[..1] } else { &keys[..] };
+        let waits = judged.iter().filter_map(|key| self.failures.get(key));
         if let Some(until) = waits.map(|one| one.until_s).filter(|&until| until > now_s).max() {
             // A clock that was set back makes nobody wait longer than the longest wait.
             return Err((until - now_s).min(WAIT_MAX_S));
         }
         let [pair, alone] = keys;
         self.add(now_s, pair, failures_max);
-        self.add(now_s, alone, failures_max.saturating_mul(SOURCE_FACTOR));
+        if !is_known {
+            self.add(now_s, alone, failures_max.saturating_mul(SOURCE_FACTOR));
+        }
         Ok(())
     }
 
     /// The attempt was none that failed: what the pair has failed before is forgotten, and of the
     /// source this one.
-    pub fn succeeded(&mut self, name: &str, source: IpAddr) {
+    pub fn succeeded(&mut self, now_s: u64, name: &str, source: IpAddr) {
         let [pair, alone] = keys(name, source);
         self.failures.remove(&pair);
-        self.take_back(&alone);
+        if !self.known.contains_key(&pair) {
+            self.take_back(&alone);
+            if self.known.len() >= KNOWN_MAX {
+                let oldest = self.known.iter().min_by_key(|(_, at)| **at);
+                if let Some(key) = oldest.map(|(key, _)| key.clone()) {
+                    self.known.remove(&key);
+                }
+            }
+        }
+        self.known.insert(pair, now_s);
     }
 
     /// It came to no answer.
     pub fn not_tried(&mut self, name: &str, source: IpAddr) {
-        keys(name, source).iter().for_each(|key| self.take_back(key));
+        let [pair, alone] = keys(name, source);
+        self.take_back(&pair);
+        if !self.known.contains_key(&pair) {
+            self.take_back(&alone);
+        }
     }
 
     fn take_back(&mut self, key: &Key) {
@@ -170,9 +193,29 @@ mod tests {
                 lockout.not_tried("alice", here);
             }
             lockout.begin(5, "alice", here, MAX).unwrap();
-            lockout.succeeded("alice", here);
+            lockout.succeeded(5, "alice", here);
         }
         assert!(lockout.failures.is_empty());
+    }
+
+    #[test]
+    fn who_came_in_before_does_not_wait_for_what_others_behind_the_same_address_try() {
+        let (mut lockout, here) = (Lockout::default(), ip("192.0.2.1"));
+        lockout.begin(5, "alice", here, MAX).unwrap();
+        lockout.succeeded(5, "alice", here);
+        for n in 0..1000 {
+            let _ = lockout.begin(6, &format!("name{n}"), here, MAX);
+        }
+        assert!(lockout.begin(6, "bob", here, MAX).is_err());
+        assert_eq!(lockout.begin(6, "alice", here, MAX), Ok(()));
+        for _ in 1..MAX {
+            lockout.begin(6, "alice", here, MAX).unwrap();
+        }
+        assert!(lockout.begin(6, "alice", here, MAX).is_err(), "the own name waits all the same");
+        for n in 0..3 * KNOWN_MAX as u64 {
+            lockout.succeeded(n, &format!("name{n}"), here);
+        }
+        assert_eq!(lockout.known.len(), KNOWN_MAX);
     }
 
     #[test]

@@ -129,7 +129,7 @@ impl Api {
         };
         {
             let mut state = identity.state();
-            state.lockout.succeeded(name, source);
+            state.lockout.succeeded(identity.now_s(), name, source);
             // It may have been changed, or the account taken away, while the hash was compared.
             let now = rfc3339(UnixTime(identity.now_s()));
             match state.accounts.operators.get_mut(&kept_name) {
@@ -184,7 +184,8 @@ impl Api {
             self.audit(operator, action.refused(detail));
             return Err(Problem::parameter("old", detail));
         }
-        identity.state().lockout.succeeded(&name, source);
+        let now_s = identity.now_s();
+        identity.state().lockout.succeeded(now_s, &name, source);
         let new = identity.hash_of(&name, new).await?;
         identity.set_password(&name, new).await?;
         identity.state().sessions.end_all_of(&name);

@@ -157,6 +157,11 @@ impl Identity {
         self.state().accounts.operators.is_empty()
     }
 
+    /// Whether whoever is on this host comes in without anything to show.
+    pub fn is_open_here(&self) -> bool {
+        self.admin_token.is_none() && self.needs_setup()
+    }
+
     /// Whether a connection from there is served at all. This host always is; before anybody has a
     /// password, and without a token, nobody else is.
     pub fn may_connect(&self, source: std::net::IpAddr) -> bool {

@@ -11,13 +11,14 @@ mod history;
 mod latency;
 mod metrics;
 mod pages;
+mod param;
 mod registrations;
 mod suspensions;
 pub(super) mod table;
 mod trace;
 mod trend;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -32,6 +33,8 @@ use crate::admin::client::Client;
 
 /// The variable of the environment that says where to ask.
 const ADMIN_VARIABLE: &str = "AORTA_ADMIN";
+/// The variable of the environment that names the authorities to trust.
+const CACERT_VARIABLE: &str = "AORTA_ADMIN_CACERT";
 /// Where to ask if nothing does.
 const ADMIN_DEFAULT: &str = "127.0.0.1:8060";
 
@@ -39,13 +42,19 @@ const ADMIN_DEFAULT: &str = "127.0.0.1:8060";
 pub fn run(args: &CtlArgs) -> Result<ExitCode, Failure> {
     let at = args.admin.clone().or_else(named_admin);
     let at = at.unwrap_or_else(|| ADMIN_DEFAULT.to_owned());
-    let desk = Desk::new(&at, args.token.as_ref(), args.token_file.as_deref(), args.json)?;
+    let shown = Shown {
+        token: args.token.as_ref(),
+        token_file: args.token_file.as_deref(),
+        authorities: args.cacert.as_deref(),
+    };
+    let desk = Desk::new(&at, shown, args.json)?;
     match &args.command {
         CtlCommand::Registrations(command) => registrations::run(&desk, command)?,
         CtlCommand::Suspensions(command) => suspensions::run(&desk, command)?,
         CtlCommand::Blacklist(command) => blacklist::run(&desk, command)?,
         CtlCommand::Events(args) => events::run(&desk, args)?,
         CtlCommand::Trace(args) => trace::run(&desk, args)?,
+        CtlCommand::Param(command) => param::run(&desk, command)?,
         CtlCommand::Latency(args) => latency::run(&desk, args)?,
         CtlCommand::Devices(args) => analysis::devices(&desk, args)?,
         CtlCommand::Geography(args) => analysis::geography(&desk, args)?,
@@ -65,6 +74,13 @@ pub(super) fn named_admin() -> Option<String> {
     std::env::var(ADMIN_VARIABLE).ok()
 }
 
+/// What opens it, and which authorities may have signed what it shows.
+pub(super) struct Shown<'a> {
+    pub token: Option<&'a String>,
+    pub token_file: Option<&'a Path>,
+    pub authorities: Option<&'a Path>,
+}
+
 /// Where questions are asked, and how answers are wanted.
 pub(super) struct Desk {
     client: Client,
@@ -75,26 +91,39 @@ impl Desk {
     /// One that asks at `at`, with the token that was given, in whichever way.
     ///
     /// # Errors
-    /// One line with what is wrong with the token, or the system.
-    pub(super) fn new(
-        at: &str,
-        token: Option<&String>,
-        token_file: Option<&Path>,
-        json: bool,
-    ) -> Result<Desk, Failure> {
+    /// One line with what is wrong with the token, the authorities, or the system.
+    pub(super) fn new(at: &str, shown: Shown<'_>, json: bool) -> Result<Desk, Failure> {
+        let Shown { token, token_file, authorities } = shown;
         let token = match (token, token_file) {
             (Some(token), _) => Some(token.clone()),
             (None, Some(file)) => Some(read_token(file)?),
             (None, None) => std::env::var(TOKEN_VARIABLE).ok(),
         };
-        let client = Client::new(at, token)
-            .map_err(|error| Failure::new(format!("the system refuses a socket: {error}")))?;
+        let named = std::env::var_os(CACERT_VARIABLE).map(PathBuf::from);
+        let authorities = authorities.map(Path::to_owned).or(named);
+        let client = Client::new(at, token, authorities.as_deref()).map_err(Failure::new)?;
         Ok(Desk { client, json })
     }
 
     fn text(&self, method: &Method, path: &str) -> Result<String, Failure> {
         let body =
             self.client.ask(method, path).map_err(|error| Failure::new(error.to_string()))?;
+        String::from_utf8(body).map_err(|_| not_ours())
+    }
+
+    /// Asks with a body and these header fields, and returns the answer.
+    ///
+    /// # Errors
+    /// As [`Desk::value`].
+    fn send(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+        fields: &[(&'static str, &str)],
+    ) -> Result<String, Failure> {
+        let answered = self.client.send(method, path, body, fields);
+        let body = answered.map_err(|error| Failure::new(error.to_string()))?;
         String::from_utf8(body).map_err(|_| not_ours())
     }
 

@@ -10,7 +10,7 @@ use axum::http::Method;
 use serde_json::{Value, json};
 
 use super::args::{SettingsArgs, ShieldArgs, ShieldCommand};
-use super::ctl::{Desk, named_admin};
+use super::ctl::{Desk, Shown, named_admin};
 use super::say::{note, print};
 use super::server::Server;
 use super::{Failure, settings};
@@ -57,7 +57,8 @@ pub fn run(args: &ShieldArgs) -> Result<ExitCode, Failure> {
 /// The running registrar, where somebody has said where it is.
 fn desk(args: &ShieldArgs) -> Result<Option<Desk>, Failure> {
     let Some(at) = args.admin.clone().or_else(named_admin) else { return Ok(None) };
-    Desk::new(&at, args.token.as_ref(), args.token_file.as_deref(), args.json).map(Some)
+    let (token, token_file) = (args.token.as_ref(), args.token_file.as_deref());
+    Desk::new(&at, Shown { token, token_file, authorities: None }, args.json).map(Some)
 }
 
 /// Has the running registrar use these means; what it says of itself then.

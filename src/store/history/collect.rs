@@ -71,15 +71,15 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Has the shards record, and begins to ask.
+    /// Has the shards record, and begins to ask: what happens once this has returned is heard.
     ///
     /// # Errors
     /// The system gives no thread.
     pub fn start(asked: Asked, hearers: Vec<Hear>) -> io::Result<Collector> {
         let (stop, stopped) = bounded(0);
+        let clock = Clock::start();
+        let mut rounds = Rounds::new(asked, hearers, clock);
         let thread = thread::Builder::new().name("history".into()).spawn(move || {
-            let clock = Clock::start();
-            let mut rounds = Rounds::new(asked, hearers, clock);
             loop {
                 let ended = stopped.recv_timeout(rounds.pause()) != Err(RecvTimeoutError::Timeout);
                 rounds.take();

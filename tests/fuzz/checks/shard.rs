@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aorta::auth::accounts::AccountId;
 use aorta::limits::FLOWS_PER_DEVICE_MAX;
-use aorta::registrar::{AorId, Location, same_instance};
+use aorta::registrar::{AorId, Instance, Location};
 use aorta::shard::Shard;
 
 use super::{naive, reply};
@@ -146,10 +146,10 @@ pub fn check_state(cluster: &Cluster, options: &Options) {
 
 /// The limit counts devices, of which each has a bounded number of flows (RFC 5626 6).
 fn check_limits(location: &Location, aor: AorId, options: &Options) -> usize {
-    let mut devices: Vec<(Option<&[u8]>, usize)> = Vec::new();
+    let mut devices: Vec<(Option<Instance<'_>>, usize)> = Vec::new();
     for (_, binding) in location.bindings(aor) {
         let instance = binding.instance().filter(|_| binding.reg_id().is_some());
-        let is_one = |other: &[u8]| instance.is_some_and(|instance| same_instance(instance, other));
+        let is_one = |other: Instance<'_>| instance.is_some_and(|instance| instance.is_same(other));
         match devices.iter_mut().find(|(other, _)| other.is_some_and(is_one)) {
             Some((_, flows)) => *flows += 1,
             None => devices.push((instance, 1)),
