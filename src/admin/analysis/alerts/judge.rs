@@ -277,14 +277,14 @@ mod tests {
             bench
                 .tick(|one| {
                     one.bindings = 8100;
-                    one.successes += 500
+                    one.successes += 500;
                 })
                 .0,
             []
         );
         let (over, verdicts) = bench.tick(|one| {
             one.bindings = 7900;
-            one.successes += 500
+            one.successes += 500;
         });
         assert_eq!(over, [Rule::RegistrationsDrop]);
         let measured = verdicts[0].measured().unwrap();
@@ -309,7 +309,7 @@ mod tests {
                 bench
                     .tick(|one| {
                         one.bindings = bindings;
-                        one.successes += 500
+                        one.successes += 500;
                     })
                     .0,
                 []
@@ -351,13 +351,13 @@ mod tests {
         let mut bench = Bench::steady(1000);
         let many = |one: &mut Reading| {
             one.failures += 400;
-            one.successes += 500
+            one.successes += 500;
         };
         assert_eq!(
             bench
                 .tick(|one| {
                     one.failures += 20;
-                    one.successes += 500
+                    one.successes += 500;
                 })
                 .0,
             []
@@ -379,19 +379,19 @@ mod tests {
         let walk = SecurityKind::Walk as usize;
         let (over, _) = bench.tick(|one| {
             one.security[walk] += 1;
-            one.successes += 500
+            one.successes += 500;
         });
         assert_eq!(over, [Rule::Walk]);
         let quiet = |bench: &mut Bench| bench.tick(|one| one.successes += 500).0;
         assert!((0..7).any(|_| quiet(&mut bench).is_empty()), "a minute later it is over");
         let (over, _) = bench.tick(|one| {
             one.flapping += 20;
-            one.successes += 500
+            one.successes += 500;
         });
         assert_eq!(over, [Rule::Flapping]);
         let (over, _) = bench.tick(|one| {
             one.shed += 1;
-            one.successes += 500
+            one.successes += 500;
         });
         assert_eq!(over, [Rule::Flapping, Rule::Overload]);
         let (over, _) = bench.tick(|one| {
