@@ -140,6 +140,14 @@ pub const FIND_COST_MAX: usize = 8192;
 pub const FIND_ROWS_MAX: usize = 128;
 /// Longest address-of-record or contact that is looked for, bytes.
 pub const FIND_TEXT_BYTES_MAX: usize = 1024;
+/// Bindings whose names one order gives.
+pub const FIND_NAMES_MAX: usize = 4096;
+/// Bindings that one order takes out, or shows by their names.
+pub const KICKS_PER_CONTROL_MAX: usize = 64;
+/// Bindings that operators' plans to take out have together.
+pub const PLANNED_KICKS_MAX: usize = 2_000_000;
+/// Accounts of one shard that operators may have suspended at a time.
+pub const BARRED_MAX: usize = 16_384;
 /// Items of one list among the filters of a search.
 pub const FIND_ITEMS_MAX: usize = 64;
 /// Orders that may wait at one reactor.

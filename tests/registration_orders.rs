@@ -248,7 +248,8 @@ fn accounts_without_a_binding_are_found_by_name() {
             for shard in &mut desk.cluster.shards {
                 let mut from = Some(0);
                 while let Some(at) = from {
-                    let find = Find { from: at, rows_max: 2, filter: filter.clone().into() };
+                    let find =
+                        Find { from: at, rows_max: 2, filter: filter.clone().into(), names: false };
                     let reply = shard.control(now, Control::Find(find));
                     let Reply::Found(page) = reply else { panic!("{reply:?}") };
                     assert!(page.absent.len() <= 2 && page.registrations.is_empty());

@@ -238,7 +238,7 @@ fn subscribe_counts_as_any_other_method_and_is_refused_as_well() {
         assert_eq!(register(desk, 3, elsewhere()), 200);
         let items = suspended(desk);
         assert_eq!(items.len(), 1);
-        assert_eq!((items[0].cause, items[0].left_s), (Cause::Checks, 180));
+        assert_eq!((items[0].cause, items[0].left_s), (Cause::Checks, Some(180)));
     });
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use aorta::auth::NonceSequence;
 use aorta::limits::{BATCH_MAX, RESPONSE_BYTES_MAX};
+use aorta::shard::control::Control;
+use aorta::shard::history::Recording;
 use aorta::shard::owner::Ownership;
 use aorta::shard::{Datagram, Handled, ListenerId, Outlet, Shard, ShardId};
 use aorta::time::{Instant, Now, UnixTime};
@@ -19,6 +21,12 @@ const BATCH: u32 = BATCH_MAX as u32;
 
 pub const PRIMITIVES: &[Primitive] = &[
     Primitive { name: "shard-refresh", rounds: 12, operations: BATCH, prepare: refresh },
+    Primitive {
+        name: "shard-refresh-recorded",
+        rounds: 12,
+        operations: BATCH,
+        prepare: refresh_recorded,
+    },
     Primitive { name: "shard-challenge", rounds: 12, operations: BATCH, prepare: challenge },
     Primitive { name: "shard-options", rounds: 12, operations: BATCH, prepare: options },
     Primitive { name: "shard-keepalive", rounds: 30, operations: KEEPALIVES, prepare: keepalive },
@@ -122,7 +130,10 @@ struct Request {
 }
 
 fn run(rounds: u32, ask: Ask, status: &'static [u8]) -> Round {
-    let mut office = Office::open();
+    run_in(Office::open(), rounds, ask, status)
+}
+
+fn run_in(mut office: Office, rounds: u32, ask: Ask, status: &'static [u8]) -> Round {
     let batches: Vec<Vec<Request>> = (0..rounds as usize)
         .map(|round| office.write(ask, round * BATCH_MAX..(round + 1) * BATCH_MAX))
         .collect();
@@ -135,6 +146,15 @@ fn run(rounds: u32, ask: Ask, status: &'static [u8]) -> Round {
 
 fn refresh(rounds: u32) -> Round {
     run(rounds, Ask::Refresh, b"200")
+}
+
+/// The same while somebody collects what happens.
+fn refresh_recorded(rounds: u32) -> Round {
+    let mut office = Office::open();
+    let recording = Recording { bytes_max: 1 << 20, refresh_every_s: Some(86_400) };
+    let now = office.now;
+    office.shard.control(now, Control::RecordHistory(Some(recording)));
+    run_in(office, rounds, Ask::Refresh, b"200")
 }
 
 fn challenge(rounds: u32) -> Round {

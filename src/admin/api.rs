@@ -14,12 +14,13 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use super::access::{Asked, cleared};
 use super::analysis::{self, Analysis};
 use super::audit::{Action, Audit, Left};
+use super::health::Check;
 use super::identity::Identity;
 use super::keep::Keep;
 use super::latency::LastWindow;
@@ -30,10 +31,11 @@ use super::problem::Problem;
 use super::routes::Routes;
 use super::server::Counts;
 use super::shards::Shards;
+use super::stream::Station;
 use super::tls::Certificate;
 use super::{
-    audit, blacklist, history, identity, latency, metrics, registrations, security, shield,
-    suspensions, trace, trends,
+    audit, blacklist, bulk, health, history, identity, latency, metrics, registrations, rpc,
+    security, shield, stream, suspensions, trace, trends,
 };
 use crate::time::UnixTime;
 
@@ -65,6 +67,16 @@ pub(super) struct Inner {
     pub analysis: Analysis,
     /// Traces begun.
     pub traces: AtomicU64,
+    /// Plans to take registrations out, and the run under way.
+    pub unregistrations: watch::Sender<bulk::Desk>,
+    /// As many exports as may be under way.
+    pub exports: Arc<Semaphore>,
+    /// What listeners to events share.
+    pub station: Station,
+    /// The process is about to stop.
+    pub stopping: watch::Receiver<bool>,
+    /// What else readiness hangs on.
+    pub checks: Vec<Check>,
 }
 
 impl std::ops::Deref for Api {
@@ -105,6 +117,10 @@ impl Api {
 pub(super) fn routes() -> Routes {
     Routes::new()
         .merge(registrations::routes())
+        .merge(bulk::routes())
+        .merge(stream::routes())
+        .merge(rpc::routes())
+        .merge(health::routes())
         .merge(suspensions::routes())
         .merge(blacklist::routes())
         .merge(security::routes())
@@ -218,6 +234,11 @@ impl Api {
             last_window: watch::channel(None).1,
             analysis: Analysis::new(analysis::Settings::default()),
             traces: AtomicU64::new(0),
+            unregistrations: bulk::desk(),
+            exports: super::export::turns(),
+            station: Station::default(),
+            stopping: watch::channel(false).1,
+            checks: Vec::new(),
         })
     }
 }

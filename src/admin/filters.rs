@@ -148,7 +148,6 @@ impl Filters {
     }
 
     /// Them as a query again: [`Filters::parse`] makes the same of it.
-    #[allow(dead_code, reason = "pages make links of them")]
     pub fn to_query(&self) -> String {
         Serializer::new(String::new()).extend_pairs(&self.given).finish()
     }

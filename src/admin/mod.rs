@@ -11,6 +11,10 @@
 //! - `query`: pages and cursors as text; `filters`: which registrations are wanted, as text;
 //!   `search`: pages and counts of those; `registrations`: list, count, show, unregister; `row`: a
 //!   binding as JSON; `moment`: times as text; `plain`: text that is safe to show
+//! - `bulk`: taking out all that a filter finds; `export`: those as a file, made while it is read
+//!   (`pieces`); `stream`: what changes, told while somebody listens
+//! - `rpc`: the commands of Kamailio's location table; `rpc_contact`: a binding under its keys
+//! - `health`: whether it lives and is ready
 //! - `suspensions`: who is suspended, and lifting that; `blacklist`: which sources are blocked,
 //!   blocking more of them, and lifting that; `keep`: what of that outlives the process
 //! - `security`: what has happened, with aggregation; `trace`: what is dropped while somebody
@@ -33,8 +37,11 @@ mod api;
 mod audit;
 mod blacklist;
 mod body;
+mod bulk;
 pub mod client;
+mod export;
 mod filters;
+mod health;
 mod hgrm;
 mod history;
 mod identity;
@@ -48,17 +55,21 @@ mod parameters;
 mod patience;
 #[cfg(test)]
 mod permissions_tests;
+mod pieces;
 mod plain;
 mod problem;
 mod query;
 mod registrations;
 mod routes;
 mod row;
+mod rpc;
+mod rpc_contact;
 mod search;
 mod security;
 mod server;
 mod shards;
 mod shield;
+mod stream;
 mod suspensions;
 mod tls;
 mod trace;

@@ -9,8 +9,9 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::problem::Problem;
 use crate::auth::suspension;
+use crate::config::value::{Unit, whole};
 use crate::flow;
-use crate::limits::FIND_TEXT_BYTES_MAX;
+use crate::limits::{BLOCK_S_MAX, FIND_TEXT_BYTES_MAX};
 use crate::registrar::BindingId;
 use crate::shard::ShardId;
 use crate::sip::uri::{Scheme, Uri};
@@ -19,6 +20,8 @@ use crate::sip::uri::{Scheme, Uri};
 pub const PAGE_ROWS_MAX: usize = 1000;
 /// Rows of a page unless asked otherwise.
 const PAGE_ROWS_DEFAULT: usize = 100;
+/// The word for a suspension without an end.
+const UNTIL_LIFTED: &str = "until_lifted";
 /// Longest reason that is given for something, bytes.
 const REASON_BYTES_MAX: usize = 256;
 /// IPv4 addresses in IPv6 ones: `::ffff:0:0/96`.
@@ -125,6 +128,24 @@ impl Query {
         }
     }
 
+    /// Whether accounts are to be suspended, and for how many seconds if not until that is lifted:
+    /// `suspend`.
+    pub fn suspend(&self) -> Result<Option<Option<u32>>, Problem> {
+        let Some(text) = self.value("suspend") else { return Ok(None) };
+        if text == UNTIL_LIFTED {
+            return Ok(Some(None));
+        }
+        let seconds = whole(text, Unit::Seconds).filter(|seconds| *seconds > 0);
+        let seconds = seconds.and_then(|seconds| u32::try_from(seconds).ok());
+        seconds
+            .filter(|seconds| *seconds <= BLOCK_S_MAX)
+            .map(|seconds| Some(Some(seconds)))
+            .ok_or_else(|| {
+                let detail = format!("suspend: expected such as 30m, 12h, 7d, or {UNTIL_LIFTED}");
+                Problem::parameter("suspend", detail)
+            })
+    }
+
     /// One source, as [`source_of`] reads it: `ip`.
     pub fn source(&self) -> Result<Option<IpAddr>, Problem> {
         let Some(text) = self.value("ip") else { return Ok(None) };
@@ -184,7 +205,7 @@ pub(super) fn binding_name(ShardId(shard): ShardId, id: BindingId) -> String {
     format!("{shard}-{}-{}", id.index, id.generation)
 }
 
-fn binding(text: &str) -> Option<(ShardId, BindingId)> {
+pub(super) fn binding(text: &str) -> Option<(ShardId, BindingId)> {
     let mut parts = text.split('-');
     let shard = ShardId(decimal(parts.next()?)?);
     let (index, generation) = (decimal(parts.next()?)?, decimal(parts.next()?)?);

@@ -7,6 +7,8 @@ use serde::Serialize;
 
 use super::api::{Api, json};
 use super::audit::{Action, Verb};
+use super::bulk::suspend;
+use super::export::export;
 use super::filters::Filters;
 use super::operator::{Operator, Role};
 use super::problem::Problem;
@@ -14,6 +16,7 @@ use super::query::Query;
 use super::routes::Routes;
 use super::row::Row;
 use super::search;
+use super::suspensions::suspend_account;
 use crate::limits::FIND_TEXT_BYTES_MAX;
 use crate::shard::ShardId;
 use crate::shard::control::{Control, Reply};
@@ -41,6 +44,7 @@ pub(super) fn routes() -> Routes {
     Routes::new()
         .get("/api/v1/registrations", Role::Read, list)
         .get("/api/v1/registrations/count", Role::Read, count)
+        .get("/api/v1/registrations/export", Role::Read, export)
         .get("/api/v1/registrations/{aor}", Role::Read, one)
         .delete("/api/v1/registrations/{aor}", Role::Operate, delete)
 }
@@ -87,7 +91,7 @@ async fn delete(
     path: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let query = Query::read(query.as_deref(), &["contact", "binding", "reason"])?;
+    let query = Query::read(query.as_deref(), &["contact", "binding", "reason", "suspend"])?;
     let chosen = match (query.contact()?, query.binding()?) {
         (None, None) => Chosen::All,
         (Some(contact), None) => Chosen::Contact(contact),
@@ -96,8 +100,12 @@ async fn delete(
             return Err(Problem::parameter("binding", "a contact or a binding, not both"));
         }
     };
-    let reason = query.reason()?;
-    Ok(json(&unregister(&api, &operator, account_of(path)?, chosen, reason).await?))
+    let (aor, reason) = (account_of(path)?, query.reason()?);
+    if let Some(for_s) = query.suspend()? {
+        // First, so that it is not back in between.
+        suspend_account(&api, &operator, aor.clone(), &suspend(for_s, reason)).await?;
+    }
+    Ok(json(&unregister(&api, &operator, aor, chosen, reason).await?))
 }
 
 /// Takes registrations of one account out, and says on whose word and why.

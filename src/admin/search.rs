@@ -3,6 +3,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -19,8 +20,10 @@ use super::row::Row;
 use crate::limits::FIND_ROWS_MAX;
 use crate::shard::ShardId;
 use crate::shard::control::{Control, Reply};
+use crate::shard::filter::{Filter, Number};
 use crate::shard::registrations::{Shown, Unfound};
 use crate::shard::search::{self, Find};
+use crate::shard::tally::Levels;
 
 /// How long a page is looked for, or a number counted; what has been found by then is given.
 const SEARCH_MAX: Duration = Duration::from_millis(140);
@@ -52,7 +55,7 @@ pub(super) async fn page(
         None => Places::first(api.shards.count()),
         Some(text) => Places::read(text, api.shards.count()).ok_or_else(wrong)?,
     };
-    let mut sweep = Sweep::new(api, filters, places);
+    let mut sweep = Sweep::new(api, filters.filter(), places);
     let until = Instant::now() + SEARCH_MAX;
     let mut items = Vec::new();
     while items.len() < limit && sweep.goes_on() && (sweep.rounds == 0 || Instant::now() < until) {
@@ -78,13 +81,7 @@ pub(super) struct Counted {
 /// Shards that do not answer.
 pub(super) async fn count(api: &Api, filters: &Filters) -> Result<Counted, Problem> {
     if filters.is_empty() {
-        let orders =
-            (0..api.shards.count()).map(|at| api.shards.order(ShardId(at), Control::Count));
-        let mut count = 0;
-        for reply in side_by_side(orders).await {
-            let Reply::Counted(tally) = reply? else { return Err(unexpected()) };
-            count += tally.levels.bindings;
-        }
+        let count = levels(api).await?.iter().map(|shard| shard.bindings).sum();
         return Ok(Counted { count, estimated: false });
     }
     if let Some(accounts) = named(api, filters).await? {
@@ -94,12 +91,43 @@ pub(super) async fn count(api: &Api, filters: &Filters) -> Result<Counted, Probl
         }
         return Ok(Counted { count, estimated: false });
     }
-    let mut sweep = Sweep::new(api, filters, Places::first(api.shards.count()));
+    let mut sweep = Sweep::new(api, filters.filter(), Places::first(api.shards.count()));
     let until = Instant::now() + SEARCH_MAX;
     while sweep.goes_on() && (sweep.rounds == 0 || Instant::now() < until) {
         sweep.round(0, &mut Vec::new()).await?;
     }
     Ok(sweep.counted())
+}
+
+/// How much each shard holds.
+///
+/// # Errors
+/// Shards that do not answer.
+pub(super) async fn levels(api: &Api) -> Result<Vec<Levels>, Problem> {
+    let orders = (0..api.shards.count()).map(|at| api.shards.order(ShardId(at), Control::Count));
+    let counted = side_by_side(orders).await.into_iter().map(|reply| match reply? {
+        Reply::Counted(tally) => Ok(tally.levels),
+        _ => Err(unexpected()),
+    });
+    counted.collect()
+}
+
+/// Some of all registrations, account by account, from the places on; an account with several may
+/// go on behind them.
+///
+/// # Errors
+/// Shards that do not answer.
+pub(super) async fn dump(
+    api: &Api,
+    places: &mut Places,
+    room: usize,
+) -> Result<Vec<(ShardId, search::Page)>, Problem> {
+    let everybody = Number { text: Box::default(), is_prefix: true };
+    let filter = Arc::new(Filter { numbers: vec![everybody], ..Filter::default() });
+    let mut sweep = Sweep::new(api, &filter, places.clone());
+    let pages = sweep.ask(room).await?;
+    *places = sweep.places;
+    Ok(pages)
 }
 
 /// The accounts that filters name, each once, where they can be asked for one by one.
@@ -234,6 +262,15 @@ impl Places {
         places.filter(good).map(Places)
     }
 
+    /// Whether a shard has not given all.
+    pub fn go_on(&self) -> bool {
+        self.going() > 0
+    }
+
+    fn going(&self) -> usize {
+        self.0.iter().flatten().count()
+    }
+
     pub fn text(&self) -> String {
         let places = self.0.iter().map(|place| match place {
             Some(place) => place.to_string(),
@@ -246,7 +283,7 @@ impl Places {
 /// Goes through the tables of all shards side by side, a round of orders at a time.
 pub(super) struct Sweep<'a> {
     api: &'a Api,
-    filters: &'a Filters,
+    filter: Arc<Filter>,
     pub places: Places,
     pub rounds: u32,
     matched: u64,
@@ -255,50 +292,60 @@ pub(super) struct Sweep<'a> {
 }
 
 impl<'a> Sweep<'a> {
-    pub fn new(api: &'a Api, filters: &'a Filters, places: Places) -> Sweep<'a> {
+    pub fn new(api: &'a Api, filter: &Arc<Filter>, places: Places) -> Sweep<'a> {
         let shards = places.0.len();
         let (seen, table) = (vec![0; shards], vec![0; shards]);
-        Sweep { api, filters, places, rounds: 0, matched: 0, seen, table }
+        let filter = Arc::clone(filter);
+        Sweep { api, filter, places, rounds: 0, matched: 0, seen, table }
     }
 
     /// Whether a shard has not given all.
     pub fn goes_on(&self) -> bool {
-        self.places.0.iter().any(Option::is_some)
+        self.places.go_on()
     }
 
-    /// One order to each shard that goes on, for `room` rows together; none: they are counted. A
-    /// row for which there is no room is given again in the next round.
+    /// One order to each shard that goes on, for `room` rows together; none: they are counted.
     pub async fn round(&mut self, room: usize, items: &mut Vec<Row>) -> Result<(), Problem> {
-        let full = items.len() + room;
         for (shard, page) in self.ask(room).await? {
-            let shards = &self.api.shards;
-            let registered = page.registrations.iter();
-            let rows = registered
-                .map(|one| Row::new(shards, shard, page.now, one))
-                .chain(page.absent.iter().map(|aor| Row::absent(shard, aor)));
-            for (row, place) in rows.zip(&page.places) {
-                if items.len() == full {
-                    self.places.0[usize::from(shard.0)] = Some(*place);
-                    break;
-                }
-                items.push(row);
-            }
+            items.extend(Row::rows(&self.api.shards, shard, page.now, &page.registrations));
+            items.extend(page.absent.iter().map(|aor| Row::absent(shard, aor)));
         }
         Ok(())
     }
 
-    /// The pages that the shards give for such orders.
+    /// The pages that the shards give for such orders, `room` rows together at most. A row for
+    /// which there is no room is given again the next time.
     pub async fn ask(&mut self, room: usize) -> Result<Vec<(ShardId, search::Page)>, Problem> {
+        let rows_max = room.div_ceil(self.places.going().max(1)).min(FIND_ROWS_MAX);
+        let mut pages = self.order(Find { rows_max, ..Find::default() }).await?;
+        let mut left = room;
+        for (shard, page) in &mut pages {
+            if let Some(place) = page.places.get(left) {
+                self.places.0[usize::from(shard.0)] = Some(*place);
+                page.registrations.truncate(left);
+                page.absent.truncate(left);
+                page.places.truncate(left);
+            }
+            left -= page.places.len();
+        }
+        Ok(pages)
+    }
+
+    /// The same for the names of bindings that phones have made, as many as there are.
+    pub async fn ask_names(&mut self) -> Result<Vec<(ShardId, search::Page)>, Problem> {
+        self.order(Find { names: true, ..Find::default() }).await
+    }
+
+    async fn order(&mut self, find: Find) -> Result<Vec<(ShardId, search::Page)>, Problem> {
         if self.rounds > 0 && self.rounds.is_multiple_of(ROUNDS_BETWEEN_PAUSES) {
             sleep(PAUSE).await;
         }
         self.rounds += 1;
-        let going =
-            self.places.0.iter().zip(0..).filter_map(|(place, shard)| Some((shard, (*place)?)));
-        let going: Vec<(u8, u64)> = going.collect();
-        let rows_max = room.div_ceil(going.len().max(1)).min(FIND_ROWS_MAX);
+        let going = self.places.0.iter().zip(0..);
+        let going: Vec<(u8, u64)> =
+            going.filter_map(|(place, shard)| Some((shard, (*place)?))).collect();
         let orders = going.iter().map(|&(shard, from)| {
-            let find = Find { filter: self.filters.filter().clone(), from, rows_max };
+            let find = Find { filter: Arc::clone(&self.filter), from, ..find.clone() };
             self.api.shards.order(ShardId(shard), Control::Find(find))
         });
         let replies = side_by_side(orders).await;

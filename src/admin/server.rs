@@ -37,7 +37,9 @@ use super::operator::From;
 use super::parameters::{ParameterDesk, ParameterRow, Parameters};
 use super::patience::Patience;
 use super::shards::Shards;
+use super::stream::Station;
 use super::tls::Certificate;
+use super::{bulk, export};
 use crate::time::UnixTime;
 
 /// Longest head of a request, bytes.
@@ -271,6 +273,7 @@ impl Admin {
         };
         let counts = Arc::new(Counts::default());
         let (windows, last_window) = watch::channel(None);
+        let (stop, stopped) = watch::channel(false);
         let secure = certificate.is_some();
         let served_at = format!("{}://{}", scheme(secure), on_this_host(address));
         let identity = Identity::new(data, token, secure, policy, Arc::clone(&told));
@@ -293,9 +296,13 @@ impl Admin {
             last_window,
             analysis: Analysis::new(analysis),
             traces: AtomicU64::new(0),
+            unregistrations: bulk::desk(),
+            exports: export::turns(),
+            station: Station::default(),
+            stopping: stopped.clone(),
+            checks: Vec::new(),
         });
         let reins = Reins(api.clone());
-        let (stop, stopped) = watch::channel(false);
         let server =
             Server { router: router(api.clone()), api: api.clone(), limits, counts, stopped };
         let thread = thread::Builder::new()

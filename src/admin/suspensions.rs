@@ -1,4 +1,5 @@
-//! `/api/v1/suspensions`: accounts that are suspended for a source, and lifting that.
+//! `/api/v1/suspensions`: accounts that are suspended for a source, or by an operator for all of
+//! them; suspending one, and lifting that.
 
 use std::net::IpAddr;
 
@@ -8,6 +9,7 @@ use serde::Serialize;
 
 use super::api::{Api, json};
 use super::audit::{Action, Verb};
+use super::bulk::suspend;
 use super::operator::{Operator, Role};
 use super::pages::in_turn;
 use super::problem::Problem;
@@ -18,6 +20,7 @@ use crate::auth::suspension;
 use crate::flow::network;
 use crate::limits::SUSPENSIONS_PER_CALL_MAX;
 use crate::shard::control::{Control, Reply};
+use crate::shard::kick::{Suspend, Suspending};
 use crate::shard::suspend::{Lifted, SuspensionItem, SuspensionPage};
 
 /// A suspension.
@@ -25,11 +28,15 @@ use crate::shard::suspend::{Lifted, SuspensionItem, SuspensionPage};
 struct Row {
     /// Whose; not known where a name without an account is treated alike.
     aor: Option<String>,
-    /// For requests from here, and from nowhere else: an address, or of IPv6 a /64.
-    source_ip: String,
-    /// What was counted: `registers` or `checks`.
+    /// For requests from here, and from nowhere else: an address, or of IPv6 a /64. `null`: from
+    /// anywhere, as an operator wants it.
+    source_ip: Option<String>,
+    /// What was counted, `registers` or `checks`; or `operator`.
     cause: &'static str,
-    remaining_s: u32,
+    /// Why, as the operator said.
+    reason: Option<String>,
+    /// `null`: until it is lifted.
+    remaining_s: Option<u32>,
     shard: u8,
 }
 
@@ -42,14 +49,14 @@ struct Done {
 
 /// Its paths.
 pub(super) fn routes() -> Routes {
-    Routes::new().get("/api/v1/suspensions", Role::Read, list).delete(
-        "/api/v1/suspensions/{aor}",
-        Role::Operate,
-        lift,
-    )
+    Routes::new()
+        .get("/api/v1/suspensions", Role::Read, list)
+        .put("/api/v1/suspensions/{aor}", Role::Operate, put)
+        .delete("/api/v1/suspensions/{aor}", Role::Operate, lift)
 }
 
-/// `GET /api/v1/suspensions`: shard by shard, in the order they end.
+/// `GET /api/v1/suspensions`: shard by shard, those of operators first, then the others in the
+/// order they end.
 pub(super) async fn list(
     State(api): State<Api>,
     RawQuery(query): RawQuery,
@@ -71,8 +78,9 @@ pub(super) async fn list(
 fn row(shard: u8, item: &SuspensionItem) -> Row {
     Row {
         aor: item.aor.as_ref().map(|aor| uri(aor)),
-        source_ip: shown(item.source),
+        source_ip: item.source.map(shown),
         cause: item.cause.name(),
+        reason: (!item.reason.is_empty()).then(|| item.reason.to_string()),
         remaining_s: item.left_s,
         shard,
     }
@@ -83,6 +91,56 @@ fn shown(source: IpAddr) -> String {
         IpAddr::V4(_) => source.to_string(),
         IpAddr::V6(_) => network(source).to_string(),
     }
+}
+
+/// What was done.
+#[derive(Serialize)]
+pub(super) struct Suspended {
+    pub aor: String,
+    /// `null`: until it is lifted.
+    pub for_s: Option<u32>,
+}
+
+/// `PUT /api/v1/suspensions/{aor}`: whatever source it comes from. The name need not be an
+/// account's, and what is registered stays.
+async fn put(
+    State(api): State<Api>,
+    operator: Operator,
+    path: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let query = Query::read(query.as_deref(), &["suspend", "reason"])?;
+    let suspend = suspend(query.suspend()?.flatten(), query.reason()?);
+    Ok(json(&suspend_account(&api, &operator, account_of(path)?, &suspend).await?))
+}
+
+/// Suspends an account, for as long as this process lives at most.
+///
+/// # Errors
+/// It is no address-of-record here, there is no room, or shards do not answer.
+pub(super) async fn suspend_account(
+    api: &Api,
+    operator: &Operator,
+    aor: Box<[u8]>,
+    suspend: &Suspend,
+) -> Result<Suspended, Problem> {
+    let order = Control::Suspend(aor, suspend.clone());
+    let done = api.shards.order_owner(order, |reply| match reply {
+        Reply::Suspended(done) => Some(done),
+        _ => None,
+    });
+    let Suspending { aor, is_done } = done.await?.1.map_err(unfound)?;
+    let aor = uri(&aor);
+    let Suspend { for_s, reason } = suspend;
+    let time = for_s.map_or_else(|| "until it is lifted".to_owned(), |s| format!("for {s} s"));
+    let action = Action::new(Verb::Suspend, aor.as_str()).detail(time).reason(Some(&**reason));
+    if !is_done {
+        let why = "as many accounts are suspended as may be";
+        api.audit(operator, action.refused(why));
+        return Err(Problem::unavailable(why));
+    }
+    api.audit(operator, action);
+    Ok(Suspended { aor, for_s: *for_s })
 }
 
 /// `DELETE /api/v1/suspensions/{aor}`: for the source `ip`, or for all of them. The name need not

@@ -16,6 +16,7 @@
 
 pub mod account;
 pub mod accounts;
+pub mod barred;
 pub mod challenge;
 pub mod check;
 pub mod claim;

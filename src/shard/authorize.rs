@@ -102,7 +102,15 @@ fn find_caller(
     let Request { message, head, identity, responder } = request;
     let aor = addressed.aor;
     let gate = gate(core, arrival, addressed);
+    let is_barred = |core: &Core| {
+        let key = || addressed.key.unwrap_or_else(|| AorKey(core.ownership.hash(aor.text())));
+        !core.barred.is_empty() && core.barred.has(key())
+    };
     if let (Gate::Open, Some(account)) = (gate, addressed.account) {
+        if is_barred(core) {
+            core.note_refused(arrival, *message, aor.text(), RefuseReason::Suspended.name());
+            return Err(refuse_suspended(core, arrival, request, out));
+        }
         core.counters.admitted += 1;
         return Ok(Caller::trusted(account));
     }
@@ -142,7 +150,7 @@ fn find_caller(
     let key = addressed.key.unwrap_or_else(|| AorKey(core.ownership.hash(aor.text())));
     let source = arrival.datagram.source.ip();
     let standing = core.suspensions.standing(key, source);
-    if standing == Standing::Suspended {
+    if standing == Standing::Suspended || is_barred(core) {
         core.note_refused(arrival, *message, aor.text(), RefuseReason::Suspended.name());
         return Err(refuse_suspended(core, arrival, request, out));
     }

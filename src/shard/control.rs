@@ -18,7 +18,7 @@ use crate::config::{self, AccountPolicy};
 use crate::limits::{ACCOUNTS_SWEPT_PER_CONTROL_MAX, EXPIRIES_PER_TURN_MAX};
 use crate::nat::{Networks, OwnAddresses};
 use crate::reg_event::EndReason;
-use crate::registrar::{AorId, LeaveReason, Which};
+use crate::registrar::{AorId, BindingId, LeaveReason, Which};
 use crate::shard::Shard;
 use crate::shard::blocks::BlockPage;
 use crate::shard::core::Core;
@@ -27,8 +27,10 @@ use crate::shard::events::{EventsAsked, EventsPage};
 use crate::shard::extensions::Extensions;
 use crate::shard::guard::said;
 use crate::shard::history::{HistoryPage, HistoryTaken, Recording};
+use crate::shard::kick::{Kick, Kicked, Suspend, Suspending};
 use crate::shard::listening::Listening;
-use crate::shard::registrations::{Chosen, Shown, Unfound, Unregistered};
+use crate::shard::put::{Put as PutBinding, Unput};
+use crate::shard::registrations::{Chosen, Registration, Shown, Unfound, Unregistered};
 use crate::shard::search::{Find, Page};
 use crate::shard::suspend::{Lifted, SuspensionPage};
 use crate::shard::tally::Tally;
@@ -86,6 +88,16 @@ pub enum Control {
     /// Take bindings of an account out ([`LeaveReason::ForcedUnregister`]). From the reply on they
     /// are gone for everybody.
     Unregister(Box<[u8]>, Chosen),
+    /// Take bindings out that an operator has been shown, as far as they still match.
+    Kick(Kick),
+    /// Show the bindings of these names that live, at most
+    /// [`KICKS_PER_CONTROL_MAX`](crate::limits::KICKS_PER_CONTROL_MAX).
+    ShowNamed(Vec<BindingId>),
+    /// Suspend an account, whatever source it comes from. Its address-of-record is given as an
+    /// operator writes it; it need not exist.
+    Suspend(Box<[u8]>, Suspend),
+    /// Put a binding in.
+    Put(PutBinding),
     /// Give one page of the sources that are blocked, from behind this address on. Every shard has
     /// the same list, so one is asked.
     Blocks(Option<IpAddr>),
@@ -137,6 +149,14 @@ pub enum Reply {
     Shown(Result<Shown, Unfound>),
     /// What was taken out of an account, or why that is not here.
     Unregistered(Result<Unregistered, Unfound>),
+    /// What became of bindings that were to be taken out.
+    Kicked(Kicked),
+    /// Bindings by their names, and when that was so.
+    Named(Vec<Registration>, Now),
+    /// An account is suspended, or there was no room for it, or why it is not here.
+    Suspended(Result<Suspending, Unfound>),
+    /// A binding was put in, or why not.
+    Put(Result<(), Unput>),
     /// Sources that are blocked.
     Blocks(BlockPage),
     /// Changes whenever a source is blocked or free again.
@@ -307,6 +327,10 @@ impl Core {
             Control::Unregister(aor, chosen) => {
                 Reply::Unregistered(self.force_unregister(now, &aor, &chosen))
             }
+            Control::Kick(kick) => Reply::Kicked(self.kick(now, &kick)),
+            Control::ShowNamed(ids) => Reply::Named(self.registrations_named(now, &ids), now),
+            Control::Suspend(aor, suspend) => Reply::Suspended(self.suspend(now, &aor, &suspend)),
+            Control::Put(put) => Reply::Put(self.put_binding(now, &put)),
             Control::Blocks(after) => Reply::Blocks(self.list_blocks(now, after)),
             Control::BlocksVersion => Reply::BlocksVersion(self.guard.blocks_version()),
             Control::Block(source, for_s) => Reply::BlockChanged(self.guard.block(source, for_s)),

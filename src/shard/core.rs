@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::auth::account::Ha1s;
 use crate::auth::accounts::{AccountId, Accounts, AorKey, InsertError};
+use crate::auth::barred::Barred;
 use crate::auth::ha2::Ha2Cache;
 use crate::auth::md5_lanes::Md5Lanes;
 use crate::auth::nonce::NonceSequence;
@@ -98,6 +99,7 @@ pub(super) struct Core {
     pub lanes: Md5Lanes,
     pub nonces: NonceSequence,
     pub suspensions: Suspensions,
+    pub barred: Barred,
     pub suspension_events: Vec<SuspensionEvent>,
     pub counters: Counters,
     pub worked: Worked,
@@ -148,6 +150,7 @@ impl Shard {
             tokens: keys.tokens(),
             suspensions: suspensions(&keys.identity, &ownership),
             suspension_events: Vec::new(),
+            barred: Barred::default(),
             ownership,
             domains: Domains::new(domains),
             accounts: Accounts::new(),
@@ -291,6 +294,7 @@ impl Shard {
             core.registrar.next_deadline(),
             core.subscriptions.next_deadline(),
             core.suspensions.next_deadline(),
+            core.barred.next_deadline(),
             core.turn_trace(now),
             probing,
             keepalives,

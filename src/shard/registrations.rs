@@ -136,7 +136,7 @@ impl Core {
     }
 
     /// The account an operator means.
-    fn account_of(&self, text: &[u8]) -> Result<AccountId, Unfound> {
+    pub(super) fn account_of(&self, text: &[u8]) -> Result<AccountId, Unfound> {
         let aor = self.own_aor(text)?;
         let key = AorKey(self.ownership.hash(&aor));
         self.accounts.find(key, &aor).ok_or(Unfound::Account)

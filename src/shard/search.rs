@@ -11,7 +11,8 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 
 use crate::auth::accounts::AccountId;
-use crate::limits::{FIND_COST_MAX, FIND_ROWS_MAX};
+use crate::limits::STATIC_CONTACTS_MAX;
+use crate::limits::{BINDINGS_MAX, FIND_COST_MAX, FIND_NAMES_MAX, FIND_ROWS_MAX};
 use crate::registrar::{AorId, Binding, BindingId, Wanted};
 use crate::shard::core::Core;
 use crate::shard::filter::{Filter, Ready};
@@ -27,12 +28,14 @@ pub struct Find {
     pub from: u64,
     /// The most rows to give, of no more than [`FIND_ROWS_MAX`]. With 0 they are counted alone.
     pub rows_max: usize,
+    /// Instead of rows, the names of bindings that phones have made: at most [`FIND_NAMES_MAX`].
+    pub names: bool,
 }
 
 /// Everything.
 impl Default for Find {
     fn default() -> Self {
-        Find { filter: Arc::default(), from: 0, rows_max: FIND_ROWS_MAX }
+        Find { filter: Arc::default(), from: 0, rows_max: FIND_ROWS_MAX, names: false }
     }
 }
 
@@ -44,6 +47,8 @@ pub struct Page {
     pub registrations: Vec<Registration>,
     /// The same of accounts without a binding: their canonical addresses-of-record.
     pub absent: Vec<Box<[u8]>>,
+    /// The names, where those were asked for.
+    pub names: Vec<BindingId>,
     /// The place of each of these rows: where a page goes on that has no room for it.
     pub places: Vec<u64>,
     /// What matched in the part of the table that this page went through.
@@ -68,6 +73,8 @@ mod cost {
     pub const ROW: usize = 48;
 }
 
+/// Bindings of one account, at most.
+const STORED_MAX: usize = BINDINGS_MAX + STATIC_CONTACTS_MAX;
 /// Slots that are looked at together, so that what lies elsewhere of them is waited for once.
 const TOGETHER: usize = 64;
 
@@ -77,6 +84,7 @@ impl Core {
         let mut page = Page {
             registrations: Vec::new(),
             absent: Vec::new(),
+            names: Vec::new(),
             places: Vec::new(),
             matched: 0,
             seen: 0,
@@ -89,7 +97,8 @@ impl Core {
         if filter.absent && filter.is_about_bindings() {
             return page;
         }
-        let find = Find { rows_max: find.rows_max.min(FIND_ROWS_MAX), ..find.clone() };
+        let rows_max = if find.names { 0 } else { find.rows_max.min(FIND_ROWS_MAX) };
+        let find = Find { rows_max, ..find.clone() };
         if filter.absent || filter.names_accounts() {
             self.find_by_account(now, &find, &ready, &mut page);
         } else {
@@ -125,11 +134,15 @@ impl Core {
                     page.places.push(id.index.into());
                 }
                 page.matched += 1;
+                if find.names && !binding.is_static() {
+                    page.names.push(id);
+                }
             }
             page.seen += TOGETHER as u64;
+            let is_full = page.names.len() + TOGETHER > FIND_NAMES_MAX;
             match next {
                 None => return,
-                Some(next) if cost >= FIND_COST_MAX => {
+                Some(next) if cost >= FIND_COST_MAX || is_full => {
                     page.next = Some(next.into());
                     return;
                 }
@@ -146,7 +159,7 @@ impl Core {
         let (first, mut slot) = ((find.from >> 32) as u32, find.from as u32);
         let mut cost = 0;
         for id in first..end {
-            if cost >= FIND_COST_MAX {
+            if cost >= FIND_COST_MAX || page.names.len() + STORED_MAX > FIND_NAMES_MAX {
                 page.next = Some(u64::from(id) << 32);
                 return;
             }
@@ -224,6 +237,9 @@ impl Core {
                 page.places.push(u64::from(account.0) << 32 | u64::from(id.index));
             }
             page.matched += 1;
+            if find.names && !binding.is_static() {
+                page.names.push(id);
+            }
         }
         None
     }

@@ -52,15 +52,18 @@ pub enum Change {
 pub struct SuspensionItem {
     /// The account, where there is one.
     pub aor: Option<AorText>,
-    /// For requests from here: an address, or of IPv6 the first one of a /64.
-    pub source: IpAddr,
+    /// For requests from here: an address, or of IPv6 the first one of a /64; `None`: from
+    /// anywhere.
+    pub source: Option<IpAddr>,
     /// What was counted.
     pub cause: Cause,
-    /// Seconds it has left, rounded up.
-    pub left_s: u32,
+    /// Seconds it has left, rounded up; `None`: it ends when it is lifted.
+    pub left_s: Option<u32>,
+    /// Why, as an operator said; empty if nobody did.
+    pub reason: Box<str>,
 }
 
-/// Some suspensions, in the order they end.
+/// Some suspensions: those of operators first, then the others in the order they end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SuspensionPage {
     /// The suspensions, at most
@@ -77,6 +80,15 @@ pub struct Lifted {
     pub lifted: usize,
     /// Where the search goes on, if it is not over: give the order again with it.
     pub next: Option<Cursor>,
+}
+
+/// The place of a cursor that stands among those of operators. The table has no such place.
+const BARRED: u32 = u32::MAX;
+
+fn left_s(until: Instant, now: Now) -> u32 {
+    let left = until.saturating_since(now.mono);
+    let left_s = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+    u32::try_from(left_s).unwrap_or(u32::MAX)
 }
 
 /// None yet; what is secret about them comes from a secret of the process.
@@ -121,6 +133,9 @@ impl Core {
     /// Ends suspensions whose time is over, a bounded number.
     #[inline]
     pub fn end_suspensions(&mut self, now: Now) {
+        if self.barred.next_deadline().is_some_and(|next| next <= now.mono) {
+            self.counters.suspensions_ended += self.barred.end_elapsed(now.mono) as u64;
+        }
         if self.suspensions.next_deadline().is_some_and(|next| next <= now.mono) {
             self.end_elapsed(now);
         }
@@ -150,7 +165,8 @@ impl Core {
         AorText::try_from(self.accounts.aor(id)).ok()
     }
 
-    /// Suspensions in the order they end, from behind `after` on, at most `items_max`.
+    /// Suspensions, from behind `after` on, at most `items_max`: those of operators, which have a
+    /// cursor of an account and no place, then the others in the order they end.
     pub fn list_suspensions(
         &self,
         now: Now,
@@ -160,26 +176,45 @@ impl Core {
         let items_max = items_max.clamp(1, SUSPENSIONS_PER_CALL_MAX);
         let mut page = SuspensionPage::default();
         let mut last = None;
+        let (barred_after, after) = match after {
+            Some(Cursor { until_nanos, place: BARRED }) => (Some(AorKey(until_nanos)), None),
+            after => (None, after),
+        };
+        if after.is_none() {
+            for (key, bar) in self.barred.list(barred_after) {
+                if page.items.len() == items_max {
+                    page.next = last;
+                    return page;
+                }
+                last = Some(Cursor { until_nanos: key.0, place: BARRED });
+                page.items.push(SuspensionItem {
+                    aor: self.name_of(key),
+                    source: None,
+                    cause: Cause::Operator,
+                    left_s: bar.until.map(|until| left_s(until, now)),
+                    reason: bar.reason.clone(),
+                });
+            }
+        }
         for (cursor, suspended) in self.suspensions.list(after) {
             if page.items.len() == items_max {
                 page.next = last;
                 break;
             }
             last = Some(cursor);
-            let left = suspended.until.saturating_since(now.mono);
-            let left_s = left.as_secs() + u64::from(left.subsec_nanos() > 0);
             page.items.push(SuspensionItem {
                 aor: self.name_of(suspended.aor),
-                source: suspended.source,
+                source: Some(suspended.source),
                 cause: suspended.cause,
-                left_s: u32::try_from(left_s).unwrap_or(u32::MAX),
+                left_s: Some(left_s(suspended.until, now)),
+                reason: Box::default(),
             });
         }
         page
     }
 
-    /// Lifts the suspension of an account for one source, or for every source there is: a bounded
-    /// number is looked at in one call, from behind `after` on.
+    /// Lifts the suspension of an account for one source, or for every source there is and that of
+    /// an operator: a bounded number is looked at in one call, from behind `after` on.
     pub fn lift_suspensions(
         &mut self,
         aor: &[u8],
@@ -194,6 +229,10 @@ impl Core {
                 outcome.lifted = 1;
             }
             return outcome;
+        }
+        if self.barred.lift(key) {
+            self.counters.suspensions_ended += 1;
+            outcome.lifted = 1;
         }
         let looked_at = self.suspensions.list(after).take(SUSPENSIONS_PER_CALL_MAX);
         let looked_at: Vec<(Cursor, Suspended)> = looked_at.collect();

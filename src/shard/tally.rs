@@ -103,7 +103,7 @@ impl Core {
                 sources_awaited: count(self.probing.sources_awaited()),
                 keepalives: count(self.keepalives.len()),
                 keepalive_pace_raised: self.keepalives.is_raised().into(),
-                suspensions: count(self.suspensions.len()),
+                suspensions: count(self.suspensions.len() + self.barred.len()),
                 suspensions_bytes: count(self.suspensions.bytes_held()),
                 sources_blocked: count(self.guard.blocks_count()),
                 guard_untold: self.guard.untold(),

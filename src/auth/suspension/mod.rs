@@ -40,6 +40,8 @@ pub enum Cause {
     Registers,
     /// Failed checks of any method (SS_AUTHENTICATION_MAX_RETRY).
     Checks,
+    /// Nothing: an operator did ([`barred`](crate::auth::barred)).
+    Operator,
 }
 
 impl Cause {
@@ -49,6 +51,7 @@ impl Cause {
         match self {
             Cause::Registers => "registers",
             Cause::Checks => "checks",
+            Cause::Operator => "operator",
         }
     }
 }

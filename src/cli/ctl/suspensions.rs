@@ -24,20 +24,22 @@ pub fn run(desk: &Desk, command: &SuspensionsCommand) -> Result<(), Failure> {
 }
 
 fn table_of(items: &[Value]) -> Vec<String> {
-    let rows: Vec<[String; 4]> = items
+    let rows: Vec<[String; 5]> = items
         .iter()
         .map(|item| {
-            let left = item.get("remaining_s").and_then(Value::as_u64).unwrap_or_default();
+            let left = item.get("remaining_s").and_then(Value::as_u64);
+            let source = text(item, "source_ip");
             let aor = text(item, "aor");
             [
                 if aor.is_empty() { "(no account)".to_owned() } else { aor.to_owned() },
-                text(item, "source_ip").to_owned(),
-                format!("{left} s"),
+                if source.is_empty() { "anywhere".to_owned() } else { source.to_owned() },
+                left.map_or_else(|| "until lifted".to_owned(), |left| format!("{left} s")),
                 text(item, "cause").to_owned(),
+                text(item, "reason").to_owned(),
             ]
         })
         .collect();
-    table::lines(["AOR", "FROM", "LEFT", "CAUSE"], &rows)
+    table::lines(["AOR", "FROM", "LEFT", "CAUSE", "REASON"], &rows)
 }
 
 fn lift(desk: &Desk, aor: &str, ip: Option<&str>, yes: bool) -> Result<(), Failure> {
