@@ -4,7 +4,8 @@
 //! - [`device`]: what a User-Agent says of a phone; [`place`]: where an address is, by databases of
 //!   the operator's; `counts`: bounded tables; `survey`: one pass over all bindings; `rows`: what
 //!   it counted; `pass`: when passes are made, and how slowly, so that no message waits for one
-//! - [`alerts`]: what is out of the ordinary, and who is told; [`capacity`]: how much more could come
+//! - [`alerts`]: what is out of the ordinary, and who is told; [`capacity`]: how much more could
+//!   come
 //! - `breakdown`: `/api/v1/devices`, `/api/v1/geography`, `/api/v1/breakdown`, and the functions
 //!   behind them for whoever shows the same in another form; `table`: rows as CSV
 //!

@@ -68,8 +68,8 @@ pub struct AlertsArgs {
 /// Below `aorta ctl alerts`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum AlertsCommand {
-    /// Takes note of an alert that fires, so that nobody is told of it again. Asks first, unless its
-    /// input is no terminal.
+    /// Takes note of an alert that fires, so that nobody is told of it again. Asks first, unless
+    /// its input is no terminal.
     #[command(visible_alias = "ack")]
     Acknowledge {
         /// The rule.
