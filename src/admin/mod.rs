@@ -27,9 +27,10 @@
 //! - `history`: what happened to registrations, and which were refused; `trends`: how many there
 //!   were over time
 //! - `metrics`: every counter as text for Prometheus
+//! - `ui`: pages for people, made of all that
 //! - [`client`]: the other end, for `aorta ctl`
 //!
-//! What a person is to read on a screen is not made here; nor is anything kept.
+//! What a person is to read on a terminal is not made here; nor is anything kept.
 
 mod access;
 mod analysis;
@@ -74,6 +75,7 @@ mod suspensions;
 mod tls;
 mod trace;
 mod trends;
+mod ui;
 
 pub use self::access::{Token, TokenError};
 pub use self::analysis::{Places, PlacesError, Settings as AnalysisSettings, Terms, check_webhook};
