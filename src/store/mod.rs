@@ -2,6 +2,7 @@
 //! the shards begin; never on a reactor.
 
 pub mod blocks;
+#[cfg(feature = "host")]
 pub mod history;
 pub mod keys;
 pub mod overrides;
