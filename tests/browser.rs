@@ -8,42 +8,23 @@
 // The shell's clock is allowed here: deadlines are real time.
 #![allow(clippy::disallowed_methods)]
 
+#[path = "common/browser.rs"]
+mod browser;
 #[path = "common/certificate.rs"]
 mod certificate;
 mod common;
 #[path = "common/serve.rs"]
 mod serve;
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
+use browser::Browser;
 use certificate::Certificate;
 use common::Phone;
 use serve::{Server, Wire};
 
 /// Only a hang reaches it.
 const DEADLINE: Duration = Duration::from_secs(30);
-
-/// The first of these on the PATH.
-fn found(names: &[&str]) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let dirs: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    names.iter().find_map(|name| dirs.iter().map(|dir| dir.join(name)).find(|at| at.is_file()))
-}
-
-/// What is needed, or why the test cannot run.
-fn needed() -> Result<(PathBuf, PathBuf), &'static str> {
-    let chromium = found(&["chromium", "chromium-browser", "google-chrome"]);
-    let chromium = chromium.ok_or("no Chromium is installed")?;
-    let node = found(&["node", "nodejs"]).ok_or("Node is not installed")?;
-    let jssip = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/node_modules/jssip");
-    if !jssip.is_dir() {
-        return Err("JsSIP is not installed: npm ci in tests/browser");
-    }
-    Ok((chromium, node))
-}
 
 /// How many contacts a user has, asked over UDP.
 fn bindings(server: &Server, number: u32) -> usize {
@@ -58,16 +39,7 @@ fn bindings(server: &Server, number: u32) -> usize {
 
 #[test]
 fn rfc7118_jssip_in_chromium_registers_over_wss() {
-    let (chromium, node) = match needed() {
-        Ok(needed) => needed,
-        Err(why) => {
-            let required = std::env::var("AORTA_REQUIRE_BROWSER").is_ok_and(|value| value == "1");
-            assert!(!required, "{why}, and AORTA_REQUIRE_BROWSER=1");
-            // Past the test runner's capture, which would hide it.
-            let _ = writeln!(std::io::stderr(), "SKIPPED browser: {why}");
-            return;
-        }
-    };
+    let Some(browser) = Browser::with("jssip") else { return };
     let certificate = Certificate::for_test("browser");
     for reactors in ["1", "2"] {
         let mut arguments = vec!["--listen", "udp:127.0.0.1:0", "--listen", "wss:127.0.0.1:0"];
@@ -77,13 +49,7 @@ fn rfc7118_jssip_in_chromium_registers_over_wss() {
         let Some(server) = Server::start(&arguments) else { return };
 
         let url = format!("wss://{}/", server.targets[1]);
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/run.mjs");
-        let output = Command::new(&node).arg(script).arg(&chromium).arg(url).output();
-        let output = output.expect("Node starts");
-        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let (out, err) = (said(&output.stdout), said(&output.stderr));
-        assert!(output.status.success(), "{}\n{out}\n{err}", output.status);
-        assert_eq!(out.lines().filter(|line| line.starts_with("ok ")).count(), 5, "{out}");
+        browser.run("run.mjs", &[&url], 5);
 
         for number in 1..=4 {
             assert_eq!(bindings(&server, number), 0, "u{number} has left");

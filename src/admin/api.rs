@@ -35,7 +35,7 @@ use super::stream::Station;
 use super::tls::Certificate;
 use super::{
     audit, blacklist, bulk, health, history, identity, latency, metrics, registrations, rpc,
-    security, shield, stream, suspensions, trace, trends,
+    security, shield, stream, suspensions, trace, trends, ui,
 };
 use crate::time::UnixTime;
 
@@ -67,6 +67,8 @@ pub(super) struct Inner {
     pub analysis: Analysis,
     /// Traces begun.
     pub traces: AtomicU64,
+    /// What the pages have seen of the counters.
+    pub looks: ui::Looks,
     /// Plans to take registrations out, and the run under way.
     pub unregistrations: watch::Sender<bulk::Desk>,
     /// As many exports as may be under way.
@@ -130,6 +132,7 @@ pub(super) fn routes() -> Routes {
         .merge(trends::routes())
         .merge(latency::routes())
         .merge(metrics::routes())
+        .merge(ui::routes())
         .merge(audit::routes())
         .merge(identity::routes())
         .merge(parameters::routes())
@@ -151,6 +154,7 @@ pub(super) fn router(api: Api) -> Router {
             let cleared = cleared(Role::Read.into(), request).await;
             cleared.map_or_else(|refused| refused, |_| not_here.into_response())
         })
+        .layer(middleware::from_fn(ui::for_people))
         .layer(middleware::from_fn_with_state(api.clone(), guard))
         .with_state(api)
 }
@@ -233,6 +237,7 @@ impl Api {
             keep: None,
             last_window: watch::channel(None).1,
             analysis: Analysis::new(analysis::Settings::default()),
+            looks: ui::Looks::default(),
             traces: AtomicU64::new(0),
             unregistrations: bulk::desk(),
             exports: super::export::turns(),

@@ -13,7 +13,7 @@ use super::api::{Api, json};
 use super::audit::{Action, Verb};
 use super::keep::{BlockChange, keep};
 use super::operator::{Operator, Role};
-use super::pages::{Key, side_by_side};
+use super::pages::{Key, Page, side_by_side};
 use super::problem::Problem;
 use super::query::{self, Query, decimal};
 use super::registrations::unexpected;
@@ -25,28 +25,28 @@ use crate::shard::control::{Control, Reply};
 
 /// A source.
 #[derive(Serialize)]
-struct Row {
-    network: String,
+pub(super) struct Row {
+    pub network: String,
     /// Nothing of it passes; else it is only restrained.
-    whole: bool,
-    by_operator: bool,
+    pub whole: bool,
+    pub by_operator: bool,
     /// How many times it has been blocked, this one included.
-    times: u8,
-    since_s: u64,
+    pub times: u8,
+    pub since_s: u64,
     /// `null` until somebody lifts it.
-    remaining_s: Option<u64>,
+    pub remaining_s: Option<u64>,
 }
 
 /// What was done.
 #[derive(Serialize)]
-struct Done {
-    source: String,
-    changed: bool,
+pub(super) struct Done {
+    pub source: String,
+    pub changed: bool,
     /// It is so after a restart as well.
-    kept: bool,
+    pub kept: bool,
     /// What an operator should know of that.
     #[serde(skip_serializing_if = "Option::is_none")]
-    warning: Option<String>,
+    pub warning: Option<String>,
 }
 
 /// Its paths.
@@ -63,6 +63,11 @@ pub(super) async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let query = Query::read(query.as_deref(), &["limit", "cursor"])?;
+    Ok(json(&page(&api, &query).await?))
+}
+
+/// One page, by the `limit` and the `cursor` of a query.
+pub(super) async fn page(api: &Api, query: &Query) -> Result<Page<Row>, Problem> {
     let order = |_, after, _| Control::Blocks(after);
     let read = |_, reply| match reply {
         Reply::Blocks(BlockPage { items, next, .. }) => {
@@ -71,7 +76,7 @@ pub(super) async fn list(
         }
         _ => None,
     };
-    Ok(json(&side_by_side(&api.shards, &query, order, read).await?))
+    side_by_side(&api.shards, query, order, read).await
 }
 
 /// Sources are listed in the order of their addresses.
@@ -104,24 +109,38 @@ pub(super) async fn add(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let query = Query::read(query.as_deref(), &["seconds"])?;
-    let for_s = match query.value("seconds").map(decimal::<u32>) {
-        None => None,
-        Some(Some(seconds)) if (1..=BLOCK_S_MAX).contains(&seconds) => Some(seconds),
+    let for_s = seconds(&query)?;
+    Ok(json(&block(&api, &operator, source_of(path)?, for_s).await?))
+}
+
+/// How long a block is to hold; without end where nothing is said.
+pub(super) fn seconds(query: &Query) -> Result<Option<u32>, Problem> {
+    match query.value("seconds").map(decimal::<u32>) {
+        None => Ok(None),
+        Some(Some(seconds)) if (1..=BLOCK_S_MAX).contains(&seconds) => Ok(Some(seconds)),
         Some(_) => {
             let expected =
                 format!("1 to {BLOCK_S_MAX} (ten years), or none for a block without end");
-            return Err(Problem::parameter("seconds", format!("seconds: expected {expected}")));
+            Err(Problem::parameter("seconds", format!("seconds: expected {expected}")))
         }
-    };
-    let source = source_of(path)?;
-    let changed = at_each(&api, || Control::Block(source, for_s)).await?;
+    }
+}
+
+/// Blocks a source everywhere, for so many seconds or without end.
+pub(super) async fn block(
+    api: &Api,
+    operator: &Operator,
+    source: IpAddr,
+    for_s: Option<u32>,
+) -> Result<Done, Problem> {
+    let changed = at_each(api, || Control::Block(source, for_s)).await?;
     let time = for_s.map_or_else(|| "until it is lifted".to_owned(), |s| format!("for {s} s"));
     let action = Action::new(Verb::Block, source.to_string()).detail(time);
     if !changed {
         let warning = "the list is full of blocks by operators".to_owned();
-        api.audit(&operator, action.failed(&warning));
+        api.audit(operator, action.failed(&warning));
         let (source, warning) = (source.to_string(), Some(warning));
-        return Ok(json(&Done { source, changed, kept: false, warning }));
+        return Ok(Done { source, changed, kept: false, warning });
     }
     let done = keep(api.keep.as_ref(), source, BlockChange::Blocked(for_s)).await;
     let kept = done == Ok(true);
@@ -130,8 +149,8 @@ pub(super) async fn add(
         Ok(false) => Some("the block ends with the process: there is no --data".to_owned()),
         Err(why) => Some(format!("the block ends with the process: {why}")),
     };
-    api.audit(&operator, with_warning(action, warning.as_deref()));
-    Ok(json(&Done { source: source.to_string(), changed, kept, warning }))
+    api.audit(operator, with_warning(action, warning.as_deref()));
+    Ok(Done { source: source.to_string(), changed, kept, warning })
 }
 
 /// `DELETE /api/v1/blacklist/{source}`
@@ -142,17 +161,25 @@ pub(super) async fn lift(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     Query::read(query.as_deref(), &[])?;
-    let source = source_of(path)?;
-    let changed = at_each(&api, || Control::Unblock(source)).await?;
+    Ok(json(&unblock(&api, &operator, source_of(path)?).await?))
+}
+
+/// Lifts the block of a source everywhere.
+pub(super) async fn unblock(
+    api: &Api,
+    operator: &Operator,
+    source: IpAddr,
+) -> Result<Done, Problem> {
+    let changed = at_each(api, || Control::Unblock(source)).await?;
     // Also where no shard has it: it may be kept all the same.
     let done = keep(api.keep.as_ref(), source, BlockChange::Lifted).await;
     let kept = done == Ok(true);
     let warning = done.err().map(|why| format!("the block comes back with a restart: {why}"));
     if changed || warning.is_some() {
         let action = Action::new(Verb::LiftBlock, source.to_string());
-        api.audit(&operator, with_warning(action, warning.as_deref()));
+        api.audit(operator, with_warning(action, warning.as_deref()));
     }
-    Ok(json(&Done { source: source.to_string(), changed, kept, warning }))
+    Ok(Done { source: source.to_string(), changed, kept, warning })
 }
 
 /// With what the operator was warned of beside what was done.
@@ -177,8 +204,12 @@ async fn at_each(api: &Api, order: impl Fn() -> Control) -> Result<bool, Problem
 
 /// An address, or the network that a listing gave.
 fn source_of(path: Result<Path<String>, PathRejection>) -> Result<IpAddr, Problem> {
-    let text = path.map(|Path(text)| text).unwrap_or_default();
-    query::source_of(&text).ok_or_else(|| {
+    source(&path.map(|Path(text)| text).unwrap_or_default())
+}
+
+/// The same of a text.
+pub(super) fn source(text: &str) -> Result<IpAddr, Problem> {
+    query::source_of(text).ok_or_else(|| {
         let detail = "expected an address such as 192.0.2.7; networks belong in guard.blocked";
         Problem::parameter("source", detail)
     })

@@ -133,11 +133,7 @@ pub(super) async fn show(
     let query = Query::read(query.as_deref(), &["shard", "stage", "window", "format"])?;
     let shard = shard(&query, api.shards.count())?;
     let span = span(&query)?;
-    let (times, window_s) = match query.value("window") {
-        None => (api.shards.service_times(), None),
-        Some("last") => (window(&api)?, Some(WINDOW.as_secs())),
-        Some(_) => return Err(Problem::parameter("window", "window: expected last")),
-    };
+    let (times, window_s) = times(&api, &query)?;
     match query.value("format") {
         None | Some("json") => {}
         Some("hgrm") => return Ok(distribution(&times, shard, span.unwrap_or(Span::Whole))),
@@ -152,6 +148,16 @@ pub(super) async fn show(
         _ => times.iter().map(ServiceTimes::batches).sum(),
     };
     Ok(json(&Page { batches, window_s, items: Row::all(&times).filter(of).collect() }))
+}
+
+/// What was timed in the `window` that a query names, shard by shard, and how many seconds that is
+/// long; since the start where it names none.
+pub(super) fn times(api: &Api, query: &Query) -> Result<(Vec<ServiceTimes>, Option<u64>), Problem> {
+    match query.value("window") {
+        None => Ok((api.shards.service_times(), None)),
+        Some("last") => Ok((window(api)?, Some(WINDOW.as_secs()))),
+        Some(_) => Err(Problem::parameter("window", "window: expected last")),
+    }
 }
 
 fn window(api: &Api) -> Result<Vec<ServiceTimes>, Problem> {

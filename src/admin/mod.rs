@@ -21,14 +21,16 @@
 //!   looks; `pages`: lists put together from all shards
 //! - `shield`: what of it the kernel drops, and by which means
 //! - `parameters`: what is set, and setting it
-//! - `analysis`: which devices are registered, from where, over what
+//! - `analysis`: which devices are registered, from where, over what; what is out of the ordinary;
+//!   how much more could come
 //! - `latency`: how long messages take, stage by stage; `hgrm`: that as a percentile file
 //! - `history`: what happened to registrations, and which were refused; `trends`: how many there
 //!   were over time
 //! - `metrics`: every counter as text for Prometheus
+//! - `ui`: pages for people, made of all that
 //! - [`client`]: the other end, for `aorta ctl`
 //!
-//! What a person is to read on a screen is not made here; nor is anything kept.
+//! What a person is to read on a terminal is not made here; nor is anything kept.
 
 mod access;
 mod analysis;
@@ -73,9 +75,10 @@ mod suspensions;
 mod tls;
 mod trace;
 mod trends;
+mod ui;
 
 pub use self::access::{Token, TokenError};
-pub use self::analysis::{Places, PlacesError, Settings as AnalysisSettings, Terms};
+pub use self::analysis::{Places, PlacesError, Settings as AnalysisSettings, Terms, check_webhook};
 pub use self::api::Tell;
 pub use self::audit::{AuditSettings, Broken, Record, Verified, Verifier, VerifyError};
 pub use self::identity::Policy;

@@ -54,6 +54,9 @@ const TABLE: &[(&str, &str, Needs)] = &[
     ("GET", "/api/v1/devices", READ),
     ("GET", "/api/v1/geography", READ),
     ("GET", "/api/v1/breakdown", READ),
+    ("GET", "/api/v1/alerts", READ),
+    ("POST", "/api/v1/alerts/{rule}/acknowledge", OPERATE),
+    ("GET", "/api/v1/capacity", READ),
     ("GET", "/api/v1/audit", ADMIN),
     ("GET", "/api/v1/setup", ANYBODY),
     ("POST", "/api/v1/setup", ANYBODY),
@@ -72,6 +75,36 @@ const TABLE: &[(&str, &str, Needs)] = &[
     ("GET", "/api/v1/parameters/{name}", READ),
     ("PUT", "/api/v1/parameters/{name}", ADMIN),
     ("DELETE", "/api/v1/parameters/{name}", ADMIN),
+    // Pages.
+    ("GET", "/assets/{tag}/{*name}", ANYBODY),
+    ("GET", "/favicon.ico", ANYBODY),
+    ("GET", "/login", ANYBODY),
+    ("POST", "/login", ANYBODY),
+    ("GET", "/setup", ANYBODY),
+    ("POST", "/setup", ANYBODY),
+    ("POST", "/logout", READ),
+    ("GET", "/account", READ),
+    ("POST", "/account", READ),
+    ("GET", "/operators", ADMIN),
+    ("POST", "/operators/add", ADMIN),
+    ("GET", "/operators/change", ADMIN),
+    ("POST", "/operators/change", ADMIN),
+    ("POST", "/operators/token", ADMIN),
+    ("GET", "/", READ),
+    ("GET", "/latency", READ),
+    ("GET", "/registrations", READ),
+    ("GET", "/registrations/{aor}", READ),
+    ("GET", "/registrations/{aor}/unregister", OPERATE),
+    ("POST", "/registrations/{aor}/unregister", OPERATE),
+    ("GET", "/online", READ),
+    ("GET", "/suspended", READ),
+    ("GET", "/suspended/lift", OPERATE),
+    ("POST", "/suspended/lift", OPERATE),
+    ("GET", "/blocked", READ),
+    ("GET", "/blocked/add", OPERATE),
+    ("POST", "/blocked/add", OPERATE),
+    ("GET", "/blocked/lift", OPERATE),
+    ("POST", "/blocked/lift", OPERATE),
 ];
 
 #[test]
@@ -89,7 +122,8 @@ fn every_path_stands_in_the_table_with_what_it_needs() {
     assert_eq!(stated, table);
     for (method, path, needs) in TABLE {
         // What changes something is nothing for those who only look, but for their own session.
-        let own = path.starts_with("/api/v1/session") || *path == "/api/v1/setup";
+        let own = path.starts_with("/api/v1/session")
+            || ["/api/v1/setup", "/logout", "/account"].contains(path);
         // Its commands ask for what each of them needs.
         let own = own || *path == "/RPC";
         assert!(own || *method == "GET" || *needs != READ, "{method} {path}");

@@ -88,6 +88,8 @@ impl IntoResponse for Problem {
         if let Some(wait_s) = self.wait_s {
             headers.insert(RETRY_AFTER, HeaderValue::from(wait_s));
         }
+        // For whoever says it in other words.
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::api::{Api, json};
 use super::moment::{self, rfc3339};
 use super::operator::Role;
-use super::pages::{Key, side_by_side};
+use super::pages::{Key, Page, side_by_side};
 use super::problem::Problem;
 use super::query::{Query, decimal};
 use super::routes::Routes;
@@ -25,17 +25,17 @@ use crate::time::UnixTime;
 #[derive(Serialize)]
 pub struct Row {
     /// Its name: the same while it is counted, and never used again while the process lives.
-    id: String,
-    kind: &'static str,
+    pub(super) id: String,
+    pub(super) kind: &'static str,
     /// `null` where nobody did it alone.
-    source_ip: Option<String>,
+    pub(super) source_ip: Option<String>,
     /// An address-of-record as it was asked for; it need not exist.
-    account: Option<String>,
-    user_agent: Option<String>,
-    first: String,
-    last: String,
-    count: u64,
-    shard: u8,
+    pub(super) account: Option<String>,
+    pub(super) user_agent: Option<String>,
+    pub(super) first: String,
+    pub(super) last: String,
+    pub(super) count: u64,
+    pub(super) shard: u8,
 }
 
 impl Row {
@@ -92,6 +92,9 @@ impl Key for Position {
     }
 }
 
+/// What a query may say.
+pub(super) const KNOWN: &[&str] = &["kind", "account", "ip", "since", "limit", "cursor"];
+
 /// Its paths.
 pub(super) fn routes() -> Routes {
     Routes::new().get("/api/v1/security-events", Role::Read, list)
@@ -102,13 +105,17 @@ pub(super) async fn list(
     State(api): State<Api>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let known = &["kind", "account", "ip", "since", "limit", "cursor"];
-    let query = Query::read(query.as_deref(), known)?;
+    let query = Query::read(query.as_deref(), KNOWN)?;
+    Ok(json(&page(&api, &query).await?))
+}
+
+/// One page of what a query asks for.
+pub(super) async fn page(api: &Api, query: &Query) -> Result<Page<Row>, Problem> {
     let wanted = Wanted {
-        kinds: kinds(&query)?,
-        account: account(&query)?,
+        kinds: kinds(query)?,
+        account: account(query)?,
         source: query.ip()?,
-        since: since(&query)?,
+        since: since(query)?,
     };
     let order = |shard, after: Option<Position>, rows: usize| {
         Control::SecurityEvents(EventsAsked {
@@ -130,7 +137,7 @@ pub(super) async fn list(
         }
         _ => None,
     };
-    Ok(json(&side_by_side(&api.shards, &query, order, read).await?))
+    side_by_side(&api.shards, query, order, read).await
 }
 
 /// Kinds with commas between, or `alerts`.

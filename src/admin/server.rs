@@ -39,6 +39,7 @@ use super::patience::Patience;
 use super::shards::Shards;
 use super::stream::Station;
 use super::tls::Certificate;
+use super::ui::Looks;
 use super::{bulk, export};
 use crate::time::UnixTime;
 
@@ -296,6 +297,7 @@ impl Admin {
             last_window,
             analysis: Analysis::new(analysis),
             traces: AtomicU64::new(0),
+            looks: Looks::default(),
             unregistrations: bulk::desk(),
             exports: export::turns(),
             station: Station::default(),

@@ -11,7 +11,7 @@ use super::api::{Api, json};
 use super::audit::{Action, Verb};
 use super::bulk::suspend;
 use super::operator::{Operator, Role};
-use super::pages::in_turn;
+use super::pages::{Page, in_turn};
 use super::problem::Problem;
 use super::query::Query;
 use super::registrations::{account_of, unexpected, unfound, uri};
@@ -25,26 +25,26 @@ use crate::shard::suspend::{Lifted, SuspensionItem, SuspensionPage};
 
 /// A suspension.
 #[derive(Serialize)]
-struct Row {
+pub(super) struct Row {
     /// Whose; not known where a name without an account is treated alike.
-    aor: Option<String>,
+    pub aor: Option<String>,
     /// For requests from here, and from nowhere else: an address, or of IPv6 a /64. `null`: from
     /// anywhere, as an operator wants it.
-    source_ip: Option<String>,
+    pub source_ip: Option<String>,
     /// What was counted, `registers` or `checks`; or `operator`.
-    cause: &'static str,
+    pub cause: &'static str,
     /// Why, as the operator said.
-    reason: Option<String>,
+    pub reason: Option<String>,
     /// `null`: until it is lifted.
-    remaining_s: Option<u32>,
-    shard: u8,
+    pub remaining_s: Option<u32>,
+    pub shard: u8,
 }
 
 /// What was lifted.
 #[derive(Serialize)]
-struct Done {
-    aor: String,
-    lifted: usize,
+pub(super) struct Done {
+    pub aor: String,
+    pub lifted: usize,
 }
 
 /// Its paths.
@@ -62,6 +62,11 @@ pub(super) async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let query = Query::read(query.as_deref(), &["limit", "cursor"])?;
+    Ok(json(&page(&api, &query).await?))
+}
+
+/// One page, by the `limit` and the `cursor` of a query.
+pub(super) async fn page(api: &Api, query: &Query) -> Result<Page<Row>, Problem> {
     let order = |after: Option<suspension::Cursor>, rows: usize| Control::ListSuspensions {
         after,
         items_max: rows.min(SUSPENSIONS_PER_CALL_MAX),
@@ -72,7 +77,7 @@ pub(super) async fn list(
         }
         _ => None,
     };
-    Ok(json(&in_turn(&api.shards, &query, order, read).await?))
+    in_turn(&api.shards, query, order, read).await
 }
 
 fn row(shard: u8, item: &SuspensionItem) -> Row {
@@ -152,7 +157,17 @@ pub(super) async fn lift(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let source = Query::read(query.as_deref(), &["ip"])?.source()?;
-    let located = api.shards.order_owner(Control::Locate(account_of(path)?), |reply| match reply {
+    Ok(json(&lift_of(&api, &operator, account_of(path)?, source).await?))
+}
+
+/// Lifts the suspensions of a name, for one source or for all of them.
+pub(super) async fn lift_of(
+    api: &Api,
+    operator: &Operator,
+    aor: Box<[u8]>,
+    source: Option<IpAddr>,
+) -> Result<Done, Problem> {
+    let located = api.shards.order_owner(Control::Locate(aor), |reply| match reply {
         Reply::Located(located) => Some(located),
         _ => None,
     });
@@ -174,9 +189,9 @@ pub(super) async fn lift(
     if lifted > 0 {
         let source = source.map_or_else(|| "every source".to_owned(), |ip| ip.to_string());
         let action = Action::new(Verb::LiftSuspension, aor.as_str());
-        api.audit(&operator, action.detail(format!("{lifted} of them, for {source}")));
+        api.audit(operator, action.detail(format!("{lifted} of them, for {source}")));
     }
-    Ok(json(&Done { aor, lifted }))
+    Ok(Done { aor, lifted })
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ export class Chromium {
   #sent = 0;
   #session;
   #said = '';
+  #heard = new Map();
 
   /** Starts one with an empty profile and an empty page. */
   static async start(binary) {
@@ -58,6 +59,9 @@ export class Chromium {
       const messages = (text + data).split('\0');
       text = messages.pop();
       for (const message of messages.map((message) => JSON.parse(message))) {
+        for (const listener of this.#heard.get(message.method) ?? []) {
+          listener(message.params);
+        }
         const waiting = this.#waiting.get(message.id);
         this.#waiting.delete(message.id);
         if (message.error) {
@@ -80,6 +84,16 @@ export class Chromium {
       this.#waiting.set(id, { resolve, reject });
       this.#child.stdio[3].write(`${JSON.stringify(message)}\0`);
     });
+  }
+
+  /** A command of the debugging protocol to the page. */
+  async command(method, params = {}) {
+    return this.#call(method, params);
+  }
+
+  /** Hears each event of this name. */
+  on(method, listener) {
+    this.#heard.set(method, [...(this.#heard.get(method) ?? []), listener]);
   }
 
   /** Runs a script in the page; what it gives, or what its promise gives, as JSON. */
