@@ -2,9 +2,9 @@
 //! The table of them is [`parameters`](super::parameters)'.
 
 use super::parameters::{
-    ADMIN, ADMIN_TOKEN_FILE, AUDIT_BYTES, AUDIT_FILES, BACKEND, CPUS, GUARD_SOURCES, HEP,
-    HEP_CAPTURE_ID, HEP_FAILURES, HEP_PASSWORD_FILE, LATENCY_SAMPLING, LISTEN, LOG_FORMAT,
-    REACTORS, SECURITY_LOG, SECURITY_LOG_BYTES, SECURITY_LOG_FILES, STEERED_SOURCES, STEERING,
+    ADMIN, ADMIN_TOKEN_FILE, AUDIT_BYTES, AUDIT_FILES, BACKEND, CPUS, GUARD_SOURCES,
+    LATENCY_SAMPLING, LISTEN, REACTORS, SECURITY_LOG, SECURITY_LOG_BYTES, SECURITY_LOG_FILES,
+    STEERED_SOURCES, STEERING,
 };
 use super::refusal::Fault;
 use super::settings::Settings;
@@ -33,11 +33,11 @@ pub(super) const SPELLINGS: [(&str, &str); 2] = [
 
 /// Sockets, threads and tables of fixed size are made once.
 const AT_START: [&str; 20] = [
-    LOG_FORMAT,
-    HEP,
-    HEP_CAPTURE_ID,
-    HEP_PASSWORD_FILE,
-    HEP_FAILURES,
+    "log.format",
+    "trace.hep",
+    "trace.hep_capture_id",
+    "trace.hep_password_file",
+    "trace.hep_failures",
     LISTEN,
     REACTORS,
     CPUS,

@@ -35,11 +35,6 @@ pub(super) const OVERLOAD_PROVEN: &str = "overload.wait_proven";
 pub(super) const SECURITY_LOG: &str = "security.log";
 pub(super) const SECURITY_LOG_BYTES: &str = "security.log_bytes";
 pub(super) const SECURITY_LOG_FILES: &str = "security.log_files";
-pub(super) const LOG_FORMAT: &str = "log.format";
-pub(super) const HEP: &str = "trace.hep";
-pub(super) const HEP_CAPTURE_ID: &str = "trace.hep_capture_id";
-pub(super) const HEP_PASSWORD_FILE: &str = "trace.hep_password_file";
-pub(super) const HEP_FAILURES: &str = "trace.hep_failures";
 pub(super) const LISTEN: &str = "serve.listen";
 pub(super) const REACTORS: &str = "serve.reactors";
 pub(super) const CPUS: &str = "serve.cpus";
@@ -414,21 +409,14 @@ pub static PARAMETERS: [Parameter; 155] = table![
     "shield.register_burst", "", None,
     {whole 1-1000000 shield.register_burst},
     "As many of them at once";
-    LOG_FORMAT, "", None,
-    {word LogFormat observe.log_format},
-    "How lines of the log are written: for people, or an object of JSON each";
-    HEP, "", None,
-    {collector},
-    "The Homer collector that traced messages are sent to too (HEP3); the admin interface must be \
-     open";
-    HEP_CAPTURE_ID, "", None,
-    {whole 0-4294967295 observe.hep_capture_id},
+    "log.format", "", None, {word LogFormat observe.log_format}, "Lines of the log: text or JSON";
+    "trace.hep", "", None, {collector},
+    "The Homer collector that traced messages are sent to too (HEP3); it needs serve.admin";
+    "trace.hep_capture_id", "", None, {whole 0-4294967295 observe.hep_capture_id},
     "The number the collector knows this process by";
-    HEP_PASSWORD_FILE, "", None,
-    {path observe.hep_password_file},
+    "trace.hep_password_file", "", None, {path observe.hep_password_file},
     "The file with the password that the collector asks for";
-    HEP_FAILURES, "", None,
-    {switch observe.hep_failures},
+    "trace.hep_failures", "", None, {switch observe.hep_failures},
     "The collector is sent, without a trace too, what was dropped or refused for good";
     "history.enabled", "", None,
     {switch history.enabled},
