@@ -28,7 +28,10 @@ use super::api::Api;
 use super::routes::Routes;
 use crate::config;
 
+pub(super) use self::breakdown::{SurveyAbout, breakdown, devices, geography};
 pub use self::place::{Places, PlacesError};
+pub(super) use self::rows::{DeviceRow, Row as ShareRow};
+pub(super) use self::survey::By;
 
 /// What the analysis obeys, which a reload may change.
 #[derive(Clone, Debug, Default)]
