@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use common::{Phone, Response};
 use http::{ask, ask_with, get, raw};
-use office::{each, items, sum};
+use office::{Office, each, items, sum};
 use serde_json::Value;
 use serve::{Process, Wire};
 
@@ -517,4 +517,52 @@ fn registrations_are_told_apart_and_each_row_says_how_to_list_its_own() {
         }
         drop(phones);
     });
+}
+
+#[test]
+fn an_alert_is_posted_listed_counted_and_taken_note_of() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let hook = format!("alerts.webhook=http://{}/hook", listener.local_addr().unwrap());
+    let more = ["--set", "alerts.source_accounts=3", "--set", "alerts.pending=0", "--set", &hook];
+    let Some(office) = Office::open("2", &more) else { return };
+    let phones: Vec<(Phone, Wire)> = (1..=3).map(|n| office.phone(n, "desk")).collect();
+    counted(office.http, "/api/v1/breakdown?by=source", 3);
+
+    let (mut stream, _) = listener.accept().expect("the alert");
+    let (mut text, mut piece) = (Vec::new(), [0; 4096]);
+    while !text.ends_with(b"]}") {
+        let read = stream.read(&mut piece).expect("the rest of it");
+        assert!(read > 0, "{}", String::from_utf8_lossy(&text));
+        text.extend(&piece[..read]);
+    }
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").expect("it waits");
+    let text = String::from_utf8(text).expect("text");
+    let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+    assert!(head.starts_with("POST /hook HTTP/1.1\r\n"), "{head}");
+    let posted: Value = serde_json::from_str(body).expect("JSON");
+    assert_eq!((&posted["version"], &posted["status"]), (&"4".into(), &"firing".into()));
+    let alert = &posted["alerts"][0];
+    assert_eq!(alert["labels"]["alertname"], "source_accounts");
+    assert_eq!(alert["annotations"]["description"], "127.0.0.1 has 3 registrations");
+
+    let page = get(office.http, "/api/v1/alerts").good();
+    let row = &items(&page)[0];
+    assert_eq!((&row["rule"], &row["state"]), (&"source_accounts".into(), &"firing".into()));
+    assert_eq!((&row["value"], &row["threshold"]), (&3.0.into(), &3.0.into()));
+    let metrics = get(office.http, "/metrics").body;
+    assert!(metrics.contains("\naorta_alert{rule=\"source_accounts\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("\naorta_alert{rule=\"failures\"} 0\n"), "{metrics}");
+
+    let note = |rule: &str| {
+        let path = format!("/api/v1/alerts/{rule}/acknowledge?note=an%20office");
+        ask(office.http, "POST", &path)
+    };
+    assert_eq!(note("source_accounts").good()["acknowledged"]["note"], "an office");
+    assert_eq!(note("failures").status, 409);
+    assert_eq!(note("nothing").status, 404);
+    let capacity = get(office.http, "/api/v1/capacity").good();
+    assert_eq!(capacity["busy_percent"].as_array().map(Vec::len), Some(2));
+    assert_eq!(capacity["headroom"]["planned"], serde_json::json!([3.0, 5.0]));
+    drop(phones);
+    office.server.stop();
 }

@@ -9,7 +9,7 @@ use aorta::config::parameters::{PARAMETERS, Parameter, find};
 use aorta::config::{Origin, Settings, load};
 
 /// A value of each parameter that is not its default, as it prints. Together they can stand.
-const OTHER: [(&str, &str); 132] = [
+const OTHER: [(&str, &str); 150] = [
     ("registrar.replace", "Off"),
     ("registrar.bindings_max", "4"),
     ("registrar.total_max", "1000000"),
@@ -94,6 +94,24 @@ const OTHER: [(&str, &str); 132] = [
     ("security.log_files", "9"),
     ("geo.database", "city.mmdb, asn.mmdb"),
     ("analysis.interval", "600"),
+    ("alerts.pending", "60"),
+    ("alerts.hold_off", "600"),
+    ("alerts.repeat", "3600"),
+    ("alerts.population_min", "500"),
+    ("alerts.drop", "30"),
+    ("alerts.spike", "off"),
+    ("alerts.rate_drop", "50"),
+    ("alerts.rate_spike", "500"),
+    ("alerts.failures", "10"),
+    ("alerts.source_accounts", "5000"),
+    ("alerts.flapping", "50"),
+    ("alerts.capacity", "80"),
+    ("alerts.keepalives", "5"),
+    ("alerts.overload", "Off"),
+    ("alerts.patterns", "Off"),
+    ("alerts.webhook", "https://alerts.example.com/hook"),
+    ("alerts.webhook_secret_file", "webhook.secret"),
+    ("alerts.webhook_ca", "webhook-ca.pem"),
     ("shield.kernel", "socket"),
     ("shield.helper", "nft.sock"),
     ("shield.loopback", "On"),

@@ -52,6 +52,7 @@ pub(super) async fn show(
     process(&mut text, &api);
     shards(&mut text, &tallies);
     reactors(&mut text, &api.shards.reactors());
+    alerts(&mut text, &api);
     service_times(&mut text, &api.shards.service_times());
     let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     Ok(([(CONTENT_TYPE, format)], text.0).into_response())
@@ -318,6 +319,22 @@ fn reactors(text: &mut Exposition, reactors: &[reactor::Counters]) {
     };
     let lists: Vec<Vec<_>> = reactors.iter().map(|counters| list(counters).collect()).collect();
     text.families(Kind::Counter, "reactor_", "reactor", &lists);
+}
+
+fn alerts(text: &mut Exposition, api: &Api) {
+    let alerts = &api.analysis.alerts;
+    let firing = alerts.firing().into_iter();
+    let firing = firing.map(|(rule, fires)| (format!("rule=\"{rule}\""), u64::from(fires)));
+    text.family(Kind::Gauge, "alert", "Whether the alert of a rule fires, 1 or 0", firing);
+    let [posted, failed, shed] = alerts.posted();
+    for (name, meaning, value) in [
+        ("posted", "Messages about alerts that the webhook took", posted),
+        ("failed", "Messages about alerts that the webhook did not take", failed),
+        ("shed", "Messages about alerts that there was no room for to wait", shed),
+    ] {
+        let value = [(String::new(), value)];
+        text.family(Kind::Counter, &format!("webhook_{name}"), meaning, value);
+    }
 }
 
 /// What was never met at a shard, such as handoffs where there is one, is left out.

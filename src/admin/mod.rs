@@ -21,7 +21,8 @@
 //!   looks; `pages`: lists put together from all shards
 //! - `shield`: what of it the kernel drops, and by which means
 //! - `parameters`: what is set, and setting it
-//! - `analysis`: which devices are registered, from where, over what
+//! - `analysis`: which devices are registered, from where, over what; what is out of the ordinary;
+//!   how much more could come
 //! - `latency`: how long messages take, stage by stage; `hgrm`: that as a percentile file
 //! - `history`: what happened to registrations, and which were refused; `trends`: how many there
 //!   were over time
@@ -77,7 +78,7 @@ mod trends;
 mod ui;
 
 pub use self::access::{Token, TokenError};
-pub use self::analysis::{Places, PlacesError, Settings as AnalysisSettings, Terms};
+pub use self::analysis::{Places, PlacesError, Settings as AnalysisSettings, Terms, check_webhook};
 pub use self::api::Tell;
 pub use self::audit::{AuditSettings, Broken, Record, Verified, Verifier, VerifyError};
 pub use self::identity::Policy;

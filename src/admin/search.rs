@@ -43,6 +43,9 @@ pub(super) async fn page(
     limit: usize,
 ) -> Result<Page<Row>, Problem> {
     let wrong = || Problem::parameter("cursor", "cursor: expected the next of the page before");
+    if api.shards.count() == 0 {
+        return Err(Problem::unavailable("the reactor has stopped"));
+    }
     if let Some(accounts) = named(api, filters).await? {
         let from = match cursor {
             None => Cursor::FIRST,

@@ -69,6 +69,7 @@ pub fn settings(
     let (policy, certificate) = (policy(of), certificate(of)?);
     let places = Places::open(&settings.analysis.databases)
         .map_err(|error| Failure::new(error.to_string()))?;
+    admin::check_webhook(&settings.analysis.alerts).map_err(Failure::new)?;
     let analysis = AnalysisSettings { terms: terms(settings), places };
     let all = admin::Settings::new(listen, started);
     Ok(Some(admin::Settings { token, data, audit, policy, certificate, analysis, ..all }))
@@ -82,7 +83,14 @@ fn certificate(of: &config::Admin) -> Result<Option<Certificate>, Failure> {
 
 /// What the analysis obeys.
 fn terms(settings: &Settings) -> Terms {
-    Terms { analysis: settings.analysis.clone() }
+    let is_connection = |at: &config::Listen| at.transport.is_connection();
+    let takes_connections = settings.serve.listen.iter().any(is_connection);
+    Terms {
+        analysis: settings.analysis.clone(),
+        bindings_max: settings.registrar.total_max,
+        connections_max: takes_connections.then_some(settings.streams.connections_max),
+        trusted: settings.guard.trusted.clone(),
+    }
 }
 
 /// What holds for whoever comes.
@@ -121,6 +129,7 @@ pub fn prepare(reins: admin::Reins) -> Prepare {
     Box::new(move |settings| {
         let (reins, policy, terms) = (reins.clone(), policy(&settings.admin), terms(settings));
         let files = &terms.analysis.databases;
+        admin::check_webhook(&terms.analysis.alerts).map_err(Failure::new)?;
         let places = reins.places(files).map_err(|error| Failure::new(error.to_string()))?;
         let certificate = certificate(&settings.admin)?;
         Ok(Box::new(move || {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub use self::analysis::{BreakdownArgs, DevicesArgs, GeographyArgs};
+pub use self::analysis::{AlertsArgs, AlertsCommand, BreakdownArgs, DevicesArgs, GeographyArgs};
 
 /// A SIP registrar at the speed of the kernel's UDP path.
 #[derive(Debug, Parser)]
@@ -271,6 +271,10 @@ pub enum CtlCommand {
     Geography(GeographyArgs),
     /// What is registered, by transport, network, status and other ways to tell it apart.
     Breakdown(BreakdownArgs),
+    /// What is out of the ordinary, and taking note of it.
+    Alerts(AlertsArgs),
+    /// How much of what the host can take is in use, and how much more could come.
+    Capacity,
     /// What happened to registrations, the latest first.
     History {
         /// Which.

@@ -105,6 +105,18 @@ macro_rules! kind {
             read: |s| s.nat.message.to_string(),
         }
     };
+    (webhook) => {
+        Kind::Text {
+            range: "https://HOST[:PORT][/PATH], http:// likewise, or empty",
+            write: |s, text| {
+                s.analysis.alerts.webhook = value::webhook(text)?;
+                Ok(())
+            },
+            read: |s| {
+                s.analysis.alerts.webhook.as_ref().map_or_else(String::new, ToString::to_string)
+            },
+        }
+    };
     (databases) => {
         Kind::List {
             range: "0-8 paths",

@@ -12,6 +12,7 @@ pub mod value;
 
 mod account;
 mod admin;
+mod alerts;
 mod analysis;
 mod auth;
 mod describe;
@@ -31,6 +32,7 @@ mod words;
 
 pub use account::{AccountAuthentication, AccountPolicy, AllowedSource, StaticContact};
 pub use admin::Admin;
+pub use alerts::{AlertRules, Webhook};
 pub use analysis::Analysis;
 pub use auth::{Algorithms, Auth, ChallengeCode, Domain, Suspension};
 pub use describe::Described;

@@ -67,7 +67,7 @@ macro_rules! table {
 }
 
 /// Every parameter there is.
-pub static PARAMETERS: [Parameter; 132] = table![
+pub static PARAMETERS: [Parameter; 150] = table![
     "registrar.replace", "SS_ENDPOINT_REGISTER_REPLACE", None,
     {word Replace registrar.replace},
     "A REGISTER over the limit of bindings removes a binding (On), is refused (Off), or removes \
@@ -333,6 +333,60 @@ pub static PARAMETERS: [Parameter; 132] = table![
     {optional "off" 60-86400 analysis.interval_s},
     "The registrations are counted by device, place and network once in this time, and when \
      somebody asks";
+    "alerts.pending", "", Seconds,
+    {whole 0-3600 analysis.alerts.pending_s},
+    "What is out of the ordinary must last so long before its alert fires";
+    "alerts.hold_off", "", Seconds,
+    {whole 0-86400 analysis.alerts.hold_off_s},
+    "And be over for so long before the alert is";
+    "alerts.repeat", "", Seconds,
+    {optional "off" 60-604800 analysis.alerts.repeat_s},
+    "An alert that goes on is told again after so long, unless somebody took note of it";
+    "alerts.population_min", "", None,
+    {whole 1-1000000000 analysis.alerts.population_min},
+    "Where fewer are registered, their number may fall and rise";
+    "alerts.drop", "", Percent,
+    {optional "off" 1-100 analysis.alerts.drop_percent},
+    "Registrations so far below what is usual";
+    "alerts.spike", "", Percent,
+    {optional "off" 1-100000 analysis.alerts.spike_percent},
+    "Registrations so far above what is usual";
+    "alerts.rate_drop", "", Percent,
+    {optional "off" 1-100 analysis.alerts.rate_drop_percent},
+    "Successful REGISTERs of a minute so far below what is usual";
+    "alerts.rate_spike", "", Percent,
+    {optional "off" 1-100000 analysis.alerts.rate_spike_percent},
+    "New registrations of a minute so far above what is usual";
+    "alerts.failures", "", Percent,
+    {optional "off" 1-100 analysis.alerts.failures_percent},
+    "REGISTERs of a minute that fail, of all";
+    "alerts.source_accounts", "", None,
+    {optional "off" 2-100000000 analysis.alerts.source_accounts},
+    "Registrations of one source that is not of guard.trusted";
+    "alerts.flapping", "", None,
+    {optional "off" 1-1000000 analysis.alerts.flapping},
+    "Pairs of devices that keep kicking each other, within ten minutes";
+    "alerts.capacity", "", Percent,
+    {optional "off" 1-100 analysis.alerts.capacity_percent},
+    "What is used of the time of a reactor, of registrations, connections or memory";
+    "alerts.keepalives", "", Percent,
+    {optional "off" 1-100 analysis.alerts.keepalives_percent},
+    "Keepalives of five minutes that went out too late";
+    "alerts.overload", "", None,
+    {switch analysis.alerts.overload},
+    "Requests that are shed for want of capacity, and history that cannot be written";
+    "alerts.patterns", "", None,
+    {switch analysis.alerts.patterns},
+    "What security.alert_* finds, and walks through numbers";
+    "alerts.webhook", "", None,
+    {webhook},
+    "Alerts are posted there as JSON, in the form of Alertmanager's webhooks";
+    "alerts.webhook_secret_file", "", None,
+    {path analysis.alerts.webhook_secret_file},
+    "File with the secret that signs them (HMAC-SHA256)";
+    "alerts.webhook_ca", "", None,
+    {path analysis.alerts.webhook_ca},
+    "Certificates (PEM) that vouch for its end of TLS; the system's unless set";
     "shield.kernel", "", None,
     {word Kernel shield.kernel},
     "What drops blocked sources before they reach Aorta: nftables, socket filters, or nothing";

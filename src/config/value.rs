@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::{Algorithms, KeepaliveForm, KeepaliveMessage, Listen, NatTests, default_port};
+use super::{Algorithms, KeepaliveForm, KeepaliveMessage, Listen, NatTests, Webhook, default_port};
 use crate::flow::Transport;
 use crate::limits::{
     DOMAIN_ALIASES_MAX, GEO_DATABASES_MAX, GUARD_NETWORKS_MAX, KEEPALIVE_BYTES_MAX, LISTENERS_MAX,
@@ -230,6 +230,15 @@ pub fn origins(items: &[&str]) -> Result<Vec<String>, Malformed> {
         if fits || origin == "null" { Ok(origin) } else { Err(malformed(at, expected)) }
     };
     items.iter().enumerate().map(one).collect()
+}
+
+/// Where alerts are posted; empty text is nowhere.
+pub fn webhook(text: &str) -> Result<Option<Webhook>, Malformed> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let expected = "https://host/path, without a user name, or empty";
+    Webhook::read(text).map(Some).ok_or_else(|| malformed(0, expected))
 }
 
 /// Paths, each once; an empty list is none.

@@ -102,6 +102,8 @@ counters! {
     wakes_sent,
     /// Wake-ups received from other threads.
     wakes_received,
+    /// For how long it has worked, and not slept, microseconds.
+    busy_us,
     /// Turns of the data-plane loop.
     turns,
     /// Times the reactor went to sleep.

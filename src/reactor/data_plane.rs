@@ -467,6 +467,7 @@ impl<P: Plane, D: DatagramPath> DataPlane<P, D> {
     fn publish_counters(&mut self, now: Now) {
         if let Some((busy, passed)) = self.work.take(now.mono) {
             self.plane.worked(busy, passed);
+            self.counters.busy_us += busy.as_micros() as u64;
         }
         if now.mono >= self.kernel_drops_due {
             self.kernel_drops_due = now.mono + KERNEL_DROPS_EVERY;

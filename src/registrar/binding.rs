@@ -465,7 +465,7 @@ impl Binding {
     }
 
     pub(super) fn came_from(&self, source: SocketAddr) -> bool {
-        self.packed.source() == Source::from(source)
+        self.packed.came_from(Source::from(source))
     }
 }
 

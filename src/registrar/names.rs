@@ -43,14 +43,17 @@ impl Instance<'_> {
     #[must_use]
     pub fn text(&self) -> InstanceText {
         let mut out = InstanceText::new();
-        match *self {
-            Instance::Text(text) => out.extend(text.iter().copied()),
+        // None is longer than what a binding keeps of one.
+        let _ = match *self {
+            Instance::Text(text) => out.try_extend_from_slice(text),
             Instance::Uuid(bytes, letters) => {
-                out.extend(UUID_URN.iter().copied());
-                out.extend(uuid::unpack(bytes, letters));
-                out.push(b'>');
+                let mut text = [b'>'; UUID_INSTANCE_BYTES];
+                let (urn, behind) = text.split_at_mut(UUID_URN.len());
+                urn.copy_from_slice(UUID_URN);
+                behind[..uuid::TEXT_BYTES].copy_from_slice(&uuid::unpack(bytes, letters));
+                out.try_extend_from_slice(&text)
             }
-        }
+        };
         out
     }
 

@@ -57,6 +57,8 @@ const HEAD: usize = 11;
 /// Bytes of reg-id and GRUU epoch.
 const OUTBOUND: usize = 8;
 const HASH: usize = 8;
+/// The most that can stand before the contact.
+const FRONT_MAX: usize = HEAD + 18 + 16 + OUTBOUND + 3;
 
 // Bits of the forms.
 const V6: u8 = 1;
@@ -70,7 +72,7 @@ const INSTANCE_SHIFT: u32 = 4;
 const CALL_ID_SHIFT: u32 = 6;
 const FORM: u8 = 3;
 
-const _: () = assert!(HEAD + 18 + 16 + OUTBOUND + 3 <= u8::MAX as usize);
+const _: () = assert!(FRONT_MAX <= u8::MAX as usize);
 const _: () = assert!(INSTANCE_BYTES_MAX <= u8::MAX as usize);
 const _: () = assert!(USER_AGENT_BYTES_MAX <= u8::MAX as usize);
 const _: () = assert!(CONTACT_BYTES_MAX <= u16::MAX as usize);
@@ -144,9 +146,72 @@ impl Pen<'_> {
     }
 
     #[inline]
+    fn put_some(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.put(bytes);
+        }
+    }
+
+    /// In lengths the compiler knows, where it can: a call to copy 16 bytes costs more than they.
+    #[inline]
     fn put_form(&mut self, form: &Form<'_>) {
-        self.put(&form.packed[..form.packed_len]);
-        self.put(form.rest);
+        match form.form {
+            0 => {}
+            HASHED => self.put(&form.packed[..HASH]),
+            _ => self.put(&form.packed),
+        }
+        self.put_some(form.rest);
+    }
+}
+
+/// What stands before the contact, put together where nothing moves.
+struct Front {
+    bytes: [u8; FRONT_MAX],
+    len: usize,
+}
+
+impl Front {
+    #[inline]
+    fn put<const N: usize>(&mut self, bytes: [u8; N]) {
+        self.bytes[self.len..self.len + N].copy_from_slice(&bytes);
+        self.len += N;
+    }
+
+    #[inline]
+    fn new(forms: u8, parts: &Parts<'_>, instance_len: usize, agent_len: usize) -> Front {
+        let mut front = Front { bytes: [0; FRONT_MAX], len: HEAD };
+        let source = parts.source.to_bytes();
+        let [a, b, c, d, ..] = source;
+        let port = [source[16], source[17]];
+        if forms & V6 == 0 {
+            front.put([a, b, c, d, port[0], port[1]]);
+        } else {
+            let (ip_and_port, _) = source.split_first_chunk::<18>().expect("19 bytes");
+            front.put(*ip_and_port);
+        }
+        match *parts.flow.packed() {
+            [] => {}
+            [a, b, c, d] => front.put([a, b, c, d]),
+            ref long => front.put(<[u8; 16]>::try_from(long).expect("the longest flow")),
+        }
+        if forms & HAS_OUTBOUND != 0 {
+            front.put(parts.reg_id.to_le_bytes());
+            front.put(parts.gruu_epoch.to_le_bytes());
+        }
+        if forms & HAS_PATH != 0 {
+            front.put((parts.path.len() as u16).to_le_bytes());
+        }
+        if forms & HAS_AGENT != 0 {
+            front.put([agent_len as u8]);
+        }
+        let (kind, number) = parts.flow.head();
+        let [r0, r1, r2, r3] = parts.registered_at_s.to_le_bytes();
+        let [c0, c1] = (parts.contact.len() as u16).to_le_bytes();
+        let (contact_at, instance_len) = (front.len as u8, instance_len as u8);
+        let head: [u8; HEAD] =
+            [forms, kind, number, r0, r1, r2, r3, contact_at, c0, c1, instance_len];
+        front.bytes[..HEAD].copy_from_slice(&head);
+        front
     }
 }
 
@@ -161,22 +226,16 @@ impl Packed {
             }
             Some(key) => (Form::hashed(parts.user_agent, key), Form::hashed(parts.call_id, key)),
         };
-        let mut forms = instance.form << INSTANCE_SHIFT | call_id.form << CALL_ID_SHIFT;
-        let source = parts.source.to_bytes();
-        let (source_ip, source_port) = if parts.source.is_v6() {
-            forms |= V6;
-            (&source[..16], &source[16..18])
-        } else {
-            (&source[..4], &source[16..18])
-        };
-        let flow = parts.flow.packed();
         let has_outbound = parts.reg_id != 0 || parts.gruu_epoch != 0;
         let has = |is_there: bool, flag: u8| if is_there { flag } else { 0 };
-        forms |= has(has_outbound, HAS_OUTBOUND)
+        let forms = instance.form << INSTANCE_SHIFT
+            | call_id.form << CALL_ID_SHIFT
+            | has(parts.source.is_v6(), V6)
+            | has(has_outbound, HAS_OUTBOUND)
             | has(!parts.path.is_empty(), HAS_PATH)
             | has(agent.len() > 0, HAS_AGENT);
-        let contact_at = contact_at(forms, flow.len());
-        let total = contact_at
+        let front = Front::new(forms, parts, instance.len(), agent.len());
+        let total = front.len
             + parts.contact.len()
             + instance.len()
             + parts.path.len()
@@ -186,28 +245,10 @@ impl Packed {
             self.0 = vec![0; total].into_boxed_slice();
         }
         let mut pen = Pen { out: &mut self.0, at: 0 };
-        let (kind, number) = parts.flow.head();
-        let [r0, r1, r2, r3] = parts.registered_at_s.to_le_bytes();
-        let [c0, c1] = (parts.contact.len() as u16).to_le_bytes();
-        let head: [u8; HEAD] =
-            [forms, kind, number, r0, r1, r2, r3, contact_at as u8, c0, c1, instance.len() as u8];
-        pen.put(&head);
-        pen.put(source_ip);
-        pen.put(source_port);
-        pen.put(flow);
-        if has_outbound {
-            pen.put(&parts.reg_id.to_le_bytes());
-            pen.put(&parts.gruu_epoch.to_le_bytes());
-        }
-        if !parts.path.is_empty() {
-            pen.put(&(parts.path.len() as u16).to_le_bytes());
-        }
-        if agent.len() > 0 {
-            pen.put(&[agent.len() as u8]);
-        }
+        pen.put(&front.bytes[..front.len]);
         pen.put(parts.contact);
         pen.put_form(&instance);
-        pen.put(parts.path);
+        pen.put_some(parts.path);
         pen.put_form(&agent);
         pen.put_form(&call_id);
     }
@@ -335,6 +376,20 @@ impl Packed {
         Source::of(self.slice(HEAD, ip_len), port)
     }
 
+    /// Whether the source is this one.
+    #[inline]
+    pub fn came_from(&self, source: Source) -> bool {
+        let bytes = source.to_bytes();
+        let is = if source.is_v6() {
+            self.0.get(HEAD..HEAD + 18).is_some_and(|here| here == &bytes[..18])
+        } else {
+            let [a, b, c, d, ..] = bytes;
+            let here = self.0.get(HEAD..HEAD + 6);
+            here.is_some_and(|here| here == [a, b, c, d, bytes[16], bytes[17]])
+        };
+        is && source.is_v6() == self.has(V6)
+    }
+
     fn ip_len(&self) -> usize {
         if self.has(V6) { 16 } else { 4 }
     }
@@ -413,13 +468,6 @@ impl Packed {
     pub fn len(&self) -> usize {
         self.0.len()
     }
-}
-
-/// Where the contact begins, behind everything that may be there or not.
-fn contact_at(forms: u8, flow_len: usize) -> usize {
-    let with = |flag: u8, bytes: usize| if forms & flag != 0 { bytes } else { 0 };
-    let source = if forms & V6 != 0 { 18 } else { 6 };
-    HEAD + source + flow_len + with(HAS_OUTBOUND, OUTBOUND) + with(HAS_PATH, 2) + with(HAS_AGENT, 1)
 }
 
 #[cfg(test)]

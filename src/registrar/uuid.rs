@@ -77,7 +77,10 @@ pub(super) fn pack_either(text: &[u8; TEXT_BYTES]) -> Option<([u8; BYTES], Lette
 pub(super) fn unpack(bytes: &[u8; BYTES], letters: Letters) -> [u8; TEXT_BYTES] {
     let mut digits = [0; 2 * BYTES];
     for (pair, &byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
-        *pair = [character(byte >> 4, letters), character(byte & 15, letters)];
+        *pair = [byte >> 4, byte & 15];
+    }
+    for digit in &mut digits {
+        *digit = character(*digit, letters);
     }
     let mut text = [b'-'; TEXT_BYTES];
     for (to, from, len) in GROUPS {

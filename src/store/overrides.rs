@@ -28,7 +28,12 @@ pub fn read(directory: &Path) -> Result<Overrides, String> {
     let failed = |what: &dyn std::fmt::Display| format!("cannot read {}: {what}", path.display());
     match fs::read_to_string(&path) {
         Ok(text) => toml::from_str(&text).map_err(|error| failed(&error.message())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Overrides::new()),
+        // Of a directory that is none, whoever has to write there says more.
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            Ok(Overrides::new())
+        }
         Err(error) => Err(failed(&error)),
     }
 }

@@ -1,6 +1,6 @@
-//! What `aorta ctl devices`, `geography` and `breakdown` take.
+//! What `aorta ctl devices`, `geography`, `breakdown` and `alerts` take.
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 /// `aorta ctl devices`.
 #[derive(Args, Clone, Debug)]
@@ -49,4 +49,37 @@ pub struct BreakdownArgs {
     /// As CSV, for spreadsheets.
     #[arg(long)]
     pub csv: bool,
+}
+
+/// `aorta ctl alerts`.
+#[derive(Args, Clone, Debug)]
+pub struct AlertsArgs {
+    /// Every rule, and what it says.
+    #[arg(long, conflicts_with = "history")]
+    pub rules: bool,
+    /// Alerts that are over, the latest first.
+    #[arg(long)]
+    pub history: bool,
+    /// What to do; shows what fires and what is pending unless given.
+    #[command(subcommand)]
+    pub command: Option<AlertsCommand>,
+}
+
+/// Below `aorta ctl alerts`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum AlertsCommand {
+    /// Takes note of an alert that fires, so that nobody is told of it again. Asks first, unless
+    /// its input is no terminal.
+    #[command(visible_alias = "ack")]
+    Acknowledge {
+        /// The rule.
+        #[arg(value_name = "RULE")]
+        rule: String,
+        /// Why, for others to read.
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
+        /// Does not ask.
+        #[arg(long, short)]
+        yes: bool,
+    },
 }

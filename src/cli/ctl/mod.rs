@@ -1,6 +1,7 @@
 //! `aorta ctl`: a running registrar asked, and made to act, over its admin interface. Tables are
 //! for people; `--json` is for programs.
 
+mod alerts;
 mod analysis;
 mod ask;
 mod blacklist;
@@ -58,6 +59,8 @@ pub fn run(args: &CtlArgs) -> Result<ExitCode, Failure> {
         CtlCommand::Devices(args) => analysis::devices(&desk, args)?,
         CtlCommand::Geography(args) => analysis::geography(&desk, args)?,
         CtlCommand::Breakdown(args) => analysis::breakdown(&desk, args)?,
+        CtlCommand::Alerts(args) => alerts::alerts(&desk, args)?,
+        CtlCommand::Capacity => alerts::capacity(&desk)?,
         CtlCommand::History { args, kind } => history::run(&desk, args, kind.as_deref())?,
         CtlCommand::Failed(args) => history::run_failed(&desk, args)?,
         CtlCommand::Trend(args) => trend::run(&desk, args)?,

@@ -59,7 +59,9 @@ impl Named {
 #[must_use]
 pub fn device(user_agent: &[u8]) -> Named {
     let mut text = Plain::new();
-    for &byte in user_agent.trim_ascii().iter().take(USER_AGENT_BYTES_MAX) {
+    let begin = user_agent.trim_ascii();
+    // What is cut off may leave a blank at the end.
+    for &byte in begin[..begin.len().min(USER_AGENT_BYTES_MAX)].trim_ascii_end() {
         text.push(if matches!(byte, b' '..=b'~') { char::from(byte) } else { '?' });
     }
     let (vendor, found) = named(&text, 0);
