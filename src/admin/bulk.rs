@@ -37,7 +37,7 @@ const PLAN_MAX: Duration = Duration::from_secs(600);
 /// Rows of a plan that are shown.
 const SAMPLE_ROWS: usize = 20;
 /// Registrations taken out in a second, unless asked otherwise, and at most.
-const PER_SECOND_DEFAULT: u32 = 500;
+pub(super) const PER_SECOND_DEFAULT: u32 = 500;
 const PER_SECOND_MAX: u32 = 10_000;
 /// How often some are taken out.
 const TICK: Duration = Duration::from_millis(50);

@@ -36,7 +36,10 @@ use super::routes::Routes;
 use crate::config;
 
 pub use self::alerts::check as check_webhook;
+pub(super) use self::breakdown::{SurveyAbout, breakdown, devices, geography};
 pub use self::place::{Places, PlacesError};
+pub(super) use self::rows::{DeviceRow, Row as ShareRow};
+pub(super) use self::survey::By;
 
 /// What the analysis obeys, which a reload may change.
 #[derive(Clone, Debug, Default)]

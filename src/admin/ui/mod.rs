@@ -11,8 +11,13 @@
 //! - one file for each page, its template beside the others
 
 mod assets;
+mod audit;
 mod blocked;
+mod breakdown;
+mod bulk;
+mod events;
 mod form;
+mod history;
 mod latency;
 mod login;
 mod looks;
@@ -20,11 +25,13 @@ mod navigation;
 mod online;
 mod operators;
 mod overview;
+mod parameters;
 mod refusal;
 mod registrations;
 mod rows;
 mod shell;
 mod suspended;
+mod trends;
 mod words;
 
 use super::operator::Role;
@@ -52,6 +59,23 @@ pub(super) fn routes() -> Routes {
         .post("/operators/token", Role::Admin, operators::make_token)
         .get("/", Role::Read, overview::show)
         .get("/latency", Role::Read, latency::show)
+        .get("/trends", Role::Read, trends::show)
+        .get("/devices", Role::Read, breakdown::show_devices)
+        .get("/geography", Role::Read, breakdown::show_geography)
+        .get("/history", Role::Read, history::show)
+        .get("/failed", Role::Read, history::show_failed)
+        .get("/events", Role::Read, events::show)
+        .get("/audit", Role::Admin, audit::show)
+        .get("/parameters", Role::Read, parameters::show)
+        .get("/parameters/set", Role::Admin, parameters::ask)
+        .post("/parameters/set", Role::Admin, parameters::set)
+        .get("/parameters/unset", Role::Admin, parameters::ask_unset)
+        .post("/parameters/unset", Role::Admin, parameters::unset)
+        .get("/unregister", Role::Operate, bulk::ask)
+        .post("/unregister", Role::Operate, bulk::carry_out)
+        .get("/unregister/run", Role::Read, bulk::show)
+        .get("/unregister/cancel", Role::Operate, bulk::ask_cancel)
+        .post("/unregister/cancel", Role::Operate, bulk::cancel)
         .get("/registrations", Role::Read, registrations::show)
         .get("/registrations/{aor}", Role::Read, registrations::details)
         .get("/registrations/{aor}/unregister", Role::Operate, registrations::ask)

@@ -25,14 +25,38 @@ const fn admin_page(path: &'static str, label: &'static str) -> Entry {
 }
 
 pub(super) const GROUPS: &[Group] = &[
-    Group { name: "Now", pages: &[page("/", "Overview"), page("/latency", "Latency")] },
+    Group {
+        name: "Now",
+        pages: &[page("/", "Overview"), page("/latency", "Latency"), page("/trends", "Trends")],
+    },
     Group {
         name: "Phones",
-        pages: &[page("/registrations", "Registrations"), page("/online", "Online phones")],
+        pages: &[
+            page("/registrations", "Registrations"),
+            page("/online", "Online phones"),
+            page("/failed", "Failed"),
+            page("/history", "History"),
+            page("/unregister/run", "Running removal"),
+        ],
+    },
+    Group {
+        name: "Analysis",
+        pages: &[page("/devices", "Devices"), page("/geography", "Countries")],
     },
     Group {
         name: "Protection",
-        pages: &[page("/suspended", "Suspended"), page("/blocked", "Blocked")],
+        pages: &[
+            page("/suspended", "Suspended"),
+            page("/blocked", "Blocked"),
+            page("/events", "Security events"),
+        ],
     },
-    Group { name: "System", pages: &[admin_page("/operators", "Operators")] },
+    Group {
+        name: "System",
+        pages: &[
+            page("/parameters", "Parameters"),
+            admin_page("/audit", "Audit"),
+            admin_page("/operators", "Operators"),
+        ],
+    },
 ];

@@ -8,19 +8,24 @@ use axum::response::Response;
 
 use super::super::api::Api;
 use super::super::filters::Filters;
+use super::super::history;
 use super::super::operator::Operator;
 use super::super::problem::Problem;
 use super::super::query::Query;
 use super::super::registrations::{self, account_of};
 use super::super::search;
 use super::form::{Form, filled_in};
+use super::history::Line as Event;
 use super::rows::{Line, address, facts, look, unregister_address};
 use super::shell::{Confirm, Outcome, Shell, page};
 use super::words;
 use crate::shard::registrations::Chosen;
+use crate::store::history::Asked;
 
 /// Rows of a page unless asked otherwise.
 const ROWS: usize = 50;
+/// What happened lately, as the details show it.
+const EVENTS: usize = 12;
 
 /// One field of the form of filters.
 struct Field {
@@ -92,6 +97,9 @@ struct Page {
     more_open: bool,
     choices: Vec<Choices>,
     is_filtered: bool,
+    /// The same as a file, and taking all of them out.
+    exports: Vec<(&'static str, String)>,
+    unregister: Option<String>,
     counted: String,
     lines: Vec<Line>,
     partial: bool,
@@ -135,6 +143,15 @@ pub(super) async fn show(
         more_fields,
         choices: choices.into(),
         is_filtered: !filters.is_empty(),
+        exports: [("CSV", "csv"), ("JSON lines", "jsonl")]
+            .map(|(label, format)| {
+                let path = follow("/api/v1/registrations/export", &filters, None);
+                let glue = if filters.is_empty() { '?' } else { '&' };
+                (label, format!("{path}{glue}format={format}"))
+            })
+            .into(),
+        unregister: (!filters.is_empty() && !filters.is_for_absent())
+            .then(|| follow("/unregister", &filters, None)),
         counted: how_many(counted.count, counted.estimated, filters.is_for_absent()),
         next: found.next.as_deref().map(|next| follow("/registrations", &filters, Some(next))),
         first: query.value("cursor").map(|_| follow("/registrations", &filters, None)),
@@ -184,6 +201,8 @@ struct Card {
 struct Details {
     shell: Shell,
     account: String,
+    /// What happened to it lately; nothing where no history is kept.
+    events: Vec<Event>,
     cards: Vec<Card>,
     unregister_all: Option<String>,
 }
@@ -198,6 +217,9 @@ pub(super) async fn details(
     let (name, now) = (words::bare(&account.aor).to_owned(), words::now());
     let unregister = unregister_address(&name);
     let registered = account.items.iter().filter(|row| !row.provided).count();
+    let asked = Asked { limit: EVENTS, ..Asked::default() };
+    let found = history::of_account(&api, &name, asked).await;
+    let events = found.map_or_else(|_| Vec::new(), |found| found.items);
     let card = |row: &super::super::row::Row| Card {
         title: row.contact.clone().unwrap_or_default(),
         status: if row.provided { "provided" } else { row.status },
@@ -212,6 +234,7 @@ pub(super) async fn details(
     page(&Details {
         shell,
         cards: account.items.iter().map(card).collect(),
+        events: events.into_iter().map(|row| Event::new(now, row)).collect(),
         account: name,
         unregister_all: (registered > 1).then(|| unregister.clone()),
     })

@@ -49,6 +49,11 @@ impl Shell {
         self.has(Role::Operate)
     }
 
+    /// Whether who looks may change parameters and operators.
+    pub fn manages(&self) -> bool {
+        self.has(Role::Admin)
+    }
+
     fn has(&self, role: Role) -> bool {
         self.operator.as_ref().is_some_and(|operator| operator.role >= role)
     }
@@ -83,7 +88,9 @@ impl Shell {
     }
 
     pub fn is_here(&self, path: &str) -> bool {
-        self.here == path
+        // Of an entry below another's page, the first segment tells.
+        let first = path.split('/').nth(1).unwrap_or_default();
+        self.here.strip_prefix('/') == Some(first)
     }
 
     pub fn version(&self) -> &'static str {

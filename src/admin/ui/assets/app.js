@@ -362,6 +362,35 @@
         [places, ...lines],
       ];
     },
+    /** Numbers over time; where nothing was measured there is no line. */
+    trend(figure, { unit, t, series }) {
+      const colours = palette();
+      const say = {
+        count: (value) => Math.round(value).toLocaleString('en'),
+        rate: (value) => `${Number(value.toPrecision(3)).toLocaleString('en')}/s`,
+        ns: time,
+        bytes: (value) => `${Number((value / 2 ** 20).toPrecision(4))} MiB`,
+      }[unit];
+      return [
+        {
+          ...size(figure),
+          scales: { y: { range: (_, least, most) => [0, Math.max(most * 1.05, unit === 'ns' ? 1000 : 1)] } },
+          axes: [axis(), { ...axis(), size: 76, values: (_, splits) => splits.map(say) }],
+          series: [
+            {},
+            ...series.map(({ name }, number) => ({
+              label: name.replaceAll('_', ' '),
+              stroke: colours[number % colours.length],
+              width: 1.5,
+              spanGaps: false,
+              value: (_, value) => (value == null ? '—' : say(value)),
+            })),
+          ],
+          cursor: { drag: { x: true, y: false } },
+        },
+        [t, ...series.map(({ values }) => values)],
+      ];
+    },
   };
   const isDecade = (value) => Math.abs(Math.log10(value) - Math.round(Math.log10(value))) < 1e-6;
 
@@ -379,7 +408,7 @@
         before?.plot?.destroy();
         this.drawn.delete(figure);
         figure.replaceChildren();
-        if (!data.length) {
+        if (Array.isArray(data) && !data.length) {
           const empty = document.createElement('p');
           empty.className = 'empty';
           empty.textContent = 'Nothing was measured yet.';
