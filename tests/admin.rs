@@ -318,7 +318,7 @@ fn what_cannot_be_read_is_refused_with_its_reason() {
         refused("DELETE", &format!("{LIST}/u1?binding=0-0-1&contact=sip:a@b"), 400, "not both");
         refused("DELETE", LIST, 405, "DELETE");
         refused("POST", "/metrics", 405, "POST");
-        refused("GET", "/", 404, "nothing");
+        refused("GET", "/api/v1/nothing", 404, "nothing");
         refused("GET", "/api/v1/registrations/a/b", 404, "nothing");
         let not_allowed = ask(office.http, "PUT", &format!("{LIST}/u1"));
         let allowed = not_allowed.header("allow").expect("RFC 9110 15.5.6").to_owned();
