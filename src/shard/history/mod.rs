@@ -3,7 +3,7 @@
 //! is kept, the new is counted and gone. Nothing is recorded until somebody asks for it, and then
 //! events are looked at once more: none of it changes what is answered.
 //!
-//! [`page`] says how rows stand in memory, [`refusals`] what becomes of many refusals.
+//! [`page`] says how rows stand in memory, `refusals` what becomes of many refusals.
 
 pub mod page;
 mod refusals;

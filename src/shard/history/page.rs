@@ -1,6 +1,6 @@
 //! What happened to registrations, row behind row in one piece of memory: how a row is written, and
 //! how it is read back. Which rows there are is [`record`](super)'s and
-//! [`refusals`](super::refusals)'.
+//! `refusals`'.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 

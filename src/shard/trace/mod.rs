@@ -1,6 +1,6 @@
 //! What comes in and goes out, shown to operators who asked for it: nothing until then, and for a
 //! bounded time. Here is what was seen and waits to be taken; what a trace is about is
-//! [`filter`]'s, and how a message is met on its way [`tap`]'s. Why something is answered as it is
+//! `filter`'s, and how a message is met on its way `tap`'s. Why something is answered as it is
 //! or dropped is decided, and counted, elsewhere.
 //!
 //! Each shard shows what it answers, drops and sends. A message that is handed over is seen where
