@@ -439,6 +439,8 @@ fn what_is_no_call_is_answered_as_the_specification_says() {
     assert_eq!(answers[2]["error"]["code"], -32601);
     let many = format!("[{}]", vec![flush; 65].join(","));
     assert_eq!(code(&many), Some(-32600));
+    let dump = r#"{"jsonrpc":"2.0","method":"ul.dump","id":1}"#;
+    assert_eq!(code(&format!("[{dump},{dump}]")), Some(-32600), "one dump at a time");
     ask_with(office.http, "GET", "/RPC", "").problem(405);
     office.server.stop();
 }

@@ -216,9 +216,15 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(SCHEME).then_some(token.trim_ascii())
 }
 
-/// Whether Host names this host as such. A page that had its own name resolve to loopback would
-/// ask under that name.
+/// What proxies say of those they ask for.
+const OF_PROXIES: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-real-ip"];
+
+/// Whether Host names this host as such, and no proxy asks for somebody else. A page that had its
+/// own name resolve to loopback would ask under that name.
 pub(super) fn names_this_host(headers: &HeaderMap) -> bool {
+    if OF_PROXIES.iter().any(|name| headers.contains_key(*name)) {
+        return false;
+    }
     let mut hosts = headers.get_all(HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
         // HTTP/1.0, which no browser speaks.
@@ -301,6 +307,10 @@ mod tests {
         }
         assert!(open(&[]));
         assert!(!open(&[(HOST, "localhost"), (HOST, "localhost")]));
+        for name in OF_PROXIES {
+            let proxied = (HeaderName::from_static(name), "203.0.113.9");
+            assert!(!open(&[(HOST, "localhost"), proxied]), "{name}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
+use tokio::sync::Semaphore;
 
 use super::api::{Api, json as answer};
 use super::audit::{Action, Verb};
@@ -38,6 +39,8 @@ const TABLE: &str = "location";
 const UNPAGED_MAX: u64 = 10_000;
 /// Calls of one batch.
 const BATCH_MAX: usize = 64;
+/// Dumps that are made at a time: each is put together in memory.
+static DUMPS: Semaphore = Semaphore::const_new(2);
 
 /// Its path.
 pub(super) fn routes() -> Routes {
@@ -92,6 +95,10 @@ async fn call(
             let why = fault(REQUEST, format!("a batch has 1 to {BATCH_MAX} calls"));
             return answer(&failed(&Value::Null, why));
         }
+        Value::Array(calls) if calls.len() > 1 && calls.iter().any(is_dump) => {
+            let why = fault(REQUEST, "ul.dump stands alone: a batch of dumps would be too long");
+            return answer(&failed(&Value::Null, why));
+        }
         Value::Array(calls) => {
             let mut answers = Vec::new();
             for one in &calls {
@@ -106,6 +113,10 @@ async fn call(
         // Notifications alone are not answered (section 4.1).
         None => StatusCode::NO_CONTENT.into_response(),
     }
+}
+
+fn is_dump(call: &Value) -> bool {
+    call.get("method").and_then(Value::as_str) == Some("ul.dump")
 }
 
 fn failed(id: &Value, Fault { code, message }: Fault) -> Value {
@@ -148,7 +159,12 @@ async fn carry_out(
         return Err(fault(DENIED, format!("{method} needs the role {}", Role::Operate)));
     }
     match method {
-        "ul.dump" => all(api, params).await,
+        "ul.dump" => {
+            let _turn = DUMPS
+                .try_acquire()
+                .map_err(|_| fault(BUSY, "two dumps are under way: ask again when one is done"))?;
+            all(api, params).await
+        }
         "ul.lookup" => {
             let [aor] = named(params, "table and AOR to lookup")?;
             lookup(api, aor).await

@@ -11,9 +11,10 @@ use crate::config::refusal::Fault;
 use crate::config::{Origin, Refusal, Settings};
 use crate::store::overrides::{self, Overrides};
 
-/// What says where files are and who may reach the interface that would set it: whoever holds the
-/// interface alone must not be able to have this process read or write files of his choice.
-const LOCKED: [&str; 14] = [
+/// What says where files are, where this process connects to by itself, how much of the audit is
+/// kept, and where it listens: whoever holds the interface alone must not be able to have it read or
+/// write files of his choice, send what is in them anywhere, or forget what he did.
+const LOCKED: [&str; 24] = [
     "serve.subscribers",
     "serve.test_accounts",
     "serve.admin",
@@ -28,6 +29,16 @@ const LOCKED: [&str; 14] = [
     "tls.client_ca",
     "serve.backend",
     "serve.cpus",
+    "serve.listen",
+    "security.log_bytes",
+    "security.log_files",
+    "admin.audit_bytes",
+    "admin.audit_files",
+    "alerts.webhook",
+    "alerts.webhook_secret_file",
+    "alerts.webhook_ca",
+    "trace.hep",
+    "trace.hep_password_file",
 ];
 
 /// The layer.

@@ -25,10 +25,12 @@ impl HugePages {
     /// since whoever comes next needs it. To be called once, before there are threads.
     pub fn no_pauses() {
         #[cfg(target_env = "gnu")]
-        // SAFETY: it sets two numbers of the allocator.
+        // SAFETY: it sets numbers of the allocator. One of them alone would keep the third from
+        // rising by itself, and each larger answer would be mapped and unmapped anew.
         unsafe {
             libc::mallopt(libc::M_MXFAST, 0);
             libc::mallopt(libc::M_TRIM_THRESHOLD, -1);
+            libc::mallopt(libc::M_MMAP_THRESHOLD, TABLE_BYTES_MIN as libc::c_int);
         }
     }
 }

@@ -211,7 +211,8 @@ impl Ready<'_> {
                 || came && has(filter.transports, 1 << binding.flow().transport() as u8))
             && (filter.statuses.0 == 0 || has(filter.statuses, Status::of(binding, self.now).bit()))
             && filter.behind_nat.is_none_or(|wanted| came && binding.is_behind_nat() == wanted)
-            && filter.registered_s.has(age(binding.registered_at()))
+            && (filter.registered_s.is_any()
+                || filter.registered_s.has(age(binding.registered_at())))
             && (filter.refreshed_s.is_any()
                 || came && filter.refreshed_s.has(age(binding.refreshed_at())))
     }

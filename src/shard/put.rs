@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use crate::config::default_port;
 use crate::flow::{Flow, Transport};
-use crate::registrar::{AorId, Contacts, Limits, Refusal, Register};
+use crate::registrar::{AorId, Binding, Contacts, Limits, Refusal, Register, Wanted};
 use crate::shard::core::Core;
 use crate::shard::places::refused_contact;
 use crate::shard::registrations::Unfound;
@@ -40,6 +40,10 @@ pub enum Unput {
     Place,
     /// The transport is none but UDP: there is no connection to it.
     Transport,
+    /// A phone has registered that contact itself: what it was granted holds.
+    Taken,
+    /// The path has a byte that no header field may have.
+    Path,
     /// The registrar refuses it.
     Refused(Refusal),
 }
@@ -54,6 +58,8 @@ impl Unput {
             Unput::Contact => "the contact is no SIP URI with an address for its host",
             Unput::Place => "nobody may be bound at that address",
             Unput::Transport => "only a contact by UDP can be reached without a connection",
+            Unput::Taken => "a phone has registered that contact itself",
+            Unput::Path => "the path has a byte that no header field may have",
             Unput::Refused(refusal) => refusal.reason(),
         }
     }
@@ -72,6 +78,17 @@ impl Core {
         let is_udp = uri.param(b"transport").is_none_or(|word| word.eq_ignore_ascii_case(b"udp"));
         if !is_udp || uri.scheme != Scheme::Sip {
             return Err(Unput::Transport);
+        }
+        if put.path.iter().any(u8::is_ascii_control) {
+            return Err(Unput::Path);
+        }
+        let of_phones = |binding: &Binding| binding.user_agent() != USER_AGENT;
+        let is_taken = self
+            .registrar
+            .bindings(AorId(account.0), now)
+            .any(|(_, one)| of_phones(one) && Wanted::Contact(&uri).matches(one));
+        if is_taken {
+            return Err(Unput::Taken);
         }
         let port = uri.port.unwrap_or(default_port(Transport::Udp));
         let contact = Contact {

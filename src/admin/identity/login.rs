@@ -4,6 +4,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use subtle::ConstantTimeEq;
 
 use super::accounts::Account;
+use super::accounts::Refused;
 use super::secret::Secret;
 use super::sessions::csrf_of;
 use super::{CODE_FAILURES_MAX, Identity, code_hash, cookie, password};
@@ -70,7 +71,7 @@ impl Api {
         identity
             .change(move |accounts| {
                 if !accounts.operators.is_empty() {
-                    return Err(super::Refused::Conflict("somebody was first".to_owned()));
+                    return Err(Refused::Conflict("somebody was first".to_owned()));
                 }
                 accounts.operators.insert(kept_name, account);
                 Ok(())
@@ -178,7 +179,14 @@ impl Api {
         };
         let begun = identity.state().lockout.begin(identity.now_s(), &name, source, failures_max);
         begun.map_err(|wait_s| Problem::wait(wait_s, "too many wrong passwords"))?;
-        if !identity.hasher.is(old.to_owned(), Some(hash.as_str().into())).await? {
+        let is_right = match identity.hasher.is(old.to_owned(), Some(hash.as_str().into())).await {
+            Ok(is_right) => is_right,
+            Err(busy) => {
+                identity.state().lockout.not_tried(&name, source);
+                return Err(busy.into());
+            }
+        };
+        if !is_right {
             let detail = "the old password is not right";
             let action = Action::new(Verb::ChangePassword, name.as_str());
             self.audit(operator, action.refused(detail));
@@ -187,7 +195,7 @@ impl Api {
         let now_s = identity.now_s();
         identity.state().lockout.succeeded(now_s, &name, source);
         let new = identity.hash_of(&name, new).await?;
-        identity.set_password(&name, new).await?;
+        identity.set_password(&name, Some(&hash), new).await?;
         identity.state().sessions.end_all_of(&name);
         self.audit(operator, Action::new(Verb::ChangePassword, name.as_str()));
         identity.begin_session(from, headers, &name)
@@ -224,9 +232,20 @@ impl Identity {
         hashed.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error))
     }
 
-    pub(super) async fn set_password(&self, name: &str, hash: String) -> Result<String, Problem> {
+    /// Sets a password; in place of this one alone, where one is said: an administrator may have
+    /// set another since the old one was found to be right.
+    pub(super) async fn set_password(
+        &self,
+        name: &str,
+        instead_of: Option<&str>,
+        hash: String,
+    ) -> Result<String, Problem> {
         let now = rfc3339(UnixTime(self.now_s()));
         self.change(|accounts| {
+            let (_, account) = accounts.operator(name)?;
+            if instead_of.is_some_and(|old| account.disabled || old != account.hash) {
+                return Err(Refused::Conflict("the password was changed meanwhile".into()));
+            }
             accounts.change(name, |account| {
                 account.hash = hash;
                 account.password_at = now;

@@ -160,7 +160,7 @@ impl Api {
     ) -> Result<String, Problem> {
         let (name, _) = self.identity.state().accounts.operator(name).map(|(n, a)| (n, a.role))?;
         let hash = self.identity.hash_of(&name, password).await?;
-        let name = self.identity.set_password(&name, hash).await?;
+        let name = self.identity.set_password(&name, None, hash).await?;
         let ended = self.identity.state().sessions.end_all_of(&name);
         let action = Action::new(Verb::ResetPassword, name.as_str());
         self.audit(by, action.detail(format!("{ended} sessions ended")));

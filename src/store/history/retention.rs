@@ -91,7 +91,11 @@ pub(super) fn step(
         forget_texts(connection)?;
     }
     if free > PAGES_SPARE {
-        connection.execute_batch(&format!("PRAGMA incremental_vacuum({PAGES_PER_STEP})"))?;
+        let pragma = format!("PRAGMA incremental_vacuum({PAGES_PER_STEP})");
+        let mut freed = connection.prepare(&pragma)?;
+        // Each row that is asked for is a page given back.
+        let mut pages = freed.query([])?;
+        while pages.next()?.is_some() {}
     }
     Ok(trimmed)
 }

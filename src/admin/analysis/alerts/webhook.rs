@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -88,7 +89,15 @@ pub fn check(rules: &AlertRules) -> Result<(), String> {
 fn secret(file: Option<&Path>) -> Result<Option<Vec<u8>>, Refused> {
     let Some(file) = file else { return Ok(None) };
     let what = format!("alerts.webhook_secret_file: {}", file.display());
-    let bytes = fs::read(file).map_err(|error| refused(&what, error))?;
+    if !fs::metadata(file).map_err(|error| refused(&what, error))?.is_file() {
+        return Err(refused(&what, "it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    // With its line end, and a byte more to see that it is too long.
+    let bytes_max = SECRET_BYTES_MAX as u64 + 3;
+    fs::File::open(file)
+        .and_then(|file| file.take(bytes_max).read_to_end(&mut bytes))
+        .map_err(|error| refused(&what, error))?;
     let bytes = bytes.trim_ascii_end().to_vec();
     match bytes.len() {
         0 => Err(refused(&what, "there is no secret in it")),
