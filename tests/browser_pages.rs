@@ -24,7 +24,11 @@ fn operators_find_kick_lift_and_block_in_a_browser() {
     let said = server.process.err.iter().find_map(|line| line.rsplit_once("with the code "));
     let (_, code) = said.expect("the code that makes the first operator");
     let shots = std::env::var("AORTA_SHOTS").unwrap_or_default();
-    browser.run("pages.mjs", &[&format!("http://{pages}"), &phones, code, &shots], 16);
+    browser.run("pages.mjs", &[&format!("http://{pages}"), &phones, code, &shots], 20);
     let counters = server.stop();
-    assert_eq!(counters.of("removed"), 3, "u3, u4 and u5 were taken out, once each: {counters:?}");
+    assert_eq!(
+        counters.of("removed"),
+        5,
+        "u3 to u5, u11 and u12 were taken out, once each: {counters:?}"
+    );
 }

@@ -44,6 +44,11 @@ pub(super) fn nanos(ns: u64) -> String {
     }
 }
 
+/// How long, in the largest unit that is not nothing: what is long ago needs no more.
+fn largest(seconds: u64) -> String {
+    duration(seconds).split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
 /// How long, in the two largest units that are not nothing: `59 s`, `1 h 5 min`, `3 d 4 h`.
 pub(super) fn duration(seconds: u64) -> String {
     const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
@@ -73,7 +78,7 @@ impl Ago {
         let text = match moment::read(when) {
             Some(UnixTime(then)) => match now.0.saturating_sub(then) {
                 0..5 => "just now".to_owned(),
-                seconds => format!("{} ago", duration(seconds)),
+                seconds => format!("{} ago", largest(seconds)),
             },
             None => when.to_owned(),
         };
@@ -139,7 +144,7 @@ mod tests {
     #[test]
     fn a_moment_is_told_by_how_long_ago_it_was() {
         let ago = |when: &str| Ago::new(UnixTime(951_782_400), when).text;
-        assert_eq!(ago("2000-02-28T23:57:00Z"), "3 min ago");
+        assert_eq!(ago("2000-02-28T23:56:58Z"), "3 min ago");
         assert_eq!(ago("2000-02-29T00:00:00Z"), "just now");
         assert_eq!(ago("2000-02-29T00:01:00Z"), "just now", "clocks differ");
         assert_eq!(ago("whenever"), "whenever");
