@@ -107,6 +107,8 @@ async function picture(name) {
 
 /** No serious fault of accessibility, and nothing that makes the page wider than the screen. */
 async function accessible(name) {
+  // What is on its way in is not as dark yet as it will be.
+  await until('document.getAnimations().length === 0');
   await page(axe);
   const { violations } = await page('axe.run(document, { resultTypes: ["violations"] })');
   const serious = violations.filter(({ impact }) => ['serious', 'critical'].includes(impact));
