@@ -12,8 +12,8 @@ use crate::config::{Origin, Refusal, Settings};
 use crate::store::overrides::{self, Overrides};
 
 /// What says where files are, where this process connects to by itself, how much of the audit is
-/// kept, and where it listens: whoever holds the interface alone must not be able to have it read or
-/// write files of his choice, send what is in them anywhere, or forget what he did.
+/// kept, and where it listens: whoever holds the interface alone must not be able to have it read
+/// or write files of his choice, send what is in them anywhere, or forget what he did.
 const LOCKED: [&str; 24] = [
     "serve.subscribers",
     "serve.test_accounts",
