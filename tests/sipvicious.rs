@@ -267,7 +267,8 @@ fn svcrack_at_a_dozen_accounts_is_blocked_and_phones_elsewhere_do_not_notice() {
             (&"127.0.0.1/32".into(), &true.into())
         );
         let counters = siege.server.stop();
-        assert!((10..=40).contains(&counters.of("bad_password")), "{counters:?}");
+        // Fewer than the six tries that each of the twelve accounts has without a block.
+        assert!((10..12 * 6).contains(&counters.of("bad_password")), "{counters:?}");
     });
 }
 
